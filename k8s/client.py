@@ -1,0 +1,236 @@
+"""One API server, spoken to with raw bytes: read, write, and open watches.
+
+Every call has a time-out and raises KubernetesError classes; nothing is retried here, except once after
+a 401 when the token can be read again from its source. Objects go in as plain dicts and come out as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+
+from k8s.access import Access, tls_context
+from k8s.differ import covers, with_encoded_secrets, without_nones
+from k8s.errors import AccessError, ConflictError, GoneError, NotFoundError, UnreachableError, from_answer
+from k8s.listing import ObjectList, decode_page
+from k8s.resource import POD, Resource
+
+REQUEST_SECONDS = 30.0  # a healthy API server answers a large page within seconds
+CONNECT_SECONDS = 5.0
+PAGE = 500  # objects a page: the size kubectl and client-go use
+LIST_ATTEMPTS = 3  # a list whose continue token expires between pages is begun again
+APPLY_ATTEMPTS = 5  # rounds of read-compare-write against concurrent writers
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+
+Applied = Literal["created", "changed", "unchanged"]
+Params = Mapping[str, str]
+
+
+@asynccontextmanager
+async def connect(access: Access) -> AsyncGenerator[Client]:
+    """A client that lives as long as the block. Connects on first use."""
+    try:
+        connector = aiohttp.TCPConnector(ssl=tls_context(access))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise AccessError(f"credentials for {access.server} are unusable: {error}") from error
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield Client(session, access)
+
+
+class Client:
+    """See the module. One connection pool; safe to share between tasks."""
+
+    def __init__(self, session: aiohttp.ClientSession, access: Access) -> None:
+        self._session = session
+        self._access = access
+        self._token = access.token
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the kubeconfig's context."""
+        return self._access.namespace
+
+    @property
+    def server(self) -> str:
+        return self._access.server
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> bytes | None:
+        """The object's JSON, or None when there is no such object or no such kind."""
+        try:
+            return await self.request("GET", resource.path(namespace=namespace, name=name))
+        except NotFoundError:
+            return None
+
+    async def list(
+        self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> builtins.list[bytes]:
+        """All objects of a kind, as JSON each."""
+        params = selectors(label_selector, field_selector)
+        listed = await self.list_all(resource, namespace, params)
+        return [bytes(item) for item in listed.items]
+
+    async def list_all(self, resource: Resource, namespace: str, params: Params) -> ObjectList:
+        """List page by page; begun again when the server forgets the list between two pages."""
+        for _ in range(LIST_ATTEMPTS - 1):
+            try:
+                return await self._list_once(resource, namespace, params)
+            except GoneError:
+                continue
+        return await self._list_once(resource, namespace, params)
+
+    async def create(self, resource: Resource, body: dict[str, Any], namespace: str = "") -> bytes:
+        """Raises ConflictError when it exists already."""
+        namespace = namespace or namespace_of(body)
+        return await self.request("POST", resource.path(namespace=namespace), body=_named(resource, body))
+
+    async def replace(self, resource: Resource, body: dict[str, Any], namespace: str = "") -> bytes:
+        """Raises ConflictError when `metadata.resourceVersion` is given and no longer current."""
+        path = resource.path(namespace=namespace or namespace_of(body), name=body["metadata"]["name"])
+        return await self.request("PUT", path, body=_named(resource, body))
+
+    async def apply(self, resource: Resource, body: dict[str, Any], namespace: str = "") -> Applied:
+        """Make the object hold everything `body` says, and write only when it does not.
+
+        What `body` does not mention stays; a key is removed by giving it as None; lists are replaced.
+        """
+        wanted = with_encoded_secrets(body)
+        name, namespace = wanted["metadata"]["name"], namespace or namespace_of(wanted)
+        for attempt in range(APPLY_ATTEMPTS):
+            current = await self.get(resource, name, namespace)
+            try:
+                if current is None:
+                    await self.create(resource, without_nones(wanted), namespace)
+                    return "created"
+                if covers(msgspec.json.decode(current), _named(resource, wanted)):
+                    return "unchanged"
+                await self.merge_patch(resource, name, wanted, namespace)
+                return "changed"
+            except (ConflictError, NotFoundError) as error:
+                lost_race = isinstance(error, ConflictError) or current is not None
+                if not lost_race or attempt == APPLY_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def merge_patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: dict[str, Any],
+        namespace: str = "",
+        subresource: str = "",
+    ) -> bytes:
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        return await self.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+    async def delete(self, resource: Resource, name: str, namespace: str = "") -> bool:
+        """Whether it was there to delete."""
+        try:
+            await self.request("DELETE", resource.path(namespace=namespace, name=name))
+        except NotFoundError:
+            return False
+        return True
+
+    async def proxy_get(self, pod_name: str, namespace: str, port: int, path: str) -> bytes:
+        """GET from a pod's own HTTP server, through the API server."""
+        base = POD.path(namespace=namespace, name=f"{pod_name}:{port}", subresource="proxy")
+        return await self.request("GET", f"{base}/{path.lstrip('/')}")
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+    ) -> bytes:
+        """One call; its body, or the error of its `Status`."""
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=CONNECT_SECONDS)
+        data = msgspec.json.encode(body) if body is not None else None
+        kind = content_type if data is not None else ""
+        async with self._answer(method, path, timeout, params=params, data=data, content_type=kind) as answer:
+            return await answer.read()
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, params: Params, timeout: aiohttp.ClientTimeout
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """A GET whose body is read as it comes, in chunks of any size."""
+        async with self._answer("GET", path, timeout, params=params) as answer:
+            yield answer.content.iter_any()
+
+    async def _list_once(self, resource: Resource, namespace: str, params: Params) -> ObjectList:
+        path = resource.path(namespace=namespace)
+        query = {**params, "limit": str(PAGE)}
+        items: builtins.list[msgspec.Raw] = []
+        while True:
+            page = decode_page(await self.request("GET", path, params=query))
+            items += page.items or []
+            if not page.metadata.continue_:
+                return ObjectList(items, page.metadata.resourceVersion)
+            query["continue"] = page.metadata.continue_
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        timeout: aiohttp.ClientTimeout,
+        *,
+        params: Params | None = None,
+        data: bytes | None = None,
+        content_type: str = "",
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """A successful answer. Connection errors, also while the body is read, are UnreachableError."""
+        headers = {"Accept": JSON, **({"Content-Type": content_type} if content_type else {})}
+        try:
+            for may_renew in (self._access.renew is not None, False):
+                async with self._session.request(
+                    method,
+                    self._access.server + path,
+                    params=params,
+                    data=data,
+                    headers={**headers, **self._authorization()},
+                    timeout=timeout,
+                    server_hostname=self._access.tls_server_name or None,
+                ) as answer:
+                    if answer.status == 401 and may_renew:
+                        await self._renew_token()
+                        continue
+                    if answer.status >= 400:
+                        raise from_answer(answer.status, await answer.read())
+                    yield answer
+                    return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            text = str(error) or type(error).__name__
+            raise UnreachableError(f"{method} {self._access.server}{path}: {text}") from error
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+    async def _renew_token(self) -> None:
+        if self._access.renew is not None:
+            self._token = await asyncio.to_thread(self._access.renew)  # reads files, may run a plugin
+
+
+def selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    """The query parameters for a selection; empty selectors are left out."""
+    given = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {name: value for name, value in given.items() if value}
+
+
+def namespace_of(body: Mapping[str, Any]) -> str:
+    namespace: str = body.get("metadata", {}).get("namespace", "")
+    return namespace
+
+
+def _named(resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
+    """The body with its kind filled in: servers insist on it."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **body}

@@ -63,8 +63,12 @@ class Readable(Protocol):
     async def get_prefix(self, prefix: bytes) -> list[KeyValue]:
         """Read all keys that begin with `prefix`, ascending, at one revision. Raises KVStoreError."""
 
-    def listwatch(self, prefix: bytes) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+    def listwatch(
+        self, prefix: bytes, *, single: bool = False
+    ) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """List everything under `prefix` at one revision, then watch from the next one.
+
+        `single` means exactly the key `prefix`: some keys are only readable one by one.
 
         Yields Listing (one or more chunks), Listed, then Changes for ever. The keys in events are
         whole keys. Any break ends the iteration with a KVStoreError; the caller lists again.

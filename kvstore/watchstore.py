@@ -1,0 +1,65 @@
+"""Following a prefix for ever: list, watch, and list again after every break, as deltas.
+
+What the caller holds always converges to what the store has, whatever is lost in between. A break is
+never passed on as "everything is gone": removals come from changes, or from the compare at the end of a
+list. Another etcd cluster and a refusal end it: what they mean is for the caller to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+
+from aiokit.backoff import Backoff
+from kvstore.backend import Readable
+from kvstore.errors import CompactedError, TransientError
+from kvstore.watch import Changes, Delta, Event, Listing, WatchState
+
+log = logging.getLogger(__name__)
+
+
+async def follow(
+    backend: Readable,
+    prefix: bytes,
+    *,
+    held: Callable[[], Mapping[bytes, bytes]] | None = None,
+    backoff: Backoff,
+    single: bool = False,
+) -> AsyncGenerator[Delta, None]:
+    """Deltas for `prefix`, with keys relative to it (the empty key when `single`).
+
+    Every connection yields one delta with `synced` once its list is compared. `held` reads back what
+    the caller holds (relative keys) and is asked at every connection; without it, the caller begins
+    with nothing and is taken to hold what it was told.
+    """
+    entries: Mapping[bytes, bytes] = {}
+    while True:
+        state = WatchState(held() if held is not None else entries)
+        entries = state.entries
+        try:
+            async with backend.listwatch(prefix, single=single) as events:
+                async for event in events:
+                    delta = state.apply(_relative(event, len(prefix)))
+                    if delta.synced:
+                        backoff.reset()
+                    if delta:
+                        yield delta
+        except (TransientError, CompactedError) as error:
+            delay = backoff.next()
+            log.warning("following %s interrupted, again in %.1f s: %s", _text(prefix), delay, error)
+            await asyncio.sleep(delay)
+
+
+def _relative(event: Event, length: int) -> Event:
+    match event:
+        case Listing(pairs):
+            return Listing([(key[length:], value) for key, value in pairs])
+        case Changes(revision, changes):
+            return Changes(revision, [(key[length:], value) for key, value in changes])
+        case _:
+            return event
+
+
+def _text(prefix: bytes) -> str:
+    return prefix.decode(errors="backslashreplace")

@@ -1,0 +1,64 @@
+"""One connected lab for all end-to-end tests: real etcd, real kernel maps, real TLS, real packets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from lab.demo_objects import SLEEP_IMAGE, deployment, service
+from lab.driver import Driver
+from lab.plan import LabPlan, make
+
+LAB = "e2e"
+CLUSTERS = ["east", "west"]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """East and west, connected, with the global service `web` (two pods each) and a client in each."""
+
+    lab: Driver
+    plan: LabPlan
+    clients: dict[str, str]  # cluster -> the client pod's name
+    url: str  # web's address in east
+
+    async def restored(self) -> None:
+        """What every test may rely on and must leave: two ready web pods in each cluster."""
+        for cluster in CLUSTERS:
+            await self.lab.scale(cluster, "web", 2)
+            await self.lab.wait_pods(cluster, "web", 2)
+
+
+async def _prepare(lab: Driver) -> Mesh:
+    async with asyncio.TaskGroup() as group:
+        for cluster in CLUSTERS:
+            group.create_task(lab.command("enable", "--context", cluster, "--wait"), name=f"enable {cluster}")
+    await lab.command("connect", "--context", "east", "--destination-context", "west")
+    clients = {}
+    for cluster in CLUSTERS:
+        client = deployment("client", replicas=1, image=SLEEP_IMAGE)
+        await lab.apply(cluster, deployment("web", replicas=2), service("web"), client)
+    for cluster in CLUSTERS:
+        clients[cluster] = (await lab.wait_pods(cluster, "client", 1))[0]
+        await lab.wait_pods(cluster, "web", 2)
+        await lab.command("status", "--context", cluster, "--wait", "--wait-duration", "60s")
+    return Mesh(lab, make(LAB, CLUSTERS, 2), clients, f"http://{await lab.cluster_ip('east', 'web')}/")
+
+
+@pytest.fixture(scope="session")
+def connected() -> Iterator[Mesh]:
+    lab = Driver(LAB)
+    try:
+        asyncio.run(lab.command("lab", "--name", LAB, "up", "--nodes", "2"))
+        yield asyncio.run(_prepare(lab))
+    finally:
+        asyncio.run(lab.command("lab", "--name", LAB, "down"))
+
+
+@pytest.fixture
+async def mesh(connected: Mesh) -> AsyncIterator[Mesh]:
+    yield connected
+    await connected.restored()

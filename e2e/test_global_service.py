@@ -1,0 +1,54 @@
+"""What a user of a global service sees: answers from both clusters, failover, recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+
+from e2e.conftest import Mesh
+from lab.demo_objects import service
+from lab.demo_steps import failover, until_answered_by
+
+
+async def test_pods_of_both_clusters_answer_one_service(mesh: Mesh) -> None:
+    answers = await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east", "west"})
+    assert all(answer.served_by for answer in answers)
+
+
+async def test_west_answers_when_the_local_backends_vanish_and_no_curl_fails(mesh: Mesh) -> None:
+    failed, failover_ms = await failover(mesh.lab, mesh.clients["east"], mesh.url)
+    assert failed == 0
+    assert failover_ms < 10_000
+    await mesh.lab.scale("east", "web", 2)
+    answers = await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east"})
+    assert all(answer.served_by for answer in answers)
+
+
+async def test_a_service_that_is_no_longer_shared_is_served_at_home_only(mesh: Mesh) -> None:
+    private = {"service.cilium.io/global": "true", "service.cilium.io/shared": "false"}
+    await mesh.lab.apply("west", service("web", annotations=private))
+    try:
+        async with asyncio.timeout(30):
+            while Counter(await _clusters(mesh, 30)).keys() != {"east"}:
+                pass
+    finally:
+        await mesh.lab.apply("west", service("web"))
+    answers = await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east", "west"})
+    assert all(answer.served_by for answer in answers)
+
+
+async def test_status_says_that_every_peer_is_programmed(mesh: Mesh) -> None:
+    status = json.loads(await mesh.lab.command("status", "--context", "east", "-o", "json"))
+    assert status["connectivity"]["clusters"]["west"]["configured"] == status["connectivity"]["total"]
+    assert status["connectivity"]["clusters"]["west"]["connected"] == status["connectivity"]["total"]
+
+
+async def _clusters(mesh: Mesh, count: int) -> list[str]:
+    found: list[str] = []
+    async with mesh.lab.curling("east", mesh.clients["east"], mesh.url) as answers:
+        async for answer in answers:
+            found.append(answer.cluster)
+            if len(found) == count:
+                break
+    return found

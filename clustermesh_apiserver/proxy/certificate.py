@@ -1,0 +1,103 @@
+"""The proxy's certificate, key and trust bundle: read from a directory, followed while it runs.
+
+Promises: new connections get what the directory holds now, open ones live on; files that do not fit
+together (half written, expired bundle, wrong key) are reported and the last good ones stay in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from aiokit import directory
+from certs import bundle
+from certs.check import load_chain, require_pair
+from certs.errors import CertificateError
+from clustermesh_apiserver.proxy.metric import Metrics
+
+CERTIFICATE, KEY, TRUST = "tls.crt", "tls.key", "ca.crt"  # the names in a kubernetes.io/tls Secret
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Files that fit together."""
+
+    certificate_pem: bytes
+    key_pem: bytes = field(repr=False)
+    trust_pem: bytes
+    expires: datetime
+
+    def as_grpc(self) -> Any:
+        pairs = [(self.key_pem, self.certificate_pem)]
+        return grpc.ssl_server_certificate_configuration(pairs, root_certificates=self.trust_pem)
+
+
+def read_material(files: Mapping[str, bytes]) -> Material:
+    """Check the three files against each other. Raises CertificateError."""
+    missing = [name for name in (CERTIFICATE, KEY, TRUST) if name not in files]
+    if missing:
+        raise CertificateError(f"missing: {', '.join(missing)}")
+    require_pair(files[CERTIFICATE], files[KEY])
+    trust = bundle.parse(files[TRUST])
+    expires = load_chain(files[CERTIFICATE])[0].not_valid_after_utc
+    return Material(files[CERTIFICATE], files[KEY], trust.pem, expires)
+
+
+class Certificates:
+    """The newest good material of a directory."""
+
+    def __init__(self, path: Path, metrics: Metrics) -> None:
+        self.loaded = asyncio.Event()
+        self._path = path
+        self._metrics = metrics
+        self._material: Material | None = None
+        self._given: Material | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_valid(self) -> bool:
+        return self._material is not None and datetime.now(UTC) < self._material.expires
+
+    async def follow(self) -> None:
+        """Read the directory again whenever it changes, until cancelled."""
+        async for files in directory.changes(self._path):
+            self._offer(files)
+
+    def credentials(self) -> Any:
+        """gRPC server credentials that require a client certificate. Only once `loaded`."""
+        assert self._material is not None
+        with self._lock:
+            self._given = self._material
+        return grpc.dynamic_ssl_server_credentials(self._given.as_grpc(), self._fetch, True)
+
+    def _offer(self, files: Mapping[str, bytes]) -> None:
+        try:
+            material = read_material(files)
+        except CertificateError as error:
+            self._metrics.reloads.labels("refused").inc()
+            log.error("certificates not usable directory=%s error=%s", self._path, error)
+            return
+        with self._lock:
+            self._material = material
+        self._metrics.reloads.labels("ok").inc()
+        self._metrics.certificate_expiry.set(material.expires.timestamp())
+        log.info("certificates loaded directory=%s expires=%s", self._path, material.expires.isoformat())
+        self.loaded.set()
+
+    def _fetch(self) -> Any:
+        """For gRPC: called on every handshake, in threads of its own. None means unchanged."""
+        with self._lock:
+            if self._material is None or self._material is self._given:
+                return None
+            self._given = self._material
+            return self._given.as_grpc()

@@ -1,0 +1,73 @@
+"""The proxy's composition root: the only place where its parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokit.http import serve_tcp
+from aiokit.signals import wait_terminated
+from certs.profile import MESH_DOMAIN
+from clustermesh_apiserver.proxy import health
+from clustermesh_apiserver.proxy.certificate import Certificates
+from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
+from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.server import Front, listening
+from clustermesh_apiserver.proxy.upstream import connect
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a running proxy can be reached."""
+
+    port: int
+    health_port: int
+
+
+async def serve(config: ProxyConfig) -> None:
+    """Run until SIGTERM or SIGINT. Raises ProxyError when it cannot start."""
+    failure: Exception | None = None
+    try:
+        async with running(config):
+            await wait_terminated()
+    except* (ProxyError, OSError) as group:  # a port in use is the usual one
+        failure = group.exceptions[0]
+    if failure is not None:
+        raise ProxyError(str(failure)) from failure
+
+
+@asynccontextmanager
+async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
+    """A proxy while the block runs. Waits (unready, but alive) until there are certificates."""
+    metrics = Metrics()
+    certificates = Certificates(config.cert_dir, metrics)
+    async with (
+        connect(config.upstream, metrics) as upstream,
+        asyncio.TaskGroup() as group,
+        serve_tcp(
+            health.application(upstream, certificates, metrics), config.health_host, config.health_port
+        ) as health_port,
+    ):
+        tasks = [
+            group.create_task(certificates.follow(), name="proxy certificates"),
+            group.create_task(upstream.probe(), name="proxy upstream probe"),
+        ]
+        try:
+            await certificates.loaded.wait()
+            front = Front(config.cluster_name, upstream, metrics)
+            credentials = certificates.credentials()
+            async with listening(front, config.listen, credentials, _advertise(config)) as port:
+                log.info("proxy listens address=%s port=%d upstream=%s", config.listen, port, config.upstream)
+                yield Running(port, health_port)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _advertise(config: ProxyConfig) -> Callable[[int], str]:
+    return lambda port: config.advertise or f"https://{config.cluster_name}.{MESH_DOMAIN}:{port}"

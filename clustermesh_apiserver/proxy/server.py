@@ -1,0 +1,172 @@
+"""The proxy's gRPC front: every call is judged, then passed through as bytes.
+
+Promises: no call reaches etcd before `authz` has allowed it; answers are etcd's own bytes, statuses and
+texts (MemberList's addresses excepted, which would lead around the proxy). Does not cache or merge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
+from clustermesh_apiserver.proxy.caller import Caller, caller_of
+from clustermesh_apiserver.proxy.config import ProxyError
+from clustermesh_apiserver.proxy.method import MEMBER_LIST, METHODS
+from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.status import (
+    MALFORMED,
+    REFUSED,
+    UNKNOWN_METHOD,
+    Status,
+    of_upstream,
+    request_metadata,
+    trailing_of,
+)
+from clustermesh_apiserver.proxy.upstream import Upstream
+from clustermesh_apiserver.proxy.watch import Relay
+from kvstore import messages
+
+GRACE_SECONDS = 2.0  # for calls in flight when we are asked to end; streams are ended at once
+UNARY_SECONDS = 120.0  # for clients that set no deadline: the largest list takes seconds
+MAX_REQUEST_BYTES = 2 << 20  # etcd itself takes 1.5 MiB
+
+OPTIONS = (
+    # Go's client pings every 10-15 s; gRPC's default is to hang up on whom pings an idle connection.
+    # These exact names: the ones with "recv" in them are silently ignored.
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A client that vanished without a word is noticed, and its streams are freed.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_concurrent_streams", 4096),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # otherwise a second proxy would take half of our connections
+)
+
+log = logging.getLogger(__name__)
+
+
+class Front:
+    """The handlers."""
+
+    def __init__(self, cluster: str, upstream: Upstream, metrics: Metrics) -> None:
+        self.advertise = ""  # known once the port is
+        self.stopping = asyncio.Event()
+        self._cluster = cluster
+        self._upstream = upstream
+        self._metrics = metrics
+
+    def handler(self, path: str) -> Any:
+        """The handler of a method; without serialisers, so messages stay bytes."""
+        method = METHODS.get(path)
+        if method is None:
+            return grpc.stream_stream_rpc_method_handler(self._bound(self._unknown, path))
+        if method.is_stream:
+            return grpc.stream_stream_rpc_method_handler(self._bound(self._stream, path))
+        return grpc.unary_unary_rpc_method_handler(self._bound(self._unary, path))
+
+    def _bound(self, call: Callable[[str, Any, Any], Any], path: str) -> Callable[[Any, Any], Any]:
+        async def handle(request: Any, context: Any) -> Any:
+            return await call(path, request, context)
+
+        return handle
+
+    async def _unknown(self, path: str, _requests: Any, context: Any) -> None:
+        caller = caller_of(context, self._cluster)
+        self._metrics.refuse(caller.role, path, caller.peer, Refuse("unknown method"))
+        await UNKNOWN_METHOD.abort(context)
+
+    async def _unary(self, path: str, request: bytes, context: Any) -> bytes:
+        caller = caller_of(context, self._cluster)
+        verdict = admit(caller.role, path, request)
+        if isinstance(verdict, Refuse):
+            self._metrics.refuse(caller.role, path, caller.peer, verdict)
+            await (MALFORMED if verdict.reason == "malformed" else REFUSED).abort(context)
+            raise AssertionError("abort does not return")
+        self._metrics.sent_on(caller.role, path)
+        answer = await self._ask(path, verdict, context)
+        return self._own_addresses(answer) if path == MEMBER_LIST.path else answer
+
+    async def _ask(self, path: str, allowed: Allow, context: Any) -> bytes:
+        call = self._upstream.unary(path)(
+            allowed.request,
+            timeout=_deadline(context, UNARY_SECONDS),
+            metadata=request_metadata(context.invocation_metadata()),
+        )
+        try:
+            answer: bytes = await call
+        except grpc.aio.AioRpcError as error:
+            await of_upstream(error).abort(context)
+            raise AssertionError("abort does not return") from error
+        context.set_trailing_metadata(trailing_of(await call.trailing_metadata()))
+        return answer
+
+    async def _stream(self, path: str, _requests: Any, context: Any) -> None:
+        caller = caller_of(context, self._cluster)
+        call = self._upstream.stream(path)(
+            timeout=_deadline(context), metadata=request_metadata(context.invocation_metadata())
+        )
+        try:
+            with self._metrics.streams.track_inprogress():
+                status = await self._relayed(path, caller, context, call)
+        finally:
+            call.cancel()
+        if status is not None:
+            await status.abort(context)
+
+    async def _relayed(self, path: str, caller: Caller, context: Any, call: Any) -> Status | None:
+        relay = Relay(
+            path, caller, context=context, call=call, upstream=self._upstream, metrics=self._metrics
+        )
+        return await relay.run(self.stopping)
+
+    def _own_addresses(self, answer: bytes) -> bytes:
+        """etcd tells its own address, on loopback: clients that follow it would miss the proxy."""
+        listed = messages.MemberListResponse.FromString(answer)
+        for member in listed.members:
+            del member.peerURLs[:]
+            member.clientURLs[:] = [self.advertise]
+        return listed.SerializeToString()
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    def service(self, details: Any) -> Any:
+        return self._front.handler(details.method)
+
+
+@asynccontextmanager
+async def listening(
+    front: Front, address: str, credentials: Any, advertise: Callable[[int], str]
+) -> AsyncGenerator[int]:
+    """Serve on `address` while the block runs; gives the port. Raises ProxyError."""
+    server = grpc.aio.server(options=OPTIONS)
+    server.add_generic_rpc_handlers((_Handlers(front),))
+    try:
+        port: int = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ProxyError(f"cannot listen on {address}: {error}") from error
+    front.advertise = advertise(port)
+    await server.start()
+    try:
+        yield port
+    finally:
+        front.stopping.set()
+        await server.stop(GRACE_SECONDS)
+
+
+def _deadline(context: Any, longest: float | None = None) -> float | None:
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        return longest
+    return remaining if longest is None else min(remaining, longest)

@@ -1,0 +1,96 @@
+"""The lab's web server: answers every HTTP/1.1 request with where it runs and who asked.
+
+Only the standard library, so that a pod starts in a few hundredths of a second; connections are kept
+alive. It reads a request's head and ignores everything in it but `Connection` and the body's length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+
+PORT = 8080
+_HEAD_LIMIT = 16 * 1024
+_BODY_LIMIT = 1 << 20
+_IDLE_SECONDS = 300.0  # a silent client is let go
+_BACKLOG = 1024
+_LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_CLOSE = re.compile(rb"^connection:[^\r\n]*close", re.IGNORECASE | re.MULTILINE)
+
+
+def whereabouts(env: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "cluster": env.get("CLUSTER_NAME", ""),
+        "node": env.get("NODE_NAME", ""),
+        "pod": env.get("POD_NAME", ""),
+        "namespace": env.get("POD_NAMESPACE", ""),
+    }
+
+
+def answer(place: Mapping[str, str], peer: str, *, close: bool, head_only: bool = False) -> bytes:
+    body = json.dumps({**place, "peer": peer}).encode() + b"\n"
+    connection = b"Connection: close\r\n" if close else b""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n"
+    return head % (len(body), connection) + (b"" if head_only else body)
+
+
+def is_last(head: bytes) -> bool:
+    """Whether the client asked for the connection's end with this request."""
+    return bool(_CLOSE.search(head)) or head.split(b"\r\n", 1)[0].endswith(b"HTTP/1.0")
+
+
+def body_length(head: bytes) -> int:
+    match = _LENGTH.search(head)
+    return int(match[1]) if match else 0
+
+
+async def converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, place: Mapping[str, str]
+) -> None:
+    peer = writer.get_extra_info("peername")[0]
+    try:
+        close = False
+        while not close:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                if (length := body_length(head)) > _BODY_LIMIT:
+                    break
+                await reader.readexactly(length)
+                close = is_last(head)
+                writer.write(answer(place, peer, close=close, head_only=head.startswith(b"HEAD ")))
+                await writer.drain()
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ConnectionError):
+        pass  # the client left, or never spoke HTTP: nobody is there to be told
+    finally:
+        writer.close()
+
+
+async def serve(host: str, port: int, place: Mapping[str, str]) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await converse(reader, writer, place)
+
+    server = await asyncio.start_server(
+        handle, host, port, limit=_HEAD_LIMIT, backlog=_BACKLOG, reuse_address=True
+    )
+    print(f"echo: listening on {host}:{port}", file=sys.stderr, flush=True)  # noqa: T201 - a program's own log
+    await ended.wait()
+    server.close()  # open connections end with the process
+
+
+def main(argv: list[str]) -> None:
+    port = int(argv[1]) if len(argv) > 1 else PORT
+    asyncio.run(serve("0.0.0.0", port, whereabouts(os.environ)))
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,181 @@
+"""Objects as the lab's kubelet and controllers read them: only the fields the lab acts on.
+
+Like `k8s.objects`, and decoded by its `decode`: names are those of the wire, every field has a default.
+They are separate because agents and exporters must not pay for decoding what only a kubelet reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from k8s.objects import ConfigMap as BaseConfigMap
+from k8s.objects import ContainerPort, KubeObject, PodStatus
+
+
+class FieldSelector(Struct, frozen=True):
+    fieldPath: str = ""
+
+
+class KeySelector(Struct, frozen=True):
+    name: str = ""
+    key: str = ""
+    optional: bool = False
+
+
+class EnvSource(Struct, frozen=True):
+    fieldRef: FieldSelector | None = None
+    configMapKeyRef: KeySelector | None = None
+    secretKeyRef: KeySelector | None = None
+
+
+class EnvVar(Struct, frozen=True):
+    name: str = ""
+    value: str = ""
+    valueFrom: EnvSource | None = None
+
+
+class HTTPGet(Struct, frozen=True):
+    path: str = "/"
+    port: int | str = 0
+    host: str = ""
+    scheme: str = "HTTP"
+
+
+class TCPSocket(Struct, frozen=True):
+    port: int | str = 0
+    host: str = ""
+
+
+class Probe(Struct, frozen=True):
+    httpGet: HTTPGet | None = None
+    tcpSocket: TCPSocket | None = None
+    initialDelaySeconds: int = 0
+    periodSeconds: int = 10
+    timeoutSeconds: int = 1
+    failureThreshold: int = 3
+
+
+class VolumeMount(Struct, frozen=True):
+    name: str = ""
+    mountPath: str = ""
+    subPath: str = ""
+    readOnly: bool = False
+
+
+class Container(Struct, frozen=True):
+    name: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    readinessProbe: Probe | None = None
+    volumeMounts: tuple[VolumeMount, ...] = ()
+
+
+class KeyToPath(Struct, frozen=True):
+    key: str = ""
+    path: str = ""
+
+
+class SecretVolume(Struct, frozen=True):
+    secretName: str = ""
+    items: tuple[KeyToPath, ...] | None = None
+    optional: bool = False
+
+
+class NamedSource(Struct, frozen=True):
+    """A ConfigMap volume, or a Secret or ConfigMap inside a projected one."""
+
+    name: str = ""
+    items: tuple[KeyToPath, ...] | None = None
+    optional: bool = False
+
+
+class Projection(Struct, frozen=True):
+    secret: NamedSource | None = None
+    configMap: NamedSource | None = None
+
+
+class ProjectedVolume(Struct, frozen=True):
+    sources: tuple[Projection, ...] = ()
+
+
+class HostPath(Struct, frozen=True):
+    path: str = ""
+
+
+class Volume(Struct, frozen=True):
+    name: str = ""
+    secret: SecretVolume | None = None
+    configMap: NamedSource | None = None
+    projected: ProjectedVolume | None = None
+    emptyDir: dict[str, Any] | None = None
+    hostPath: HostPath | None = None
+
+
+class Toleration(Struct, frozen=True):
+    key: str = ""
+    operator: str = ""
+    effect: str = ""
+
+
+class PodSpec(Struct, frozen=True):
+    nodeName: str = ""
+    nodeSelector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    hostNetwork: bool = False
+    serviceAccountName: str = ""
+    containers: tuple[Container, ...] = ()
+    initContainers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    restartPolicy: str = "Always"
+    terminationGracePeriodSeconds: int | None = None
+
+
+class Pod(KubeObject, frozen=True):
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+    @property
+    def is_ending(self) -> bool:
+        return bool(self.metadata.deletionTimestamp)
+
+
+class ConfigMap(BaseConfigMap, frozen=True):
+    binaryData: dict[str, bytes] = field(default={})
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {key: value.encode() for key, value in self.data.items()} | self.binaryData
+
+
+class LabelSelector(Struct, frozen=True):
+    matchLabels: dict[str, str] = {}
+
+
+class WorkloadSpec(Struct, frozen=True):
+    replicas: int = 1
+    selector: LabelSelector = LabelSelector()
+    template: dict[str, Any] = {}
+
+
+class WorkloadStatus(Struct, frozen=True):
+    observedGeneration: int = 0
+    replicas: int = 0
+    readyReplicas: int = 0
+    desiredNumberScheduled: int = 0
+    numberReady: int = 0
+
+
+class Workload(KubeObject, frozen=True):
+    """A Deployment or a DaemonSet."""
+
+    spec: WorkloadSpec = WorkloadSpec()
+    status: WorkloadStatus = WorkloadStatus()

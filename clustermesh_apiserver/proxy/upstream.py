@@ -21,7 +21,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     # etcd restarts in a second: a client that comes back then must not wait for gRPC's default minutes
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # in fact the time that one attempt may take
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.use_local_subchannel_pool", 1),
 )

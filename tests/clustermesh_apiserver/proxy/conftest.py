@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import grpc.aio
 import pytest
 
 from certs import profile
-from certs.issue import Authority, Issued
+from certs.issue import VALIDITY, Authority, Issued
 from certs.profile import Profile
 from clustermesh_apiserver.proxy.config import ProxyConfig
 from clustermesh_apiserver.proxy.serve import Running, running
@@ -52,12 +52,8 @@ class Mesh:
 
     async def as_client(self, client: Profile, *arguments: str) -> Result:
         """etcdctl through the proxy with a fresh certificate of that profile."""
-        issued = self.authority.issue(client, datetime.now(UTC))
-        return await self.with_certificate(issued, *arguments)
-
-    async def with_certificate(self, issued: Issued, *arguments: str) -> Result:
         files = self.folder / "client"
-        write_secret(files, issued, self.authority)
+        write_secret(files, self.authority.issue(client, datetime.now(UTC)), self.authority)
         return await etcdctl(
             [
                 f"--endpoints=https://{self.address}",
@@ -74,10 +70,15 @@ class Mesh:
 
     @asynccontextmanager
     async def channel(
-        self, client: Profile, *, options: Sequence[tuple[str, Any]] = (), authority: Authority | None = None
+        self,
+        client: Profile,
+        *,
+        options: Sequence[tuple[str, Any]] = (),
+        authority: Authority | None = None,
+        validity: timedelta = VALIDITY,
     ) -> AsyncGenerator[Any]:
         """A grpc.aio channel through the proxy."""
-        issued = (authority or self.authority).issue(client, datetime.now(UTC))
+        issued = (authority or self.authority).issue(client, datetime.now(UTC), validity=validity)
         credentials = grpc.ssl_channel_credentials(
             self.authority.issued.certificate_pem, issued.key_pem, issued.certificate_pem
         )
@@ -88,6 +89,12 @@ class Mesh:
 
 @pytest.fixture
 async def mesh(etcd: RunningEtcd, tmp_path: Path) -> AsyncIterator[Mesh]:
+    async with a_mesh(etcd, tmp_path) as running_mesh:
+        yield running_mesh
+
+
+@asynccontextmanager
+async def a_mesh(etcd: RunningEtcd, tmp_path: Path) -> AsyncGenerator[Mesh]:
     authority = Authority.create(datetime.now(UTC))
     issued = authority.issue(profile.server("kube-system"), datetime.now(UTC))
     write_secret(tmp_path / "server", issued, authority)

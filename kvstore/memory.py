@@ -56,6 +56,11 @@ class MemoryBackend:
         """All that is stored."""
         return {kv.key: kv.value for kv in self._store.range(b"\0", b"\0")}
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether failures that were asked for are still to come."""
+        return self._failing_writes > 0 or self._failing_reads > 0
+
     # faults on purpose
 
     def break_streams(self) -> None:

@@ -14,7 +14,8 @@ from kvstore.errors import CompactedError, KVStoreError, LeaseLostError, Refused
 # not its history, which is the same to the caller as history that is gone.
 _COMPACTED = ("required revision has been compacted", "required revision is a future revision")
 _LEASE_LOST = ("requested lease not found",)
-_REFUSED = ("permission denied", "PermissionDenied")
+# A request over gRPC's own limit is refused with a code that otherwise means "later, perhaps".
+_REFUSED = ("permission denied", "PermissionDenied", "received message larger than max")
 
 _REFUSED_CODES = frozenset(
     {

@@ -1,0 +1,128 @@
+"""What should stand under a prefix, what is believed to stand there, and what is left to do. Pure.
+
+Belief is only ever a saving: a failed or doubtful write drops it, and a compare with what really stands
+there (`observe`) replaces it. Nothing that we did not write ourselves is deleted before the source has
+handed over its first complete listing: until then "not wanted" may only mean "not heard of yet".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from kvstore.backend import KeyValue
+
+Lease = int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Store `value` under `key`; None: delete it."""
+
+    key: bytes
+    value: bytes | None
+
+    @property
+    def size(self) -> int:
+        return len(self.key) + len(self.value or b"")
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self._wanted: dict[bytes, bytes] = {}
+        self._stored: dict[bytes, tuple[bytes, Lease]] = {}
+        self._queue: dict[bytes, None] = {}  # in order; a key that changes again keeps its one place
+        self._parked: set[bytes] = set()  # refused by the store: tried again after the next compare
+        self._is_listed = False
+
+    @property
+    def is_listed(self) -> bool:
+        return self._is_listed
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    @property
+    def parked(self) -> int:
+        return len(self._parked)
+
+    @property
+    def stored(self) -> int:
+        return len(self._stored)
+
+    def upsert(self, key: bytes, value: bytes) -> None:
+        if self._wanted.get(key) != value:
+            self._wanted[key] = value
+            self._enqueue(key)
+
+    def remove(self, key: bytes) -> None:
+        """Also for a key never upserted: an earlier run of ours may have stored it."""
+        self._wanted.pop(key, None)
+        self._enqueue(key)
+
+    def mark_listed(self) -> None:
+        """The source's first complete listing was handed over: what it lacks may go."""
+        self._is_listed = True
+        self._enqueue_all(self._stored.keys() - self._wanted.keys())
+
+    def observe(self, actual: Iterable[KeyValue], lease_of: Callable[[bytes], Lease]) -> None:
+        """Replace belief by what really stands there, and queue every difference.
+
+        `actual` has relative keys; `lease_of` tells the lease that we hold for a key.
+        """
+        self._stored = {pair.key: (pair.value, pair.lease) for pair in actual}
+        self._parked.clear()
+        for key, value in self._wanted.items():
+            if self._stored.get(key) != (value, lease_of(key)):
+                self._enqueue(key)
+        if self._is_listed:
+            self._enqueue_all(self._stored.keys() - self._wanted.keys())
+
+    def lost(self, keys: Iterable[bytes]) -> None:
+        """The leases of these keys ended: what was stored under them is gone."""
+        for key in keys:
+            self._stored.pop(key, None)
+            if key in self._wanted:
+                self._enqueue(key)
+
+    def take(self, count: int, size: int) -> list[Step]:
+        """The next steps to do, at most `count` of them and about `size` bytes, but at least one."""
+        steps: list[Step] = []
+        while self._queue and len(steps) < count:
+            key = next(iter(self._queue))
+            step = Step(key, self._wanted.get(key))
+            size -= step.size
+            if steps and size < 0:
+                break
+            del self._queue[key]
+            steps.append(step)
+        return steps
+
+    def is_stored(self, step: Step, lease: Lease) -> bool:
+        """Whether storing this step would change nothing."""
+        return step.value is not None and self._stored.get(step.key) == (step.value, lease)
+
+    def done(self, step: Step, lease: Lease) -> None:
+        if step.value is None:
+            self._stored.pop(step.key, None)
+        else:
+            self._stored[step.key] = (step.value, lease)
+
+    def failed(self, step: Step) -> None:
+        """Not done, or nobody knows: forget what is stored and do it again."""
+        self._stored.pop(step.key, None)
+        self._enqueue(step.key)
+
+    def refused(self, step: Step) -> None:
+        """The store said no: trying again at once would not help, and must not hold back the others."""
+        self._stored.pop(step.key, None)
+        self._parked.add(step.key)
+
+    def _enqueue(self, key: bytes) -> None:
+        self._parked.discard(key)
+        self._queue[key] = None
+
+    def _enqueue_all(self, keys: Iterable[bytes]) -> None:
+        for key in sorted(keys):
+            self._enqueue(key)

@@ -1,0 +1,145 @@
+"""The ledger against a store that may forget, fail and be changed by others."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvstore.backend import KeyValue
+from kvstore.ledger import Ledger, Step
+
+KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
+VALUES = st.binary(max_size=1)
+LEASE = 7
+
+ACTIONS = st.lists(
+    st.tuples(st.just("upsert"), KEYS, VALUES)
+    | st.tuples(st.just("remove"), KEYS, st.just(b""))
+    | st.tuples(st.just("foreign put"), KEYS, VALUES)
+    | st.tuples(st.just("foreign delete"), KEYS, st.just(b""))
+    | st.tuples(st.sampled_from(["flush", "fail", "doubt", "expire", "compare", "listed"]), KEYS, VALUES),
+    max_size=12,
+)
+
+
+class World:
+    """A ledger, the store it writes to, and what the source really wants."""
+
+    def __init__(self, leftovers: dict[bytes, bytes]) -> None:
+        self.ledger = Ledger()
+        self.store = {key: (value, 1) for key, value in leftovers.items()}
+        self.wanted: dict[bytes, bytes] = {}
+        self.removed: set[bytes] = set()  # what the source took back itself
+        self.compare()
+
+    def compare(self) -> None:
+        pairs = [KeyValue(key, value, 1, lease) for key, (value, lease) in self.store.items()]
+        self.ledger.observe(pairs, lambda _: LEASE)
+
+    def write(self, step: Step) -> None:
+        if step.value is None:
+            assert self.ledger.is_listed or step.key in self.removed  # never deletes on a guess
+            self.store.pop(step.key, None)
+        else:
+            self.store[step.key] = (step.value, LEASE)
+
+    def flush(self, *, fails: bool = False, written: bool = True) -> None:
+        for step in self.ledger.take(3, 1000):
+            if self.ledger.is_stored(step, LEASE):
+                continue
+            if written:
+                self.write(step)
+            if fails:
+                self.ledger.failed(step)
+            else:
+                self.ledger.done(step, LEASE)
+
+    def act(self, action: str, key: bytes, value: bytes) -> None:
+        match action:
+            case "upsert":
+                self.wanted[key] = value
+                self.ledger.upsert(key, value)
+            case "remove":
+                self.wanted.pop(key, None)
+                self.removed.add(key)
+                self.ledger.remove(key)
+            case "foreign put":
+                self.store[key] = (value, 0)
+            case "foreign delete":
+                self.store.pop(key, None)
+            case "flush":
+                self.flush()
+            case "fail":
+                self.flush(fails=True, written=False)
+            case "doubt":  # written, but the answer was lost
+                self.flush(fails=True)
+            case "expire":
+                gone = [name for name, (_, lease) in self.store.items() if lease == LEASE]
+                for name in gone:
+                    del self.store[name]
+                self.ledger.lost(gone)
+            case "compare":
+                self.compare()
+            case "listed":
+                self.ledger.mark_listed()
+
+    def settle(self) -> None:
+        self.compare()
+        while self.ledger.queued:
+            self.flush()
+
+
+@given(st.dictionaries(KEYS, VALUES), ACTIONS)
+def test_after_any_history_the_store_has_what_is_wanted_with_our_lease(
+    leftovers: dict[bytes, bytes], actions: list[tuple[str, bytes, bytes]]
+) -> None:
+    world = World(leftovers)
+    for action in actions:
+        world.act(*action)
+    world.ledger.mark_listed()
+    world.settle()
+
+    assert world.store == {key: (value, LEASE) for key, value in world.wanted.items()}
+
+
+@given(st.dictionaries(KEYS, VALUES), ACTIONS)
+def test_without_foreign_changes_no_compare_is_needed(
+    leftovers: dict[bytes, bytes], actions: list[tuple[str, bytes, bytes]]
+) -> None:
+    world = World(leftovers)
+    for action in [*actions, ("listed", b"", b"")]:
+        if not action[0].startswith("foreign"):
+            world.act(*action)
+    while world.ledger.queued:
+        world.flush()
+
+    assert world.store == {key: (value, LEASE) for key, value in world.wanted.items()}
+
+
+def test_what_stands_there_already_is_not_written_again() -> None:
+    ledger = Ledger()
+    ledger.upsert(b"a", b"1")
+    ledger.observe([KeyValue(b"a", b"1", 1, LEASE)], lambda _: LEASE)
+    (step,) = ledger.take(10, 1000)
+
+    assert ledger.is_stored(step, LEASE)
+    assert not ledger.is_stored(step, LEASE + 1)
+
+
+def test_a_batch_is_bounded_by_count_and_bytes_but_never_empty() -> None:
+    ledger = Ledger()
+    for key in (b"a", b"b", b"c", b"d"):
+        ledger.upsert(key, b"x" * 100)
+
+    assert [step.key for step in ledger.take(2, 10_000)] == [b"a", b"b"]
+    assert [step.key for step in ledger.take(2, 50)] == [b"c"]
+
+
+def test_a_refused_entry_waits_for_the_next_compare_or_change() -> None:
+    ledger = Ledger()
+    ledger.upsert(b"a", b"1")
+    ledger.refused(*ledger.take(1, 10))
+    assert (ledger.queued, ledger.parked) == (0, 1)
+    ledger.observe([], lambda _: LEASE)
+
+    assert (ledger.queued, ledger.parked) == (1, 0)

@@ -47,11 +47,8 @@ class ConnectionStatus:
 @asynccontextmanager
 async def connect(config: EtcdConfig, *, chance: random.Random | None = None) -> AsyncIterator[EtcdBackend]:
     """A backend for the block. Nothing is dialled before the first call, so the server may be down."""
-    links = Links(config, chance or random.Random())
-    try:
+    async with aclosing(Links(config, chance or random.Random())) as links:
         yield EtcdBackend(links)
-    finally:
-        await links.close()
 
 
 class EtcdBackend:

@@ -101,7 +101,7 @@ class Links:
             self._next += 1
             self.error = error
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         self._closed = True
         self._current = None
         for link in list(self._open):

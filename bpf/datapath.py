@@ -1,0 +1,111 @@
+"""The loaded data path of one node: its maps, and where its programs are attached.
+
+Promises: opening changes nothing; attaching is idempotent, so a restarted agent calls
+it again for everything that should be attached; whatever is attached stays attached when
+the process ends. Attaching to a device acts in this thread's network namespace.
+"""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from bpf import link, loader
+from bpf.pinned_map import PinnedMap
+from bpf.pins import Pins
+from bpf.services import ServiceMaps
+from bpf.spec import (
+    CT4,
+    ENDPOINTS,
+    IPCACHE,
+    LB4_BACKENDS,
+    LB4_REVERSE_NAT,
+    LB4_SERVICES,
+    METRICS,
+    OVERLAY_PROGRAMS,
+    POD_PROGRAMS,
+    POLICY,
+    PROGRAMS,
+    SOCKET_PROGRAMS,
+    MapSpec,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A program on a hook; `target` is an ifindex or a cgroup id, 0 once that has gone."""
+
+    program: str
+    target: int
+
+
+class Datapath:
+    """`close` it, or use it in a `with` block. What is attached stays attached."""
+
+    def __init__(self, pins: Pins) -> None:
+        self._pins = pins
+        with ExitStack() as opened:
+
+            def enter(spec: MapSpec) -> PinnedMap:
+                return opened.enter_context(PinnedMap.open(pins.map(spec), spec))
+
+            self.ipcache = enter(IPCACHE)
+            self.endpoints = enter(ENDPOINTS)
+            self.policy = enter(POLICY)
+            self.connections = enter(CT4)
+            self.metrics = enter(METRICS)
+            self.services = ServiceMaps(enter(LB4_SERVICES), enter(LB4_BACKENDS), enter(LB4_REVERSE_NAT))
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def attach_overlay(self, ifindex: int) -> None:
+        for program in OVERLAY_PROGRAMS:
+            link.attach(self._pins, program, link.device(ifindex))
+
+    def attach_pod(self, ifindex: int) -> None:
+        """`ifindex`: the host's side of the pod's veth."""
+        for program in POD_PROGRAMS:
+            link.attach(self._pins, program, link.device(ifindex))
+
+    def detach_pod(self, ifindex: int) -> None:
+        for program in POD_PROGRAMS:
+            link.detach(self._pins, program, str(ifindex))
+
+    def attach_cgroup(self, path: Path) -> None:
+        """Translate services for the sockets of every process below this cgroup."""
+        with link.cgroup(path) as target:
+            for program in SOCKET_PROGRAMS:
+                link.attach(self._pins, program, target)
+
+    def attachments(self) -> list[Attachment]:
+        return [
+            Attachment(program.name, link.read(pin).target)
+            for program in PROGRAMS
+            for pin in self._pins.links_of(program)
+        ]
+
+    def detach_stale(self) -> None:
+        """Drop the pins of links whose device or cgroup has gone."""
+        for program in PROGRAMS:
+            for pin in self._pins.links_of(program):
+                if not link.read(pin).target:
+                    pin.unlink()
+
+    def unload(self) -> None:
+        """Detach everything and forget all state."""
+        self.close()
+        loader.unload(self._pins.root)
+
+
+def open(root: Path) -> Datapath:
+    """NotLoadedError if `loader.load` has not been here."""
+    return Datapath(Pins(Path(os.fspath(root))))

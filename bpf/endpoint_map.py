@@ -1,0 +1,68 @@
+"""cilium_lxc: the endpoints of this node, by address.
+
+The byte layout and nothing else; Cilium's layout, frozen. Two bits of `flags`, which
+Cilium leaves unused, say in which directions policy is enforced: write the policy
+entries first and then the bit, and in reverse when enforcement ends.
+"""
+
+import socket
+from dataclasses import dataclass
+
+from bpf.layout import ENDPOINT_KEY, ENDPOINT_VALUE
+
+_IPV4 = 1
+_INGRESS_ENFORCED, _EGRESS_ENFORCED = 1 << 16, 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`ifindex` is the host's side of the veth, whose MAC is `node_mac`; `mac` is the pod's."""
+
+    ifindex: int
+    endpoint_id: int
+    identity: int
+    mac: str
+    node_mac: str
+    ingress_enforced: bool = False
+    egress_enforced: bool = False
+
+
+def pack_key(ip: str) -> bytes:
+    try:
+        return ENDPOINT_KEY.pack(socket.inet_pton(socket.AF_INET, ip), _IPV4, 0, 0)
+    except OSError as error:
+        raise ValueError(f"not an IPv4 address: {ip!r}") from error
+
+
+def unpack_key(raw: bytes) -> str:
+    address, *_ = ENDPOINT_KEY.unpack(raw)
+    return socket.inet_ntoa(address[:4])
+
+
+def pack_value(endpoint: Endpoint) -> bytes:
+    flags = _INGRESS_ENFORCED if endpoint.ingress_enforced else 0
+    flags |= _EGRESS_ENFORCED if endpoint.egress_enforced else 0
+    mac, node_mac = _mac(endpoint.mac), _mac(endpoint.node_mac)
+    return ENDPOINT_VALUE.pack(
+        endpoint.ifindex, 0, endpoint.endpoint_id, flags, 0, mac, node_mac, endpoint.identity, 0, b""
+    )
+
+
+def unpack_value(raw: bytes) -> Endpoint:
+    ifindex, _, endpoint_id, flags, _, mac, node_mac, identity, _, _ = ENDPOINT_VALUE.unpack(raw)
+    return Endpoint(
+        ifindex,
+        endpoint_id,
+        identity,
+        mac[:6].hex(":"),
+        node_mac[:6].hex(":"),
+        bool(flags & _INGRESS_ENFORCED),
+        bool(flags & _EGRESS_ENFORCED),
+    )
+
+
+def _mac(text: str) -> bytes:
+    raw = bytes.fromhex(text.replace(":", ""))
+    if len(raw) != 6:
+        raise ValueError(f"not a MAC address: {text!r}")
+    return raw

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reasons, and their count in cilium_metrics: nothing is dropped in silence.
+ * The numbers are Cilium's; bpf/metrics_map.py has the words.
+ */
+#ifndef CLUSTERMESH_METRICS_H
+#define CLUSTERMESH_METRICS_H
+
+#include "maps.h"
+
+#define FORWARDED 0
+#define NO_BACKEND_SLOT 5
+#define NO_BACKEND 6
+#define DROP_INVALID_SOURCE_IP 132
+#define DROP_POLICY 133
+#define DROP_INVALID_PACKET 134
+#define DROP_UNKNOWN_L4 137
+#define DROP_UNSUPPORTED_L3 139
+#define DROP_WRITE_ERROR 141
+#define DROP_NO_TUNNEL_KEY 147
+#define DROP_NO_LOCAL_ENDPOINT 152
+#define DROP_NO_TUNNEL 160
+#define DROP_NO_CONFIG 165
+#define DROP_INVALID_IDENTITY 171
+#define DROP_FRAGMENT_NOT_FOUND 175
+#define DROP_POLICY_DENY 181
+
+#define METRIC_INGRESS 1
+#define METRIC_EGRESS 2
+#define METRIC_SERVICE 3
+
+#define PASS 0 /* TC_ACT_OK */
+#define SHOT 2 /* TC_ACT_SHOT */
+
+#define __inline_always static inline __attribute__((always_inline))
+
+__inline_always void count(__u8 reason, __u8 direction, __u64 bytes)
+{
+	struct metrics_key key = {};
+	struct metrics_value *value;
+
+	key.reason = reason;
+	key.dir = direction;
+	value = cilium_metrics.lookup(&key);
+	if (!value) {
+		struct metrics_value zero = {};
+
+		cilium_metrics.insert(&key, &zero);
+		value = cilium_metrics.lookup(&key);
+		if (!value)
+			return;
+	}
+	/* per CPU, and this program does not migrate: no atomics needed */
+	value->count += 1;
+	value->bytes += bytes;
+}
+
+__inline_always int drop(struct __sk_buff *skb, __u8 reason, __u8 direction)
+{
+	count(reason, direction, skb->len);
+	return SHOT;
+}
+
+#endif

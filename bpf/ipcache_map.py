@@ -1,0 +1,86 @@
+"""cilium_ipcache_v2: IP prefix -> security identity, and the node to tunnel to.
+
+The byte layout and nothing else; Cilium's v2 layout, frozen.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from bpf.layout import IPCACHE_KEY, IPCACHE_VALUE
+
+_FIXED_BITS = 32  # cluster id, pad and family are always matched in full
+_IPV4, _IPV6 = 1, 2
+
+FLAG_SKIP_TUNNEL = 1
+FLAG_HAS_TUNNEL = 2
+FLAG_IPV6_TUNNEL = 4
+FLAG_REMOTE_CLUSTER = 8
+FLAG_WORDS = {
+    FLAG_SKIP_TUNNEL: "skiptunnel",
+    FLAG_HAS_TUNNEL: "hastunnel",
+    FLAG_IPV6_TUNNEL: "ipv6tunnel",
+    FLAG_REMOTE_CLUSTER: "remotecluster",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IPCacheKey:
+    prefix_text: str
+    cluster_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IPCacheValue:
+    identity: int
+    tunnel: str | None = None
+    encrypt_key: int = 0
+    flags: int = 0
+
+
+def pack_key(prefix_text: str, cluster_id: int = 0) -> bytes:
+    """`prefix_text` is "10.1.0.4", "10.1.0.0/24" or the like of IPv6; ValueError for host bits."""
+    address, slash, bits = prefix_text.partition("/")
+    version6 = ":" in address
+    host_bits = 128 if version6 else 32
+    try:
+        raw = socket.inet_pton(socket.AF_INET6 if version6 else socket.AF_INET, address)
+    except OSError as error:
+        raise ValueError(f"not an IP address: {address!r}") from error
+    if slash and bits != str(host_bits):  # whole addresses are the bulk: spare them the slow path
+        network = ipaddress.ip_network(prefix_text)
+        raw, host_bits = network.network_address.packed, network.prefixlen
+    return IPCACHE_KEY.pack(_FIXED_BITS + host_bits, cluster_id, 0, _IPV6 if version6 else _IPV4, raw)
+
+
+def unpack_key(raw: bytes) -> IPCacheKey:
+    bits, cluster_id, _, family, address = IPCACHE_KEY.unpack(raw)
+    text = (
+        socket.inet_ntop(socket.AF_INET6, address)
+        if family == _IPV6
+        else socket.inet_ntop(socket.AF_INET, address[:4])
+    )
+    return IPCacheKey(f"{text}/{bits - _FIXED_BITS}", cluster_id)
+
+
+def pack_value(identity: int, tunnel: str | None, encrypt_key: int = 0, flags: int = 0) -> bytes:
+    """The two tunnel flags follow from `tunnel`; `flags` adds others."""
+    raw = b""
+    if tunnel:
+        version6 = ":" in tunnel
+        try:
+            raw = socket.inet_pton(socket.AF_INET6 if version6 else socket.AF_INET, tunnel)
+        except OSError as error:
+            raise ValueError(f"not an IP address: {tunnel!r}") from error
+        flags |= FLAG_HAS_TUNNEL | (FLAG_IPV6_TUNNEL if version6 else 0)
+    return IPCACHE_VALUE.pack(identity, raw, 0, encrypt_key, flags)
+
+
+def unpack_value(raw: bytes) -> IPCacheValue:
+    identity, tunnel, _, encrypt_key, flags = IPCACHE_VALUE.unpack(raw)
+    text = None
+    if flags & FLAG_IPV6_TUNNEL:
+        text = socket.inet_ntop(socket.AF_INET6, tunnel)
+    elif any(tunnel):
+        text = socket.inet_ntop(socket.AF_INET, tunnel[:4])
+    return IPCacheValue(identity, text, encrypt_key, flags)

@@ -1,0 +1,146 @@
+"""cilium_lb4_services_v2, _backends_v3 and _reverse_nat: byte layouts and nothing else.
+
+Cilium's layouts, frozen. In the services map slot 0 is the master entry, whose `count`
+says how many slots follow; each slot names a backend by id. What to write in which
+order is decided in `lb_plan.py`.
+"""
+
+import socket
+from dataclasses import dataclass
+
+from bpf.layout import (
+    LB4_BACKEND_KEY,
+    LB4_BACKEND_VALUE,
+    LB4_REVERSE_NAT_KEY,
+    LB4_REVERSE_NAT_VALUE,
+    LB4_SERVICE_KEY,
+    LB4_SERVICE_VALUE,
+)
+
+PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+SCOPE_EXTERNAL, SCOPE_INTERNAL = 0, 1
+
+BACKEND_ACTIVE, BACKEND_TERMINATING, BACKEND_QUARANTINED, BACKEND_MAINTENANCE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    ip: str
+    port: int
+    protocol: str
+    slot: int = 0
+    scope: int = SCOPE_EXTERNAL
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceValue:
+    backend_id: int = 0
+    count: int = 0
+    rev_nat: int = 0
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackendValue:
+    ip: str
+    port: int
+    protocol: str
+    cluster_id: int = 0
+    state: int = BACKEND_ACTIVE
+
+
+def protocol_number(name: str) -> int:
+    try:
+        return PROTOCOLS[name.upper()]
+    except KeyError:
+        raise ValueError(f"no such protocol: {name!r}") from None
+
+
+def _address(ip: str) -> bytes:
+    try:
+        return socket.inet_pton(socket.AF_INET, ip)
+    except OSError as error:
+        raise ValueError(f"not an IPv4 address: {ip!r}") from error
+
+
+def _big(number: int) -> bytes:
+    try:
+        return number.to_bytes(2, "big")
+    except OverflowError:
+        raise ValueError(f"does not fit into 16 bits: {number}") from None
+
+
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, "big")
+
+
+def pack_service(ip: str, port: int, protocol: str, slot: int = 0, scope: int = SCOPE_EXTERNAL) -> bytes:
+    """A key of the services map."""
+    return LB4_SERVICE_KEY.pack(_address(ip), _big(port), slot, protocol_number(protocol), scope, b"")
+
+
+def unpack_service(raw: bytes) -> ServiceKey:
+    address, port, slot, protocol, scope, _ = LB4_SERVICE_KEY.unpack(raw)
+    name = PROTOCOL_NAMES.get(protocol, str(protocol))
+    return ServiceKey(socket.inet_ntoa(address), _number(port), name, slot, scope)
+
+
+def with_slot(key: bytes, slot: int) -> bytes:
+    """The same service's key at another slot."""
+    at, size = LB4_SERVICE_KEY.offsets["backend_slot"]
+    return key[:at] + slot.to_bytes(size, "little") + key[at + size :]
+
+
+def pack_service_value(backend_id: int = 0, count: int = 0, rev_nat: int = 0, flags: int = 0) -> bytes:
+    """Master: `count` and no backend. Slot: a backend's id. `flags` has both flag bytes, low one first."""
+    return LB4_SERVICE_VALUE.pack(backend_id, count, _big(rev_nat), flags & 0xFF, flags >> 8, 0)
+
+
+def unpack_service_value(raw: bytes) -> ServiceValue:
+    backend_id, count, rev_nat, flags, flags2, _ = LB4_SERVICE_VALUE.unpack(raw)
+    return ServiceValue(backend_id, count, _number(rev_nat), flags | flags2 << 8)
+
+
+def pack_backend_id(backend_id: int) -> bytes:
+    return LB4_BACKEND_KEY.pack(backend_id)
+
+
+def unpack_backend_id(raw: bytes) -> int:
+    (backend_id,) = LB4_BACKEND_KEY.unpack(raw)
+    return int(backend_id)
+
+
+def pack_backend(
+    ip: str, port: int, protocol: str, cluster_id: int = 0, state: int = BACKEND_ACTIVE
+) -> bytes:
+    """A value of the backends map."""
+    return LB4_BACKEND_VALUE.pack(
+        _address(ip), _big(port), protocol_number(protocol), state, cluster_id, 0, 0
+    )
+
+
+def unpack_backend(raw: bytes) -> BackendValue:
+    address, port, protocol, state, cluster_id, _, _ = LB4_BACKEND_VALUE.unpack(raw)
+    name = PROTOCOL_NAMES.get(protocol, str(protocol))
+    return BackendValue(socket.inet_ntoa(address), _number(port), name, cluster_id, state)
+
+
+def pack_rev_nat_id(rev_nat: int) -> bytes:
+    return LB4_REVERSE_NAT_KEY.pack(_big(rev_nat))
+
+
+def unpack_rev_nat_id(raw: bytes) -> int:
+    (rev_nat,) = LB4_REVERSE_NAT_KEY.unpack(raw)
+    return _number(rev_nat)
+
+
+def pack_rev_nat(ip: str, port: int) -> bytes:
+    """A value of the reverse NAT map: the frontend."""
+    return LB4_REVERSE_NAT_VALUE.pack(_address(ip), _big(port))
+
+
+def unpack_rev_nat(raw: bytes) -> tuple[str, int]:
+    address, port = LB4_REVERSE_NAT_VALUE.unpack(raw)
+    return socket.inet_ntoa(address), _number(port)

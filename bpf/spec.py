@@ -1,0 +1,140 @@
+"""What should be loaded: maps, programs and where they attach. Pure.
+
+The C sources say the same; the loader refuses a pin, old or new, that differs
+from this file. Changing a map here or there takes a new SCHEMA_VERSION.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from bpf import layout
+from bpf.layout import Layout
+
+SCHEMA_VERSION = "v1"
+
+# One translation unit, in this order: Debian's BCC compiles a single text.
+SOURCES = (
+    "include/maps.h",
+    "include/metrics.h",
+    "include/packet.h",
+    "include/conntrack.h",
+    "include/policy.h",
+    "include/endpoint.h",
+    "src/container.c",
+    "src/overlay.c",
+    "src/sock.c",
+)
+
+
+class MapType(enum.IntEnum):
+    """enum bpf_map_type"""
+
+    HASH = 1
+    ARRAY = 2
+    PERCPU_HASH = 5
+    LRU_HASH = 9
+    LPM_TRIE = 11
+
+
+class ProgramType(enum.IntEnum):
+    """enum bpf_prog_type"""
+
+    SCHED_CLS = 3
+    CGROUP_SOCK_ADDR = 18
+
+
+class AttachType(enum.IntEnum):
+    """enum bpf_attach_type"""
+
+    CGROUP_INET4_CONNECT = 10
+    CGROUP_UDP4_SENDMSG = 14
+    CGROUP_UDP4_RECVMSG = 19
+    CGROUP_INET4_GETPEERNAME = 29
+    TCX_INGRESS = 46
+    TCX_EGRESS = 47
+
+
+NO_PREALLOC = 1  # BPF_F_NO_PREALLOC: several nodes share a machine, memory is paid when used
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    name: str
+    type: MapType
+    key: Layout
+    value: Layout
+    max_entries: int
+    flags: int = NO_PREALLOC
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSpec:
+    name: str
+    type: ProgramType
+    attach: AttachType
+
+    @property
+    def expected_attach(self) -> int | None:
+        """What the kernel must be told when loading; None where it does not ask."""
+        return self.attach if self.type is ProgramType.CGROUP_SOCK_ADDR else None
+
+
+IPCACHE = MapSpec("cilium_ipcache_v2", MapType.LPM_TRIE, layout.IPCACHE_KEY, layout.IPCACHE_VALUE, 512_000)
+LB4_SERVICES = MapSpec(
+    "cilium_lb4_services_v2", MapType.HASH, layout.LB4_SERVICE_KEY, layout.LB4_SERVICE_VALUE, 65_536
+)
+LB4_BACKENDS = MapSpec(
+    "cilium_lb4_backends_v3", MapType.HASH, layout.LB4_BACKEND_KEY, layout.LB4_BACKEND_VALUE, 65_536
+)
+LB4_REVERSE_NAT = MapSpec(
+    "cilium_lb4_reverse_nat", MapType.HASH, layout.LB4_REVERSE_NAT_KEY, layout.LB4_REVERSE_NAT_VALUE, 65_536
+)
+LB4_REVERSE_SK = MapSpec(
+    "cilium_lb4_reverse_sk",
+    MapType.LRU_HASH,
+    layout.LB4_REVERSE_SK_KEY,
+    layout.LB4_REVERSE_SK_VALUE,
+    65_536,
+    flags=0,
+)
+ENDPOINTS = MapSpec("cilium_lxc", MapType.HASH, layout.ENDPOINT_KEY, layout.ENDPOINT_VALUE, 65_535)
+POLICY = MapSpec("cilium_policy", MapType.HASH, layout.POLICY_KEY, layout.POLICY_VALUE, 131_072)
+CT4 = MapSpec("cilium_ct4_global", MapType.LRU_HASH, layout.CT_KEY, layout.CT_VALUE, 65_536, flags=0)
+FRAGMENTS = MapSpec(
+    "cilium_ipv4_frag_datagrams", MapType.LRU_HASH, layout.FRAG_KEY, layout.FRAG_VALUE, 8_192, flags=0
+)
+METRICS = MapSpec("cilium_metrics", MapType.PERCPU_HASH, layout.METRICS_KEY, layout.METRICS_VALUE, 1_024)
+NODE_CONFIG = MapSpec(
+    "cilium_node_config", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout.NODE_CONFIG_VALUE, 1, flags=0
+)
+
+MAPS = (
+    IPCACHE,
+    LB4_SERVICES,
+    LB4_BACKENDS,
+    LB4_REVERSE_NAT,
+    LB4_REVERSE_SK,
+    ENDPOINTS,
+    POLICY,
+    CT4,
+    FRAGMENTS,
+    METRICS,
+    NODE_CONFIG,
+)
+
+FROM_CONTAINER = ProgramSpec("cil_from_container", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
+TO_CONTAINER = ProgramSpec("cil_to_container", ProgramType.SCHED_CLS, AttachType.TCX_EGRESS)
+FROM_OVERLAY = ProgramSpec("cil_from_overlay", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
+SOCK4_CONNECT = ProgramSpec(
+    "cil_sock4_connect", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET4_CONNECT
+)
+SOCK4_SENDMSG = ProgramSpec("cil_sock4_sendmsg", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_UDP4_SENDMSG)
+SOCK4_RECVMSG = ProgramSpec("cil_sock4_recvmsg", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_UDP4_RECVMSG)
+SOCK4_GETPEERNAME = ProgramSpec(
+    "cil_sock4_getpeername", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET4_GETPEERNAME
+)
+
+POD_PROGRAMS = (FROM_CONTAINER, TO_CONTAINER)
+OVERLAY_PROGRAMS = (FROM_OVERLAY,)
+SOCKET_PROGRAMS = (SOCK4_CONNECT, SOCK4_SENDMSG, SOCK4_RECVMSG, SOCK4_GETPEERNAME)
+PROGRAMS = POD_PROGRAMS + OVERLAY_PROGRAMS + SOCKET_PROGRAMS

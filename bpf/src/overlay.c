@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The program on the vxlan device.
+ */
+#include "../include/endpoint.h"
+
+/* tcx ingress: what other nodes send. The VNI is the sender's identity. */
+int cil_from_overlay(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = {};
+	struct endpoint_value *endpoint;
+	struct packet packet = {};
+	int reason;
+
+	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
+		return drop(skb, DROP_NO_TUNNEL_KEY, METRIC_INGRESS);
+	/* a node writes remote-node on the wire; host would open every policy here */
+	if (key.tunnel_id == IDENTITY_HOST)
+		return drop(skb, DROP_INVALID_IDENTITY, METRIC_INGRESS);
+	if (skb->protocol != swap16(ETHERTYPE_IPV4))
+		return drop(skb, DROP_UNSUPPORTED_L3, METRIC_INGRESS);
+	reason = parse(skb, &packet);
+	if (reason)
+		return drop(skb, reason, METRIC_INGRESS);
+	endpoint = endpoint_of(packet.tuple.daddr);
+	if (!endpoint)
+		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
+	reason = admit_ingress(skb, &packet, endpoint, key.tunnel_id);
+	if (reason)
+		return drop(skb, reason, METRIC_INGRESS);
+	return deliver(skb, endpoint);
+}

@@ -1,0 +1,109 @@
+"""The program `clustermesh-apiserver`: parse, then call. Flags are also read from CLUSTERMESH_<FLAG>."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aiokit import log
+from clustermesh_apiserver import config as settings
+
+ENVIRONMENT = {"auto_envvar_prefix": "CLUSTERMESH"}
+PROXY_MODULE = "clustermesh_apiserver.proxy.command"
+
+
+class Programs(click.Group):
+    """Adds `proxy` without importing it: the exporter needs nothing of its gRPC server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "proxy"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "proxy":
+            return super().get_command(ctx, cmd_name)
+        command = importlib.import_module(PROXY_MODULE).command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Programs)
+def main() -> None:
+    """The control plane of one cluster of a cluster mesh."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"clustermesh-apiserver {installed_version('clustermesh')}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--cluster-name", default=settings.UNSET_NAME, show_default=True, help="This cluster's name.")
+@click.option("--cluster-id", type=int, default=0, show_default=True, help="This cluster's id, from 1.")
+@click.option(
+    "--max-connected-clusters", type=int, default=255, show_default=True, help="255 or 511; equal everywhere."
+)
+@click.option("--kvstore-opt", multiple=True, metavar="KEY=VALUE", help="etcd.config=FILE: where etcd is.")
+@click.option("--etcd-endpoint", default="", metavar="URL", help="A loopback etcd without TLS.")
+@click.option("--kvstore-lease-ttl", default="15m", show_default=True, help="Lifetime of keys after we end.")
+@click.option(
+    "--kubeconfig",
+    "--k8s-kubeconfig-path",
+    "kubeconfig",
+    type=click.Path(path_type=Path),
+    envvar=["CLUSTERMESH_KUBECONFIG", "CLUSTERMESH_K8S_KUBECONFIG_PATH", "KUBECONFIG"],
+    help="Without it: the service account of the pod.",
+)
+@click.option("--health-port", type=click.IntRange(0, 65535), default=9880, show_default=True)
+@click.option(
+    "--clustermesh-default-global-namespace",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default=True,
+    show_default=True,
+    help="Whether namespaces without an annotation take part.",
+)
+@click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
+def clustermesh(log_level: str, **flags: Any) -> None:
+    """Export this cluster's Kubernetes objects to its etcd."""
+    try:
+        config = as_config(**flags)
+    except settings.ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    log.configure(log_level)
+    from clustermesh_apiserver.serve import serve  # noqa: PLC0415 - `--help` and `version` stay quick
+
+    asyncio.run(serve(config))
+
+
+def as_config(
+    *,
+    cluster_name: str,
+    cluster_id: int,
+    max_connected_clusters: int,
+    kvstore_opt: tuple[str, ...],
+    etcd_endpoint: str,
+    kvstore_lease_ttl: str,
+    kubeconfig: Path | None,
+    health_port: int,
+    clustermesh_default_global_namespace: bool,
+) -> settings.Config:
+    """The flags as checked settings; raises ConfigError."""
+    return settings.Config(
+        cluster=settings.cluster_scope(cluster_name, cluster_id, max_connected_clusters),
+        etcd=settings.etcd_config(kvstore_opt, etcd_endpoint),
+        kubeconfig=kubeconfig,
+        lease_ttl_seconds=settings.parse_duration(kvstore_lease_ttl, "--kvstore-lease-ttl"),
+        default_global_namespace=clustermesh_default_global_namespace,
+        health_port=health_port,
+    )
+
+
+if __name__ == "__main__":
+    main()

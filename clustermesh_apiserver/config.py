@@ -1,0 +1,122 @@
+"""The exporter's settings: checked once, frozen, plain words when something is wrong.
+
+Promises: a `Config` that exists is usable; whatever is unknown or contradictory raises `ConfigError`
+with one line that names the flag. Does not read flags or the environment: `__main__` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kvstore.config import EtcdConfig
+from kvstore.config import load as load_etcd
+from mesh.addressing import ClusterID, ClusterName, IdentityLayout, PeerScope, parse_cluster_name
+from mesh.errors import MeshError
+
+UNSET_NAME = "default"
+CAPACITIES = (255, 511)
+LEASE_TTL_SECONDS = (25, 24 * 3600)  # what Cilium accepts for --kvstore-lease-ttl
+
+# options of Cilium's client that tune what ours does by itself: accepted so that its charts work, no effect
+TUNING_OPTIONS = frozenset({"etcd.qps", "etcd.bootstrapQps", "etcd.maxInflight", "etcd.limit"})
+CONFIG_OPTION, ADDRESS_OPTION = "etcd.config", "etcd.address"
+
+_DURATION = re.compile(r"(\d+)([hms])")
+_UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+class ConfigError(Exception):
+    """A setting is missing, unknown or contradicts another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that `clustermesh-apiserver clustermesh` needs to know."""
+
+    cluster: PeerScope
+    etcd: EtcdConfig
+    kubeconfig: Path | None = None  # None: the service account of the pod we run in
+    lease_ttl_seconds: int = 900
+    default_global_namespace: bool = True
+    health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
+    health_port: int = 9880
+
+
+def cluster_scope(name: str, cluster_id: int, max_connected_clusters: int) -> PeerScope:
+    """This cluster's name, id and identity numbering, by the rules of spec 1.5 and 1.6."""
+    if max_connected_clusters not in CAPACITIES:
+        raise ConfigError(f"--max-connected-clusters must be 255 or 511, not {max_connected_clusters}")
+    if not 1 <= cluster_id <= max_connected_clusters:
+        raise ConfigError(
+            f"--cluster-id must be between 1 and {max_connected_clusters} in a mesh, not {cluster_id}"
+        )
+    if name == UNSET_NAME:
+        raise ConfigError(f"--cluster-name {UNSET_NAME!r} means unset and cannot be used with a cluster id")
+    try:
+        parsed: ClusterName = parse_cluster_name(name)
+    except MeshError as error:
+        raise ConfigError(f"--cluster-name: {error}") from error
+    return PeerScope(parsed, ClusterID(cluster_id), IdentityLayout(max_connected_clusters))
+
+
+def etcd_config(options: Iterable[str], endpoint: str = "") -> EtcdConfig:
+    """Where our own etcd is: from `--kvstore-opt key=value` or a loopback `--etcd-endpoint`."""
+    chosen = parse_options(options)
+    address = endpoint or chosen.get(ADDRESS_OPTION, "")
+    if address and CONFIG_OPTION in chosen:
+        raise ConfigError(f"give either --kvstore-opt {CONFIG_OPTION} or an etcd endpoint, not both")
+    if address:
+        return plain_endpoint(address)
+    if CONFIG_OPTION not in chosen:
+        raise ConfigError(f"where is etcd? give --kvstore-opt {CONFIG_OPTION}=FILE or --etcd-endpoint URL")
+    path = Path(chosen[CONFIG_OPTION])
+    try:
+        return load_etcd(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--kvstore-opt {CONFIG_OPTION}: {error}") from error
+
+
+def parse_options(options: Iterable[str]) -> dict[str, str]:
+    """`key=value` items, also several in one text separated by commas, as Cilium's flag takes them."""
+    chosen: dict[str, str] = {}
+    for item in (part for option in options for part in option.split(",") if part):
+        key, separator, value = item.partition("=")
+        if not separator or not value:
+            raise ConfigError(f"--kvstore-opt {item!r} is not key=value")
+        if key not in {CONFIG_OPTION, ADDRESS_OPTION, *TUNING_OPTIONS}:
+            raise ConfigError(f"--kvstore-opt: unknown option {key!r}")
+        chosen[key] = value
+    return chosen
+
+
+def plain_endpoint(url: str) -> EtcdConfig:
+    """An etcd without TLS; only on loopback, because whoever reads the wire could rewrite the mesh."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or not parts.port:
+        raise ConfigError(f"--etcd-endpoint {url!r} is not http://HOST:PORT")
+    if not _is_loopback(parts.hostname):
+        raise ConfigError(f"--etcd-endpoint {url!r}: without TLS only a loopback address is accepted")
+    return EtcdConfig(endpoints=(url,))
+
+
+def parse_duration(text: str, flag: str, allowed: tuple[int, int] = LEASE_TTL_SECONDS) -> int:
+    """Seconds of a duration as Go writes it: 15m, 900s, 1h30m."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ConfigError(f"{flag} {text!r} is not a duration like 15m or 900s")
+    seconds = sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    if not allowed[0] <= seconds <= allowed[1]:
+        raise ConfigError(f"{flag} must be between {allowed[0]}s and {allowed[1]}s, not {text}")
+    return seconds
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

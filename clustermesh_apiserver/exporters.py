@@ -1,0 +1,100 @@
+"""Which Kubernetes objects feed which kind of keys (spec 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol, TypeVar
+
+from clustermesh_apiserver.convert import Converter
+from clustermesh_apiserver.exporter import Exporter, Source
+from clustermesh_apiserver.namespaces import GlobalNamespaces
+from clustermesh_apiserver.object_export import ObjectExport
+from clustermesh_apiserver.service_export import ServiceExport
+from k8s.objects import (
+    CiliumEndpoint,
+    CiliumIdentity,
+    CiliumNode,
+    EndpointSlice,
+    KubeObject,
+    Namespace,
+    Service,
+)
+from k8s.resource import (
+    CILIUMENDPOINT,
+    CILIUMIDENTITY,
+    CILIUMNODE,
+    ENDPOINTSLICE,
+    NAMESPACE,
+    SERVICE,
+    Resource,
+)
+from k8s.watch import ObjectDelta
+from mesh.addressing import PeerScope
+from mesh.keys import Kind
+
+T = TypeVar("T", bound=KubeObject)
+
+
+class Follow(Protocol):
+    """Opens an endless stream of one kind's objects, as `k8s.watch.follow` does."""
+
+    def __call__(self, resource: Resource, type_: type[T], /) -> AsyncIterator[ObjectDelta[T]]: ...
+
+
+def build(scope: PeerScope, follow: Follow, *, default_global_namespace: bool) -> list[Exporter]:
+    """One exporter for each of the six kinds, also for those that we have nothing to say about:
+    peers wait for their canaries all the same."""
+    converter = Converter(scope)
+
+    def namespaces() -> GlobalNamespaces:
+        return GlobalNamespaces(default_global_namespace)  # each export folds its own stream
+
+    nodes = ObjectExport(converter.node, namespaces())
+    identities = ObjectExport(converter.identity, namespaces())
+    ips = ObjectExport(converter.endpoint, namespaces())
+    services = ServiceExport(converter, namespaces())
+    return [
+        Exporter(
+            Kind.NODES,
+            nodes,
+            [Source("ciliumnodes", lambda: follow(CILIUMNODE, CiliumNode), nodes.objects)],
+        ),
+        Exporter(
+            Kind.IDENTITIES,
+            identities,
+            [
+                Source("namespaces", lambda: follow(NAMESPACE, Namespace), identities.namespaces),
+                Source(
+                    "ciliumidentities", lambda: follow(CILIUMIDENTITY, CiliumIdentity), identities.objects
+                ),
+            ],
+        ),
+        Exporter(
+            Kind.IPS,
+            ips,
+            [
+                Source("namespaces", lambda: follow(NAMESPACE, Namespace), ips.namespaces),
+                Source("ciliumendpoints", lambda: follow(CILIUMENDPOINT, CiliumEndpoint), ips.objects),
+            ],
+        ),
+        Exporter(
+            Kind.SERVICES,
+            services,
+            [
+                Source("namespaces", lambda: follow(NAMESPACE, Namespace), services.namespaces),
+                Source("services", lambda: follow(SERVICE, Service), services.services),
+                Source("endpointslices", lambda: follow(ENDPOINTSLICE, EndpointSlice), services.slices),
+            ],
+        ),
+        *(Exporter(kind, Nothing(), []) for kind in (Kind.ENDPOINTSLICES, Kind.SERVICEEXPORTS)),
+    ]
+
+
+class Nothing:
+    """The export of a kind that we have nothing to say about."""
+
+    def pairs(self) -> dict[bytes, bytes]:
+        return {}
+
+    def refused(self) -> int:
+        return 0

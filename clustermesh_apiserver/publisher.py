@@ -1,0 +1,148 @@
+"""Keeps our etcd holding what the exporters want, whatever etcd it turns out to be.
+
+One session is one connection to one etcd cluster, with its own leases and stores. A session ends when
+etcd is replaced by another cluster, refuses us, or loses keys that we did not delete; the next one
+compares everything with what is stored and writes what differs: data, then the canaries. Leaving
+deletes nothing: peers keep our state until we are back or the leases run out (spec 9.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+
+from aiokit.backoff import Backoff
+from clustermesh_apiserver import clusterconfig, heartbeat
+from clustermesh_apiserver.exporter import Exporter
+from clustermesh_apiserver.health import KindReport, Report
+from kvstore.backend import Backend
+from kvstore.errors import KVStoreError
+from kvstore.lease import LeasePool
+from kvstore.syncstore import SyncStore
+from kvstore.watchstore import follow
+from mesh.addressing import PeerScope
+from mesh.keys import Kind, state_prefix, synced_key, synced_prefix
+
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
+
+log = logging.getLogger(__name__)
+
+Connect = Callable[[], AbstractAsyncContextManager[Backend]]
+
+
+class KeysVanishedError(KVStoreError):
+    """Somebody else deleted our keys: what is stored must be compared with what is wanted."""
+
+
+class Publisher:
+    def __init__(
+        self,
+        connect: Connect,
+        scope: PeerScope,
+        exporters: Sequence[Exporter],
+        *,
+        lease_ttl_seconds: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._scope = scope
+        self._exporters = exporters
+        self._lease_ttl_seconds = lease_ttl_seconds
+        self._clock = clock
+        self._began = clock()
+        self._stores: dict[Kind, SyncStore] = {}
+        self.sessions = 0
+        self.bootstrap_seconds = 0.0
+
+    def report(self) -> Report:
+        """For readiness and metrics."""
+        return Report(
+            cluster=self._scope.name,
+            kinds=tuple(self._kind_report(exporter) for exporter in self._exporters),
+            bootstrap_seconds=self.bootstrap_seconds,
+            kvstore_sessions=self.sessions,
+        )
+
+    def _kind_report(self, exporter: Exporter) -> KindReport:
+        scope = exporter.kind.value + "/v1"
+        refused = exporter.status().refused
+        store = self._stores.get(exporter.kind)
+        if store is None:  # between two sessions
+            return KindReport(scope, 0, 0, 0, False, refused)
+        status = store.status()
+        return KindReport(scope, status.queued, status.stored, status.errors, status.synced, refused)
+
+    async def run(self) -> None:
+        """Publish until cancelled. Only bugs propagate."""
+        backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+        while True:
+            self.sessions += 1
+            try:
+                async with self._connect() as backend:
+                    await self._session(backend, backoff)
+            except* KVStoreError as group:
+                log.warning("publishing begins anew reason=%s", _reasons(group))
+            await asyncio.sleep(backoff.next())
+
+    async def _session(self, backend: Backend, backoff: Backoff) -> None:
+        async with LeasePool(backend, self._lease_ttl_seconds).running() as leases:
+            stores = {
+                exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters
+            }
+            self._stores = stores
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(
+                        clusterconfig.enforce(backend, leases, self._scope), name="clusterconfig"
+                    )
+                    group.create_task(heartbeat.beat(backend, leases), name="heartbeat")
+                    group.create_task(self._guard(backend), name="guard")
+                    for exporter in self._exporters:
+                        store = stores[exporter.kind]
+                        group.create_task(store.run(), name=f"store/{exporter.kind.name}")
+                        exporter.attach(store)
+                    group.create_task(self._note_synced(backoff), name="synced")
+            finally:
+                self._stores = {}
+                for exporter in self._exporters:
+                    exporter.detach()
+
+    def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
+        name = self._scope.name
+        return SyncStore(backend, state_prefix(kind, name), leases, synced_key=synced_key(kind, name))
+
+    async def _note_synced(self, backoff: Backoff) -> None:
+        for store in list(self._stores.values()):
+            await store.synced.wait()
+        backoff.reset()
+        if not self.bootstrap_seconds:
+            self.bootstrap_seconds = self._clock() - self._began
+        log.info("everything is exported after=%.2fs", self._clock() - self._began)
+
+    async def _guard(self, backend: Backend) -> None:
+        """A canary of ours that vanished tells of a store that was emptied behind us."""
+        ours = {synced_key(kind, self._scope.name): store for kind, store in self._stores.items()}
+        prefix = synced_prefix(self._scope.name)
+        retries = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+        async with aclosing(follow(backend, prefix, backoff=retries)) as deltas:
+            async for delta in deltas:
+                for suffix in delta.removes:
+                    store = ours.get(prefix + suffix)
+                    if store is not None and store.synced.is_set():
+                        raise KeysVanishedError(f"{(prefix + suffix).decode()} was deleted by somebody else")
+
+
+def _reasons(group: BaseExceptionGroup[KVStoreError]) -> str:
+    """The leaves of a group, each once."""
+    leaves: list[str] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        elif str(error) not in leaves:
+            leaves.append(str(error))
+    return "; ".join(leaves)

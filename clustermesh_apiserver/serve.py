@@ -1,0 +1,74 @@
+"""The exporter's composition root: the only place where its concrete parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from aiokit.backoff import Backoff
+from aiokit.http import serve_tcp
+from aiokit.signals import wait_terminated
+from clustermesh_apiserver import exporters, health
+from clustermesh_apiserver.config import Config
+from clustermesh_apiserver.exporter import Exporter
+from clustermesh_apiserver.publisher import Publisher
+from k8s import access
+from k8s.client import Client
+from k8s.client import connect as connect_kubernetes
+from k8s.objects import KubeObject
+from k8s.resource import Resource
+from k8s.watch import ObjectDelta
+from k8s.watch import follow as follow_objects
+from kvstore.etcd import connect as connect_etcd
+
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 15.0
+
+T = TypeVar("T", bound=KubeObject)
+
+
+async def serve(config: Config) -> None:
+    """Export until the process is asked to end; then leave every key where it is."""
+    async with connect_kubernetes(access.load_default(config.kubeconfig)) as kubernetes:
+        running_exporters = exporters.build(
+            config.cluster, follow(kubernetes), default_global_namespace=config.default_global_namespace
+        )
+        publisher = Publisher(
+            lambda: connect_etcd(config.etcd),
+            config.cluster,
+            running_exporters,
+            lease_ttl_seconds=config.lease_ttl_seconds,
+        )
+        app = health.application(publisher.report)
+        async with (
+            serve_tcp(app, config.health_host, config.health_port),
+            running(publisher, running_exporters),
+        ):
+            await wait_terminated()
+
+
+def follow(kubernetes: Client) -> exporters.Follow:
+    """Streams of objects from this API server, each with a back-off of its own."""
+
+    def open_stream(resource: Resource, type_: type[T], /) -> AsyncIterator[ObjectDelta[T]]:
+        backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+        return follow_objects(kubernetes, resource, type_, backoff=backoff)
+
+    return open_stream
+
+
+@asynccontextmanager
+async def running(publisher: Publisher, exporters: list[Exporter]) -> AsyncGenerator[None]:
+    """Export while the block runs; leaving it stops every task. A bug in one ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(publisher.run(), name="publisher"),
+            *(
+                group.create_task(exporter.run(), name=f"export/{exporter.kind.name}")
+                for exporter in exporters
+            ),
+        ]
+        yield
+        for task in tasks:
+            task.cancel()

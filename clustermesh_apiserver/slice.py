@@ -1,0 +1,79 @@
+"""The usable backends of one EndpointSlice (spec 2.8, 4.3). Pure.
+
+An endpoint counts when it is ready or still serving; conditions that are absent follow Kubernetes'
+contract: ready when nothing is said. Addresses are put into canonical text, because peers compare
+texts. What is not an IP address (FQDN slices) and ports without a number are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from k8s.objects import Endpoint, EndpointSlice
+from mesh.ip import canonical_ip
+from mesh.service import Port, Zone
+
+SERVICE_NAME = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+# slices that a mesh makes of *remote* backends: exporting them again would send them round in circles
+MESH_CONTROLLER = "endpointslice-mesh-controller.cilium.io"
+
+PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
+
+
+@dataclass(frozen=True, slots=True)
+class SliceBackends:
+    """By backend address: its ports by name, and its host name and zone where it has one."""
+
+    backends: dict[str, dict[str, Port]] = field(default_factory=dict)
+    hostnames: dict[str, str] = field(default_factory=dict)
+    zones: dict[str, Zone] = field(default_factory=dict)
+
+
+def owner(item: EndpointSlice) -> str:
+    """The service (namespace/name) whose backends these are; empty when it is not ours to export."""
+    name = item.service_name
+    if not name or item.metadata.labels.get(MANAGED_BY) == MESH_CONTROLLER:
+        return ""
+    return f"{item.metadata.namespace}/{name}"
+
+
+def read_slice(item: EndpointSlice) -> SliceBackends:
+    found = SliceBackends()
+    ports = {
+        port.name: Port(port.protocol, port.port)
+        for port in item.ports
+        if port.port and port.protocol in PROTOCOLS
+    }
+    for endpoint in item.endpoints:
+        if _is_usable(endpoint):
+            _add(found, endpoint, ports)
+    return found
+
+
+def merge(slices: Iterable[SliceBackends]) -> SliceBackends:
+    """All backends of one service. A later slice's word on an address replaces an earlier one's."""
+    merged = SliceBackends()
+    for item in slices:
+        merged.backends.update(item.backends)
+        for address in item.backends:
+            merged.hostnames.pop(address, None)
+            merged.zones.pop(address, None)
+        merged.hostnames.update(item.hostnames)
+        merged.zones.update(item.zones)
+    return merged
+
+
+def _is_usable(endpoint: Endpoint) -> bool:
+    return endpoint.conditions.ready is not False or endpoint.conditions.serving is True
+
+
+def _add(found: SliceBackends, endpoint: Endpoint, ports: dict[str, Port]) -> None:
+    for address in filter(None, map(canonical_ip, endpoint.addresses)):
+        found.backends[address] = ports
+        if endpoint.hostname:
+            found.hostnames[address] = endpoint.hostname
+        if endpoint.zone:
+            zones = tuple(zone.name for zone in endpoint.hints.forZones)
+            found.zones[address] = Zone(endpoint.zone, zones)

@@ -1,0 +1,227 @@
+"""From objects to keys, against a store that fails on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokit.wait import eventually
+from clustermesh_apiserver import exporters
+from clustermesh_apiserver.publisher import Publisher
+from clustermesh_apiserver.serve import running
+from k8s.resource import (
+    CILIUMENDPOINT,
+    CILIUMIDENTITY,
+    CILIUMNODE,
+    ENDPOINTSLICE,
+    NAMESPACE,
+    SERVICE,
+)
+from kvstore.memory import MemoryBackend
+from kvstore.watch import Changes, Listing
+from tests.clustermesh_apiserver import objects as o
+from tests.clustermesh_apiserver.scripted import ScriptedKubernetes
+
+CONFIG, HEARTBEAT = b"cilium/cluster-config/east", b"cilium/.heartbeat"
+NODE = b"cilium/state/nodes/v1/east/worker-1"
+IDENTITY = b"cilium/state/identities/v1/id/196871"
+IP = b"cilium/state/ip/v1/default/10.3.1.44"
+SERVICE_KEY = b"cilium/state/services/v1/east/shop/web"
+CANARIES = {
+    b"cilium/synced/east/cilium/state/" + kind + b"/v1"
+    for kind in (b"nodes", b"identities", b"ip", b"services", b"endpointslices", b"serviceexports")
+}
+EVERYTHING = {CONFIG, HEARTBEAT, NODE, IDENTITY, IP, SERVICE_KEY, *CANARIES}
+CONFIG_VALUE = (
+    b'{"id":3,"capabilities":'
+    b'{"syncedCanaries":true,"maxConnectedClusters":255,"serviceExportsEnabled":false}}'
+)
+
+
+def a_cluster(kubernetes: ScriptedKubernetes) -> ScriptedKubernetes:
+    kubernetes.put(CILIUMNODE, o.node_body())
+    kubernetes.put(CILIUMIDENTITY, o.identity_body())
+    kubernetes.put(CILIUMENDPOINT, o.endpoint_body())
+    kubernetes.put(SERVICE, o.service_body())
+    kubernetes.put(ENDPOINTSLICE, o.slice_body("web-1", o.backend("10.3.1.44")))
+    kubernetes.put(NAMESPACE, o.namespace_body("shop"))
+    return kubernetes
+
+
+@asynccontextmanager
+async def publishing(
+    etcd: MemoryBackend, kubernetes: ScriptedKubernetes, *, default_global_namespace: bool = True
+) -> AsyncIterator[Publisher]:
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[MemoryBackend]:
+        yield etcd.another_client()
+
+    built = exporters.build(o.EAST, kubernetes.follow, default_global_namespace=default_global_namespace)
+    publisher = Publisher(connect, o.EAST, built, lease_ttl_seconds=900)
+    async with running(publisher, built):
+        yield publisher
+
+
+async def test_all_kinds_are_published_with_a_lease_each() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        assert set(etcd.entries) == EVERYTHING
+        assert etcd.entries[CONFIG] == CONFIG_VALUE
+        for key in EVERYTHING:
+            pair = await etcd.get(key)
+            assert pair is not None and pair.lease, key
+
+
+async def test_leaving_deletes_nothing() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+    assert set(etcd.entries) == EVERYTHING
+
+
+async def test_data_come_before_their_canary() -> None:
+    etcd = MemoryBackend()
+    order = await history(etcd, a_cluster(ScriptedKubernetes()))
+    for data, kind in ((NODE, b"nodes"), (IDENTITY, b"identities"), (IP, b"ip"), (SERVICE_KEY, b"services")):
+        assert order.index(data) < order.index(b"cilium/synced/east/cilium/state/" + kind + b"/v1")
+
+
+async def history(etcd: MemoryBackend, kubernetes: ScriptedKubernetes) -> list[bytes]:
+    """The keys in the order in which they were written, up to readiness."""
+    order: list[bytes] = []
+    async with etcd.another_client().listwatch(b"cilium/") as events, publishing(etcd, kubernetes):
+        async for event in events:
+            match event:
+                case Listing(pairs):
+                    assert pairs == []
+                case Changes(_, changes):
+                    order += [key for key, _ in changes]
+            if set(order) >= EVERYTHING:
+                break
+    return order
+
+
+async def test_nothing_is_published_or_deleted_before_every_source_of_the_kind_is_listed() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+    before = etcd.entries[SERVICE_KEY]
+
+    restarted = a_cluster(ScriptedKubernetes(ENDPOINTSLICE))
+    async with publishing(etcd, restarted) as publisher:
+        await eventually(lambda: sum(kind.synced for kind in publisher.report().kinds) == 5)
+        assert etcd.entries[SERVICE_KEY] == before  # not: the same service without backends
+        assert not publisher.report().ready
+        restarted.release(ENDPOINTSLICE)
+        await eventually(lambda: publisher.report().ready)
+    assert etcd.entries[SERVICE_KEY] == before
+
+
+async def test_what_vanished_while_we_were_away_is_removed_after_the_first_listing() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+
+    changed = a_cluster(ScriptedKubernetes(CILIUMENDPOINT))
+    changed.delete(CILIUMENDPOINT, "shop/web-0")
+    changed.delete(CILIUMNODE, "worker-1")
+    async with publishing(etcd, changed):
+        await eventually(lambda: NODE not in etcd.entries)
+        assert IP in etcd.entries
+        changed.release(CILIUMENDPOINT)
+        await eventually(lambda: IP not in etcd.entries)
+    assert set(etcd.entries) == EVERYTHING - {NODE, IP}
+
+
+async def test_changes_reach_the_keys() -> None:
+    etcd, kubernetes = MemoryBackend(), a_cluster(ScriptedKubernetes())
+    async with publishing(etcd, kubernetes) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        kubernetes.put(ENDPOINTSLICE, o.slice_body("web-2", o.backend("10.3.2.9")))
+        await eventually(lambda: "10.3.2.9" in json.loads(etcd.entries[SERVICE_KEY])["backends"])
+        kubernetes.put(SERVICE, o.service_body(annotations={}))
+        await eventually(lambda: SERVICE_KEY not in etcd.entries)
+        kubernetes.delete(CILIUMENDPOINT, "shop/web-0")
+        await eventually(lambda: IP not in etcd.entries)
+        kubernetes.put(NAMESPACE, o.namespace_body("shop", "false"))
+        await eventually(lambda: IDENTITY not in etcd.entries)
+        assert NODE in etcd.entries
+
+
+async def test_only_annotated_namespaces_take_part_when_that_is_the_default() -> None:
+    etcd, kubernetes = MemoryBackend(), a_cluster(ScriptedKubernetes())
+    async with publishing(etcd, kubernetes, default_global_namespace=False) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        assert set(etcd.entries) == EVERYTHING - {IDENTITY, IP, SERVICE_KEY}
+        kubernetes.put(NAMESPACE, o.namespace_body("shop", "true"))
+        await eventually(lambda: set(etcd.entries) == EVERYTHING)
+
+
+async def test_two_endpoints_that_claim_one_address_take_turns() -> None:
+    etcd, kubernetes = MemoryBackend(), a_cluster(ScriptedKubernetes())
+    async with publishing(etcd, kubernetes) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        kubernetes.put(CILIUMENDPOINT, o.endpoint_body("web-1", "10.3.1.44"))
+        kubernetes.put(CILIUMENDPOINT, o.endpoint_body("web-2", "10.3.1.45"))
+        await eventually(lambda: b"cilium/state/ip/v1/default/10.3.1.45" in etcd.entries)
+        assert json.loads(etcd.entries[IP])["K8sPodName"] == "web-0"
+        kubernetes.delete(CILIUMENDPOINT, "shop/web-0")
+        await eventually(lambda: json.loads(etcd.entries[IP])["K8sPodName"] == "web-1")
+        kubernetes.delete(CILIUMENDPOINT, "shop/web-1")
+        await eventually(lambda: IP not in etcd.entries)
+
+
+async def test_an_emptied_store_is_filled_again() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        await etcd.delete_prefix(b"cilium/")
+        await eventually(lambda: set(etcd.entries) == EVERYTHING)
+
+
+async def test_another_etcd_in_the_place_of_ours_gets_everything() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        etcd.replace_cluster()
+        await eventually(lambda: set(etcd.entries) == EVERYTHING)
+        assert publisher.report().kvstore_sessions == 2
+
+
+async def test_lost_leases_bring_back_every_key() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        pair = await etcd.get(NODE)
+        assert pair is not None
+        etcd.expire(pair.lease)
+        await eventually(lambda: set(etcd.entries) == EVERYTHING)
+        for key in EVERYTHING:
+            again = await etcd.get(key)
+            assert again is not None and again.lease not in (0, pair.lease), key
+
+
+async def test_failing_writes_are_made_again() -> None:
+    etcd, kubernetes = MemoryBackend(), a_cluster(ScriptedKubernetes())
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[MemoryBackend]:
+        yield etcd
+
+    built = exporters.build(o.EAST, kubernetes.follow, default_global_namespace=True)
+    publisher = Publisher(connect, o.EAST, built, lease_ttl_seconds=900)
+    etcd.fail_writes(12)
+    etcd.fail_reads(3)
+    async with running(publisher, built):
+        await eventually(lambda: set(etcd.entries) == EVERYTHING)
+
+
+async def test_an_object_that_cannot_be_exported_holds_nothing_up_and_is_counted() -> None:
+    etcd, kubernetes = MemoryBackend(), a_cluster(ScriptedKubernetes())
+    kubernetes.put(CILIUMIDENTITY, o.identity_body(77))
+    async with publishing(etcd, kubernetes) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        assert {kind.scope: kind.refused for kind in publisher.report().kinds}["identities/v1"] == 1
+        assert set(etcd.entries) == EVERYTHING

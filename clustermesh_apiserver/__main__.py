@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 
 from aiokit import log
 from clustermesh_apiserver import config as settings
+from k8s.errors import AccessError
 
 ENVIRONMENT = {"auto_envvar_prefix": "CLUSTERMESH"}
 PROXY_MODULE = "clustermesh_apiserver.proxy.command"
@@ -39,7 +41,11 @@ def main() -> None:
 @main.command()
 def version() -> None:
     """Print the version."""
-    click.echo(f"clustermesh-apiserver {installed_version('clustermesh')}")
+    try:
+        number = installed_version("clustermesh")
+    except PackageNotFoundError:
+        number = "(run from its source)"
+    click.echo(f"clustermesh-apiserver {number}")
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -79,7 +85,10 @@ def clustermesh(log_level: str, **flags: Any) -> None:
     log.configure(log_level)
     from clustermesh_apiserver.serve import serve  # noqa: PLC0415 - `--help` and `version` stay quick
 
-    asyncio.run(serve(config))
+    try:
+        asyncio.run(serve(config))
+    except (AccessError, OSError) as error:  # unusable credentials, a port in use
+        raise click.ClickException(str(error)) from error
 
 
 def as_config(

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from kvstore.config import EtcdConfig
 from kvstore.config import load as load_etcd
+from kvstore.errors import KVStoreError
 from mesh.addressing import ClusterID, ClusterName, IdentityLayout, PeerScope, parse_cluster_name
 from mesh.errors import MeshError
 
@@ -74,10 +75,9 @@ def etcd_config(options: Iterable[str], endpoint: str = "") -> EtcdConfig:
         return plain_endpoint(address)
     if CONFIG_OPTION not in chosen:
         raise ConfigError(f"where is etcd? give --kvstore-opt {CONFIG_OPTION}=FILE or --etcd-endpoint URL")
-    path = Path(chosen[CONFIG_OPTION])
     try:
-        return load_etcd(path)
-    except (OSError, ValueError) as error:
+        return load_etcd(Path(chosen[CONFIG_OPTION]))
+    except KVStoreError as error:
         raise ConfigError(f"--kvstore-opt {CONFIG_OPTION}: {error}") from error
 
 
@@ -96,10 +96,14 @@ def parse_options(options: Iterable[str]) -> dict[str, str]:
 
 def plain_endpoint(url: str) -> EtcdConfig:
     """An etcd without TLS; only on loopback, because whoever reads the wire could rewrite the mesh."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or not parts.port:
+    try:
+        parts = urlsplit(url)
+        is_complete = parts.scheme == "http" and parts.hostname and parts.port
+    except ValueError:
+        is_complete = False
+    if not is_complete:
         raise ConfigError(f"--etcd-endpoint {url!r} is not http://HOST:PORT")
-    if not _is_loopback(parts.hostname):
+    if not _is_loopback(parts.hostname or ""):
         raise ConfigError(f"--etcd-endpoint {url!r}: without TLS only a loopback address is accepted")
     return EtcdConfig(endpoints=(url,))
 

@@ -61,7 +61,7 @@ class LeasePool:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Keep every lease alive while the block runs."""
+        """Keep every lease alive while the block runs. Another etcd cluster ends it, with its error."""
         async with asyncio.TaskGroup() as group:
             keeper = group.create_task(self._keep_alive(), name="keep leases alive")
             try:

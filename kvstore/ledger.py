@@ -7,6 +7,7 @@ handed over its first complete listing: until then "not wanted" may only mean "n
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -31,7 +32,9 @@ class Ledger:
     def __init__(self) -> None:
         self._wanted: dict[bytes, bytes] = {}
         self._stored: dict[bytes, tuple[bytes, Lease]] = {}
-        self._queue: dict[bytes, None] = {}  # in order; a key that changes again keeps its one place
+        # In order; a key that changes again keeps its one place. Not a dict: finding the first key of
+        # one from whose front many were deleted takes time in proportion to those.
+        self._queue: OrderedDict[bytes, None] = OrderedDict()
         self._parked: set[bytes] = set()  # refused by the store: tried again after the next compare
         self._is_listed = False
 
@@ -90,12 +93,13 @@ class Ledger:
         """The next steps to do, at most `count` of them and about `size` bytes, but at least one."""
         steps: list[Step] = []
         while self._queue and len(steps) < count:
-            key = next(iter(self._queue))
+            key, _ = self._queue.popitem(last=False)
             step = Step(key, self._wanted.get(key))
             size -= step.size
             if steps and size < 0:
+                self._queue[key] = None
+                self._queue.move_to_end(key, last=False)
                 break
-            del self._queue[key]
             steps.append(step)
         return steps
 

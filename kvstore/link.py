@@ -78,8 +78,10 @@ class Links:
 
     @property
     def endpoint(self) -> str:
-        """Where the current link leads; empty while there is none."""
-        return self._current.endpoint if self._current else ""
+        """Where the current link leads; empty while there is none that stands."""
+        link = self._current
+        stands = link is not None and link.channel.get_state() is grpc.ChannelConnectivity.READY
+        return link.endpoint if link is not None and stands else ""
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Link]:

@@ -96,7 +96,6 @@ class WatchState:
         removes: list[bytes] = []
         for key, value in last.items():
             if value is None:
-                self._stale.discard(key)
                 if self._entries.pop(key, None) is not None:
                     removes.append(key)
             elif self._upsert(key, value):

@@ -86,7 +86,8 @@ def test_a_wrong_flag_ends_with_one_line_and_status_2(
 def test_the_proxy_is_a_subcommand_that_the_others_do_not_load() -> None:
     text = CliRunner().invoke(program.main, ["proxy", "--help"]).output
     assert "--upstream" in text
-    code = "import sys; import clustermesh_apiserver.serve; sys.exit('clustermesh_apiserver.proxy.serve' in sys.modules)"
+    loaded = "'clustermesh_apiserver.proxy.serve' in sys.modules"
+    code = f"import sys, clustermesh_apiserver.serve; sys.exit({loaded})"
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
 
 

@@ -55,12 +55,7 @@ def pack_key(prefix_text: str, cluster_id: int = 0) -> bytes:
 
 def unpack_key(raw: bytes) -> IPCacheKey:
     bits, cluster_id, _, family, address = IPCACHE_KEY.unpack(raw)
-    text = (
-        socket.inet_ntop(socket.AF_INET6, address)
-        if family == _IPV6
-        else socket.inet_ntop(socket.AF_INET, address[:4])
-    )
-    return IPCacheKey(f"{text}/{bits - _FIXED_BITS}", cluster_id)
+    return IPCacheKey(f"{_text(address, family == _IPV6)}/{bits - _FIXED_BITS}", cluster_id)
 
 
 def pack_value(identity: int, tunnel: str | None, encrypt_key: int = 0, flags: int = 0) -> bytes:
@@ -78,9 +73,11 @@ def pack_value(identity: int, tunnel: str | None, encrypt_key: int = 0, flags: i
 
 def unpack_value(raw: bytes) -> IPCacheValue:
     identity, tunnel, _, encrypt_key, flags = IPCACHE_VALUE.unpack(raw)
-    text = None
-    if flags & FLAG_IPV6_TUNNEL:
-        text = socket.inet_ntop(socket.AF_INET6, tunnel)
-    elif any(tunnel):
-        text = socket.inet_ntop(socket.AF_INET, tunnel[:4])
+    has_tunnel = any(tunnel) or flags & FLAG_HAS_TUNNEL
+    text = _text(tunnel, bool(flags & FLAG_IPV6_TUNNEL)) if has_tunnel else None
     return IPCacheValue(identity, text, encrypt_key, flags)
+
+
+def _text(raw: bytes, version6: bool) -> str:
+    # not inet_ntop for IPv6: it writes ::1:0 as ::0.1.0.0, which no peer does
+    return str(ipaddress.IPv6Address(raw)) if version6 else socket.inet_ntoa(raw[:4])

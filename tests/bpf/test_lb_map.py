@@ -1,0 +1,69 @@
+"""Bytes of the service maps, as Cilium has them."""
+
+import pytest
+from hypothesis import given
+
+from bpf import lb_map
+from bpf.lb_map import BackendValue, ServiceKey, ServiceValue
+from tests.bpf.strategies import ipv4, ports, protocols, u8, u16, u32
+
+
+@given(ipv4, ports, protocols, u16)
+def test_a_service_key_survives_the_way_to_bytes_and_back(ip: str, port: int, name: str, slot: int) -> None:
+    packed = lb_map.pack_service(ip, port, name, slot)
+    assert len(packed) == 12
+    assert lb_map.unpack_service(packed) == ServiceKey(ip, port, name, slot)
+    assert lb_map.with_slot(lb_map.pack_service(ip, port, name), slot) == packed
+
+
+@given(u32, u16, u16, u16)
+def test_a_service_value_survives_the_way_to_bytes_and_back(
+    backend: int, count: int, rev_nat: int, flags: int
+) -> None:
+    packed = lb_map.pack_service_value(backend, count, rev_nat, flags)
+    assert len(packed) == 12
+    assert lb_map.unpack_service_value(packed) == ServiceValue(backend, count, rev_nat, flags)
+
+
+@given(ipv4, ports, protocols, u16, u8)
+def test_a_backend_survives_the_way_to_bytes_and_back(
+    ip: str, port: int, name: str, cluster: int, state: int
+) -> None:
+    packed = lb_map.pack_backend(ip, port, name, cluster, state)
+    assert len(packed) == 12
+    assert lb_map.unpack_backend(packed) == BackendValue(ip, port, name, cluster, state)
+
+
+@given(u32, u16, ipv4, ports)
+def test_ids_and_frontends_survive_the_way_to_bytes_and_back(
+    backend: int, rev_nat: int, ip: str, port: int
+) -> None:
+    assert lb_map.unpack_backend_id(lb_map.pack_backend_id(backend)) == backend
+    assert lb_map.unpack_rev_nat_id(lb_map.pack_rev_nat_id(rev_nat)) == rev_nat
+    assert lb_map.unpack_rev_nat(lb_map.pack_rev_nat(ip, port)) == (ip, port)
+
+
+def test_the_bytes_are_those_of_cilium() -> None:
+    assert (
+        lb_map.pack_service("172.20.1.9", 80, "tcp", 2).hex()
+        == "ac140109" + "0050" + "0200" + "06" + "000000"
+    )
+    assert (
+        lb_map.pack_service_value(0, 3, 5, 0x1040).hex()
+        == "00000000" + "0300" + "0005" + "40" + "10" + "0000"
+    )
+    assert (
+        lb_map.pack_backend("10.2.1.4", 8080, "UDP", 2).hex()
+        == "0a020104" + "1f90" + "11" + "00" + "0200" + "0000"
+    )
+    assert lb_map.pack_rev_nat_id(5).hex() == "0005"
+    assert lb_map.pack_rev_nat("172.20.1.9", 80).hex() == "ac140109" + "0050"
+
+
+def test_what_the_maps_cannot_say_is_refused() -> None:
+    with pytest.raises(ValueError, match="not an IPv4 address"):
+        lb_map.pack_service("fd00::1", 80, "TCP")
+    with pytest.raises(ValueError, match="no such protocol"):
+        lb_map.pack_service("10.0.0.1", 80, "QUIC")
+    with pytest.raises(ValueError, match="16 bits"):
+        lb_map.pack_backend("10.0.0.1", 65536, "TCP")

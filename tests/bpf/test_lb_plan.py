@@ -1,0 +1,204 @@
+"""Plans for the service maps, carried out write by write: no moment may show half a service."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpf import lb_map, lb_plan
+from bpf.errors import MapFullError
+from bpf.lb_plan import Dumps, Mirror, Step, Table
+from mesh.merge import Backend, Frontend
+
+Services = Mapping[Frontend, Sequence[Backend]]
+
+FRONTENDS = st.builds(
+    Frontend,
+    st.sampled_from(["172.20.1.1", "172.20.1.2"]),
+    st.sampled_from([80, 81]),
+    st.sampled_from(["TCP", "UDP"]),
+)
+BACKENDS = st.builds(
+    Backend,
+    st.sampled_from([f"10.1.0.{n}" for n in range(1, 7)]),
+    st.just(8080),
+    st.just("TCP"),
+    st.sampled_from([1, 2]),
+)
+SERVICES = st.dictionaries(FRONTENDS, st.lists(BACKENDS, max_size=7), max_size=5)
+
+WEB = Frontend("172.20.1.1", 80, "TCP")
+DNS = Frontend("172.20.1.2", 53, "UDP")
+
+
+def backend(n: int) -> Backend:
+    return Backend(f"10.1.{n // 250}.{n % 250 + 1}", 8080, "TCP", 1)
+
+
+class Maps:
+    """The three maps in memory; a step's writes go in one at a time."""
+
+    def __init__(self) -> None:
+        self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in Table}
+
+    @property
+    def dumps(self) -> Dumps:
+        tables = (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)
+        return Dumps(*(dict(self.tables[table]) for table in tables))
+
+    def writing(self, steps: Sequence[Step]) -> Iterator[None]:
+        """Yields after every single write."""
+        for step in steps:
+            table = self.tables[step.table]
+            for key, value in step.upserts:
+                table[key] = value
+                yield
+            for key in step.deletes:
+                table.pop(key, None)
+                yield
+
+    def write(self, steps: Sequence[Step]) -> None:
+        for _ in self.writing(steps):
+            pass
+
+    def backends_of(self, frontend: Frontend) -> list[Backend] | None:
+        """As a program looks them up; KeyError where it would find half a service."""
+        master = lb_map.pack_service(*frontend)
+        if master not in self.tables[Table.SERVICES]:
+            return None
+        value = lb_map.unpack_service_value(self.tables[Table.SERVICES][master])
+        if value.count:
+            rev_nat = self.tables[Table.REVERSE_NAT][lb_map.pack_rev_nat_id(value.rev_nat)]
+            assert lb_map.unpack_rev_nat(rev_nat) == (frontend.ip, frontend.port)
+        found = []
+        for slot in range(1, value.count + 1):
+            entry = self.tables[Table.SERVICES][lb_map.with_slot(master, slot)]
+            number = lb_map.unpack_service_value(entry).backend_id
+            raw = lb_map.unpack_backend(self.tables[Table.BACKENDS][lb_map.pack_backend_id(number)])
+            found.append(Backend(raw.ip, raw.port, raw.protocol, raw.cluster_id))
+        return found
+
+    def check_equal(self, services: Services) -> None:
+        for frontend, backends in services.items():
+            found = self.backends_of(frontend)
+            assert found is not None
+            assert sorted(found) == sorted(set(backends))
+        entries = sum(1 + len(set(backends)) for backends in services.values())
+        assert len(self.tables[Table.SERVICES]) == entries
+        assert len(self.tables[Table.REVERSE_NAT]) == len(services)
+        assert len(self.tables[Table.BACKENDS]) == len(set().union(*services.values()))
+
+
+@given(SERVICES, SERVICES)
+def test_after_every_single_write_each_service_is_whole(before: Services, after: Services) -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan(before, maps.dumps))
+    maps.check_equal(before)
+    for _ in maps.writing(lb_plan.plan(after, maps.dumps)):
+        for frontend in before.keys() | after.keys():
+            found = maps.backends_of(frontend)
+            known = {*before.get(frontend, ()), *after.get(frontend, ())}
+            assert set(found or ()) <= known
+            if before.get(frontend) and after.get(frontend):
+                assert found  # what has backends before and after has them all the while
+    maps.check_equal(after)
+
+
+@given(SERVICES, SERVICES, st.integers(0, 60))
+def test_a_plan_broken_off_anywhere_is_mended_by_the_next(
+    before: Services, after: Services, writes: int
+) -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan(before, maps.dumps))
+    for done, _ in enumerate(maps.writing(lb_plan.plan(after, maps.dumps)), 1):
+        if done > writes:
+            break
+    maps.write(lb_plan.plan(after, maps.dumps))
+    maps.check_equal(after)
+
+
+@given(
+    st.lists(st.dictionaries(FRONTENDS, st.none() | st.lists(BACKENDS, max_size=7), max_size=3), max_size=5)
+)
+def test_changes_service_by_service_end_where_one_plan_would(
+    changes: list[dict[Frontend, list[Backend] | None]],
+) -> None:
+    maps, mirror = Maps(), Mirror()
+    wanted: dict[Frontend, list[Backend]] = {}
+    for change in changes:
+        maps.write(mirror.plan_changes(change))
+        for frontend, backends in change.items():
+            wanted.pop(frontend, None)
+            if backends is not None:
+                wanted[frontend] = backends
+        maps.check_equal(wanted)
+
+
+@given(SERVICES)
+def test_what_is_as_wanted_needs_no_write(services: Services) -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan(services, maps.dumps))
+    assert lb_plan.plan(services, maps.dumps) == []
+
+
+@given(SERVICES, SERVICES)
+def test_an_incomplete_picture_removes_no_service(before: Services, after: Services) -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan(before, maps.dumps))
+    maps.write(lb_plan.plan(after, maps.dumps, complete=False))
+    for frontend, backends in {**before, **after}.items():
+        found = maps.backends_of(frontend)
+        assert found is not None
+        assert sorted(found) == sorted(set(backends))
+
+
+def test_one_change_in_a_long_list_is_a_few_writes() -> None:
+    maps = Maps()
+    backends = [backend(n) for n in range(10_000)]
+    maps.write(lb_plan.plan({WEB: backends}, maps.dumps))
+    steps = lb_plan.plan({WEB: [*backends[:4000], *backends[4001:], backend(20_000)]}, maps.dumps)
+    assert [(s.table, len(s.upserts), len(s.deletes)) for s in steps] == [
+        (Table.BACKENDS, 1, 0),
+        (Table.SERVICES, 1, 0),
+        (Table.BACKENDS, 0, 1),
+    ]
+
+
+def test_ids_stay_through_a_restart_and_freed_ones_are_not_given_out_at_once() -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan({WEB: [backend(1), backend(2)], DNS: [backend(1)]}, maps.dumps))
+    before = maps.dumps
+    maps.write(lb_plan.plan({DNS: [backend(1), backend(3)]}, maps.dumps))
+    after = maps.dumps
+    kept = lb_map.pack_backend_id(1)
+    assert after.backends[kept] == before.backends[kept]
+    assert lb_map.pack_backend_id(2) not in after.backends
+    assert lb_map.pack_backend_id(3) in after.backends
+    dns = lb_map.pack_service(*DNS)
+    old, new = (lb_map.unpack_service_value(dumps.services[dns]) for dumps in (before, after))
+    assert (old.rev_nat, old.count, new.rev_nat, new.count) == (old.rev_nat, 1, old.rev_nat, 2)
+
+
+def test_a_service_without_backends_keeps_its_master_entry() -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan({WEB: [backend(1)]}, maps.dumps))
+    maps.write(lb_plan.plan({WEB: []}, maps.dumps))
+    assert maps.backends_of(WEB) == []
+    assert not maps.tables[Table.BACKENDS]
+
+
+def test_two_masters_with_one_reverse_nat_id_are_told_apart() -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan({WEB: [backend(1)], DNS: [backend(1)]}, maps.dumps))
+    maps.tables[Table.SERVICES][lb_map.pack_service(*DNS)] = maps.tables[Table.SERVICES][
+        lb_map.pack_service(*WEB)
+    ]
+    maps.write(lb_plan.plan({WEB: [backend(1)], DNS: [backend(1)]}, maps.dumps))
+    maps.check_equal({WEB: [backend(1)], DNS: [backend(1)]})
+
+
+def test_more_backends_than_a_master_can_count_are_refused() -> None:
+    crowd = [Backend(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 80, "TCP", 1) for n in range(65_536)]
+    with pytest.raises(MapFullError, match="65535 backends"):
+        lb_plan.plan({WEB: crowd}, Dumps())

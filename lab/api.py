@@ -10,10 +10,11 @@ port-forward and following logs. A development and test tool.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -85,4 +86,15 @@ async def serving(
             yield ApiServer(store)
         finally:
             store.close()
-            await runner.cleanup()
+            await _end(runner)
+
+
+async def _end(runner: web.AppRunner) -> None:
+    """Close every connection; one whose client never answers TLS's goodbye is cut off."""
+    server = runner.server
+    open_transports = [entry.transport for entry in server.connections if entry.transport] if server else []
+    await runner.cleanup()
+    for transport in open_transports:
+        with suppress(AttributeError):  # Python 3.11's TLS transport, when it is closed already
+            transport.abort()
+    await asyncio.sleep(0)  # abort closes the sockets in the loop's next round

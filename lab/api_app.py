@@ -76,7 +76,9 @@ def _authentication(token: str) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode()
         scheme, _, rest = given.partition(b" ")
-        if request.path not in _OPEN and not hmac.compare_digest(scheme.capitalize() + b" " + rest, expected):
+        if request.path.rstrip("/") not in _OPEN and not hmac.compare_digest(
+            scheme.capitalize() + b" " + rest, expected
+        ):
             raise StatusError(401, "Unauthorized", "Unauthorized")
         return await handler(request)
 

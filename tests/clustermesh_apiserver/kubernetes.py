@@ -16,11 +16,21 @@ from certs.issue import Authority
 from certs.profile import server
 from k8s.access import Access
 from k8s.client import Client, connect
-from k8s.resource import CILIUMENDPOINT, CILIUMIDENTITY, CILIUMNODE, CRD, NAMESPACE, Resource
+from k8s.resource import (
+    CILIUMENDPOINT,
+    CILIUMIDENTITY,
+    CILIUMNODE,
+    CRD,
+    ENDPOINTSLICE,
+    NAMESPACE,
+    SERVICE,
+    Resource,
+)
 from kvstore.config import EtcdConfig
 from kvstore.etcd import connect as connect_etcd
 from lab import api
 from lab.api_runtime import ContainerRef, ExecResult, PodNotRunningError
+from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver.objects import Body, namespace_body
 
 TOKEN = "test-token"
@@ -105,6 +115,14 @@ async def with_kinds(kubernetes: Kubernetes) -> AsyncIterator[Client]:
             await client.apply(CRD, definition(resource))
         await client.apply(NAMESPACE, namespace_body("shop"))
         yield client
+
+
+async def create_everything(client: Client) -> None:
+    await client.create(CILIUMNODE, o.node_body())
+    await client.create(CILIUMIDENTITY, o.identity_body())
+    await client.create(CILIUMENDPOINT, o.endpoint_body())
+    await client.create(SERVICE, o.service_body())
+    await client.create(ENDPOINTSLICE, o.slice_body("web-1", o.backend("10.3.1.44")))
 
 
 def definition(resource: Resource) -> Body:

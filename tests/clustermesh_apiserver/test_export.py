@@ -7,23 +7,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from aiokit.wait import eventually
 from clustermesh_apiserver import exporters
 from clustermesh_apiserver.publisher import Publisher
 from clustermesh_apiserver.serve import follow, running
 from k8s.client import Client
 from k8s.client import connect as connect_kubernetes
-from k8s.resource import CILIUMENDPOINT, CILIUMIDENTITY, CILIUMNODE, ENDPOINTSLICE, SERVICE
+from k8s.resource import CILIUMENDPOINT, CILIUMIDENTITY, CILIUMNODE, SERVICE
 from kvstore.backend import KeyValue
-from kvstore.config import EtcdConfig
-from kvstore.errors import KVStoreError
 from kvstore.etcd import EtcdBackend
 from kvstore.etcd import connect as connect_etcd
 from tests.clustermesh_apiserver import objects as o
-from tests.clustermesh_apiserver.kubernetes import Kubernetes, with_kinds
-from tests.clustermesh_apiserver.test_publisher import (
+from tests.clustermesh_apiserver.etcd import config, stored, wait_stored
+from tests.clustermesh_apiserver.expected import (
     CANARIES,
     CONFIG,
     CONFIG_VALUE,
@@ -34,42 +30,10 @@ from tests.clustermesh_apiserver.test_publisher import (
     NODE,
     SERVICE_KEY,
 )
+from tests.clustermesh_apiserver.kubernetes import Kubernetes, create_everything, with_kinds
 from tests.conftest import RunningEtcd
 
 RECOVERY_SECONDS = 25.0  # etcd's restart, a dialling time-out and the longest back-off
-
-
-@pytest.fixture
-async def kubernetes(etcds: Callable[..., RunningEtcd], tmp_path: Path) -> AsyncIterator[Kubernetes]:
-    """A running API with one object of each kind."""
-    api = Kubernetes(etcds("kube").endpoint, tmp_path)
-    async with api.serving():
-        async with with_kinds(api) as client:
-            await create_everything(client)
-        yield api
-
-
-@pytest.fixture
-async def client(kubernetes: Kubernetes) -> AsyncIterator[Client]:
-    async with connect_kubernetes(kubernetes.access) as client:
-        yield client
-
-
-@pytest.fixture
-def mesh_etcd(etcds: Callable[..., RunningEtcd]) -> RunningEtcd:
-    return etcds("mesh")
-
-
-async def create_everything(client: Client) -> None:
-    await client.create(CILIUMNODE, o.node_body())
-    await client.create(CILIUMIDENTITY, o.identity_body())
-    await client.create(CILIUMENDPOINT, o.endpoint_body())
-    await client.create(SERVICE, o.service_body())
-    await client.create(ENDPOINTSLICE, o.slice_body("web-1", o.backend("10.3.1.44")))
-
-
-def config(etcd: RunningEtcd) -> EtcdConfig:
-    return EtcdConfig(endpoints=(f"http://{etcd.endpoint}",))
 
 
 @asynccontextmanager
@@ -79,28 +43,6 @@ async def exporting(kubernetes: Kubernetes, etcd: RunningEtcd) -> AsyncIterator[
         publisher = Publisher(lambda: connect_etcd(config(etcd)), o.EAST, built, lease_ttl_seconds=60)
         async with running(publisher, built):
             yield publisher
-
-
-async def stored(etcd: RunningEtcd) -> dict[bytes, KeyValue]:
-    """All that etcd holds, read by somebody who connects anew, as the etcd may be another one by now."""
-    async with connect_etcd(config(etcd)) as backend:
-        return {pair.key: pair for pair in await backend.get_prefix(b"cilium/")}
-
-
-async def wait_stored(etcd: RunningEtcd, keys: set[bytes], timeout: float = 10.0) -> dict[bytes, KeyValue]:
-    """Wait until exactly `keys` are stored."""
-    last: dict[bytes, KeyValue] = {}
-
-    async def is_so() -> bool:
-        nonlocal last
-        try:
-            last = await stored(etcd)
-        except KVStoreError:
-            return False
-        return last.keys() == keys
-
-    await eventually(is_so, timeout, interval=0.1)
-    return last
 
 
 async def test_objects_become_keys_with_leases_and_deleted_objects_take_them_away(

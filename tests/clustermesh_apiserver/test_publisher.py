@@ -21,22 +21,16 @@ from k8s.resource import (
 from kvstore.memory import MemoryBackend
 from kvstore.watch import Changes, Listing
 from tests.clustermesh_apiserver import objects as o
-from tests.clustermesh_apiserver.scripted import ScriptedKubernetes
-
-CONFIG, HEARTBEAT = b"cilium/cluster-config/east", b"cilium/.heartbeat"
-NODE = b"cilium/state/nodes/v1/east/worker-1"
-IDENTITY = b"cilium/state/identities/v1/id/196871"
-IP = b"cilium/state/ip/v1/default/10.3.1.44"
-SERVICE_KEY = b"cilium/state/services/v1/east/shop/web"
-CANARIES = {
-    b"cilium/synced/east/cilium/state/" + kind + b"/v1"
-    for kind in (b"nodes", b"identities", b"ip", b"services", b"endpointslices", b"serviceexports")
-}
-EVERYTHING = {CONFIG, HEARTBEAT, NODE, IDENTITY, IP, SERVICE_KEY, *CANARIES}
-CONFIG_VALUE = (
-    b'{"id":3,"capabilities":'
-    b'{"syncedCanaries":true,"maxConnectedClusters":255,"serviceExportsEnabled":false}}'
+from tests.clustermesh_apiserver.expected import (
+    CONFIG,
+    CONFIG_VALUE,
+    EVERYTHING,
+    IDENTITY,
+    IP,
+    NODE,
+    SERVICE_KEY,
 )
+from tests.clustermesh_apiserver.scripted import ScriptedKubernetes
 
 
 def a_cluster(kubernetes: ScriptedKubernetes) -> ScriptedKubernetes:

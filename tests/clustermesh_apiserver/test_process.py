@@ -1,0 +1,110 @@
+"""The program itself: started, killed at the worst moments, ended politely."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from aiokit.wait import eventually
+from k8s.client import Client
+from k8s.resource import CILIUMENDPOINT
+from tests.clustermesh_apiserver import objects as o
+from tests.clustermesh_apiserver.etcd import stored, wait_stored
+from tests.clustermesh_apiserver.expected import EVERYTHING
+from tests.clustermesh_apiserver.kubernetes import Kubernetes
+from tests.conftest import RunningEtcd, free_port
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 20.0  # an interpreter on a busy machine
+ADDRESSES = [f"10.3.7.{number}" for number in range(1, 60)]
+
+
+@asynccontextmanager
+async def program(kubernetes: Kubernetes, etcd: RunningEtcd) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The exporter as a process, ready; killed afterwards if the test has not ended it."""
+    port = free_port()
+    with (kubernetes.directory / "exporter.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "clustermesh_apiserver", "clustermesh"),
+            *("--cluster-name", "east", "--cluster-id", "3", "--health-port", str(port)),
+            *("--etcd-endpoint", f"http://{etcd.endpoint}", "--kvstore-lease-ttl", "60s"),
+            *("--kubeconfig", str(kubernetes.write_kubeconfig())),
+            cwd=ROOT,
+            stderr=log,
+        )
+    try:
+        await eventually(lambda: answers(port, "/readyz", 200), START_SECONDS)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def answers(port: int, path: str, status: int) -> bool:
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}{path}") as answer,
+        ):
+            return answer.status == status
+    except aiohttp.ClientError:
+        return False
+
+
+async def test_a_polite_end_deletes_nothing_and_is_a_success(
+    kubernetes: Kubernetes, mesh_etcd: RunningEtcd
+) -> None:
+    async with program(kubernetes, mesh_etcd) as process:
+        await wait_stored(mesh_etcd, EVERYTHING)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert (await stored(mesh_etcd)).keys() == EVERYTHING
+
+
+async def test_kills_in_the_middle_of_changes_neither_lose_nor_leave_keys(
+    kubernetes: Kubernetes, client: Client, mesh_etcd: RunningEtcd
+) -> None:
+    for round_ in range(2):
+        async with program(kubernetes, mesh_etcd) as process, asyncio.TaskGroup() as group:
+            group.create_task(churn(client, round_), name="churn")
+            await eventually(lambda: some_churned(mesh_etcd))
+            process.kill()
+            await process.wait()
+    async with program(kubernetes, mesh_etcd):
+        living = {f"cilium/state/ip/v1/default/{ip}".encode() for ip in ADDRESSES[1::2]}
+        pairs = await wait_stored(mesh_etcd, EVERYTHING | living)
+        assert all(pair.lease for pair in pairs.values())
+
+
+async def churn(client: Client, round_: int) -> None:
+    """Create all endpoints, then delete every other one: some before, some after the kill."""
+    for number, address in enumerate(ADDRESSES):
+        await client.apply(CILIUMENDPOINT, o.endpoint_body(f"pod-{number}", address))
+        if number % 2 == 0:
+            await client.delete(CILIUMENDPOINT, f"pod-{number}", "shop")
+
+
+async def some_churned(etcd: RunningEtcd) -> bool:
+    keys = await stored(etcd)
+    return sum(key.startswith(b"cilium/state/ip/v1/default/10.3.7.") for key in keys) > 5
+
+
+async def test_it_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "clustermesh_apiserver", "clustermesh"),
+        *("--cluster-name", "east", "--cluster-id", "3", "--etcd-endpoint", "http://127.0.0.1:1"),
+        *("--kubeconfig", str(tmp_path / "absent")),
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, talk = await asyncio.wait_for(process.communicate(), START_SECONDS)
+    assert process.returncode == 1
+    assert b"absent" in talk
+    assert b"Traceback" not in talk

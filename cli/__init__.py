@@ -1,0 +1,1 @@
+"""The operator's commands: `clustermesh` for meshes, `clustermesh-dbg` for one agent."""

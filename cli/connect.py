@@ -1,0 +1,138 @@
+"""`clustermesh connect`: let clusters learn of each other. Everything is checked before the first change."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import click
+
+from certs import bundle
+from cli import facts, peerfile, secret
+from cli.errors import RefusedError
+from cli.facts import Address, ClusterFacts
+from cli.links import MODES, Link, links
+from cli.preflight import refusals
+from cli.running import run, say
+from cli.settings import PEERS_SECRET
+from cli.target import Target, with_target
+from k8s.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One cluster of a command: how to talk to it and what it said."""
+
+    client: Client
+    facts: ClusterFacts
+
+
+@click.command()
+@with_target
+@click.option(
+    "--destination-context",
+    "contexts",
+    multiple=True,
+    required=True,
+    help="Context of a cluster to connect to; repeat it or separate several by commas.",
+)
+@click.option("--connection-mode", type=click.Choice(MODES), default="bidirectional", show_default=True)
+@click.option("--destination-endpoint", multiple=True, help="IP:PORT at which the destination is reached.")
+@click.option("--source-endpoint", multiple=True, help="IP:PORT at which this cluster is reached.")
+@click.option(
+    "--allow-mismatching-ca", is_flag=True, help="Let each cluster trust the other's authority too."
+)
+def connect(
+    *,
+    target: Target,
+    contexts: tuple[str, ...],
+    connection_mode: str,
+    destination_endpoint: tuple[str, ...],
+    source_endpoint: tuple[str, ...],
+    allow_mismatching_ca: bool,
+) -> None:
+    """Connect this cluster with others."""
+    destinations = split(contexts)
+    if destination_endpoint and len(destinations) > 1:
+        raise click.UsageError("--destination-endpoint is for one destination only")
+    given = {"": _addresses(source_endpoint)}
+    given |= dict.fromkeys(destinations, _addresses(destination_endpoint))
+    run(_connect(target, destinations, connection_mode, given, allow_mismatching_ca=allow_mismatching_ca))
+
+
+async def _connect(
+    target: Target,
+    destinations: Sequence[str],
+    mode: str,
+    given: Mapping[str, tuple[Address, ...]],
+    *,
+    allow_mismatching_ca: bool,
+) -> None:
+    async with members(target, destinations) as found:
+        local, *remotes = [_at(member, given.get(key, ())) for key, member in found.items()]
+        reasons = refusals(
+            local.facts, [remote.facts for remote in remotes], allow_mismatching_ca=allow_mismatching_ca
+        )
+        if reasons:
+            raise RefusedError(reasons)
+        by_name = {member.facts.name: member for member in (local, *remotes)}
+        if allow_mismatching_ca:
+            await _share_trust(list(by_name.values()))
+        for link in links(mode, local.facts.name, [remote.facts.name for remote in remotes]):
+            await _link(by_name, link)
+
+
+@asynccontextmanager
+async def members(target: Target, contexts: Sequence[str]) -> AsyncGenerator[dict[str, Member]]:
+    """Clients and facts of the local cluster (key "") and of the others, by context."""
+    async with AsyncExitStack() as stack:
+        found: dict[str, Member] = {}
+        for key, of in [("", target), *((context, target.other(context)) for context in contexts)]:
+            client = await stack.enter_async_context(of.connect())
+            found[key] = Member(client, await facts.read(client, of))
+        yield found
+
+
+async def _link(by_name: Mapping[str, Member], link: Link) -> None:
+    """Let `link.reader` know how to reach `link.peer`."""
+    reader, peer = by_name[link.reader], by_name[link.peer]
+    text = peerfile.render(link.peer, peer.facts.addresses)
+    data = {link.peer: base64.b64encode(text.encode()).decode()}
+    body = {"metadata": {"name": PEERS_SECRET, "namespace": reader.facts.target.namespace}, "data": data}
+    applied = await reader.client.apply(secret.SECRET, body)
+    where = ", ".join(str(address) for address in peer.facts.addresses)
+    say(f"{link.reader} {'already knows' if applied == 'unchanged' else 'now knows'} {link.peer} at {where}")
+
+
+async def _share_trust(clusters: Sequence[Member]) -> None:
+    """Let every leaf of every cluster accept the authorities of all."""
+    everybody = bundle.merge(member.facts.trust for member in clusters if member.facts.trust)
+    for member in clusters:
+        namespace = member.facts.target.namespace
+        for body in secret.bodies(namespace, secret.with_trust(member.facts.leaves, everybody)):
+            await member.client.apply(secret.SECRET, body)
+
+
+def _at(member: Member, given: tuple[Address, ...]) -> Member:
+    if not given:
+        return member
+    known = replace(member.facts, addresses=given, service_type=member.facts.service_type)
+    return Member(member.client, known)
+
+
+def split(values: Sequence[str]) -> list[str]:
+    """Repeated and comma-separated values, once each, in order."""
+    return list(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
+
+
+def _addresses(values: Sequence[str]) -> tuple[Address, ...]:
+    return tuple(_address(value) for value in split(values))
+
+
+def _address(text: str) -> Address:
+    ip, _, port = text.rpartition(":")
+    if not ip or not port.isdigit():
+        raise click.UsageError(f"{text!r} is not IP:PORT")
+    return Address(ip.strip("[]"), int(port))

@@ -1,0 +1,50 @@
+"""`clustermesh disconnect`: let clusters forget each other; their agents then drop what they learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from cli.connect import Member, members, split
+from cli.errors import CommandError
+from cli.links import MODES, links
+from cli.running import run, say
+from cli.settings import PEERS_SECRET
+from cli.target import Target, with_target
+from k8s.resource import SECRET
+
+
+@click.command()
+@with_target
+@click.option(
+    "--destination-context",
+    "contexts",
+    multiple=True,
+    required=True,
+    help="Context of a cluster to disconnect from; repeat it or separate several by commas.",
+)
+@click.option("--connection-mode", type=click.Choice(MODES), default="bidirectional", show_default=True)
+def disconnect(*, target: Target, contexts: tuple[str, ...], connection_mode: str) -> None:
+    """Disconnect this cluster from others."""
+    run(_disconnect(target, split(contexts), connection_mode))
+
+
+async def _disconnect(target: Target, destinations: Sequence[str], mode: str) -> None:
+    async with members(target, destinations) as found:
+        local, *remotes = found.values()
+        nameless = [member.facts.target.label for member in found.values() if not member.facts.name]
+        if nameless:
+            raise CommandError(f"no cluster name known for {', '.join(nameless)}: nothing to disconnect")
+        by_name = {member.facts.name: member for member in (local, *remotes)}
+        for link in links(mode, local.facts.name, [remote.facts.name for remote in remotes]):
+            await _unlink(by_name[link.reader], link.peer)
+
+
+async def _unlink(reader: Member, peer: str) -> None:
+    if peer not in reader.facts.peers:
+        say(f"{reader.facts.name} does not know {peer}")
+        return
+    patch = {"data": {peer: None}}
+    await reader.client.merge_patch(SECRET, PEERS_SECRET, patch, reader.facts.target.namespace)
+    say(f"{reader.facts.name} no longer knows {peer}")

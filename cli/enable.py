@@ -1,0 +1,140 @@
+"""`clustermesh enable`: install the mesh's control plane and agents in one cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import yaml
+
+from aiokit.wait import eventually
+from cli import facts, manifest, provider, rollout, secret
+from cli.duration import duration
+from cli.errors import CommandError
+from cli.identity import ClusterIdentity, chosen
+from cli.manifest import Manifest
+from cli.running import run, say
+from cli.settings import CA_SECRET, SERVICE, MeshSettings
+from cli.target import Target, with_target
+from cli.version import installed
+from k8s.client import Client
+from k8s.resource import DEPLOYMENT
+
+POLL_SECONDS = 0.2
+
+
+@click.command()
+@with_target
+@click.option("--cluster-name", help="This cluster's name (default: from ConfigMap cilium-config).")
+@click.option("--cluster-id", type=int, help="This cluster's id (default: from ConfigMap cilium-config).")
+@click.option("--max-connected-clusters", type=click.Choice(["255", "511"]), help="Equal in the whole mesh.")
+@click.option(
+    "--service-type",
+    type=click.Choice(["LoadBalancer", "NodePort"]),
+    help="How peers reach this cluster (default: by the cloud that runs it).",
+)
+@click.option("--image", help="Image of the control plane and the agents.")
+@click.option("--etcd-image", default="etcd:3.5", show_default=True, help="Image of the mesh's own etcd.")
+@click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
+@click.option("--wait", is_flag=True, help="Return only when everything runs and has an address.")
+@click.option("--wait-duration", type=duration, default="5m", show_default=True)
+def enable(*, target: Target, dry_run: bool, wait: bool, wait_duration: float, **flags: Any) -> None:
+    """Make a cluster ready to be connected."""
+    run(_enable(target, flags, dry_run=dry_run, wait_seconds=wait_duration if wait else 0.0))
+
+
+async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wait_seconds: float) -> None:
+    async with target.connect() as client:
+        settings = await _settings(client, target, flags)
+        secrets = await _secrets(client, settings, datetime.now(UTC))
+        wanted = manifest.objects(settings, secrets)
+        if dry_run:
+            click.echo(as_yaml(wanted), nl=False)
+            return
+        for each in wanted:
+            await _apply(client, each)
+        say(f"enabled cluster {settings.cluster_name} (id {settings.cluster_id}) in {target.label}")
+        if wait_seconds:
+            await _wait(client, target, wait_seconds)
+
+
+def as_yaml(wanted: list[Manifest]) -> str:
+    """For `kubectl diff` and for reading. Private keys are left out."""
+    shown = []
+    for each in wanted:
+        is_secret = each.resource == secret.SECRET and "data" in each.body
+        body = secret.redacted(each.body) if is_secret else each.body
+        shown.append(replace(each, body=body).complete)
+    return yaml.safe_dump_all(shown, sort_keys=False)
+
+
+async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) -> MeshSettings:
+    async with asyncio.TaskGroup() as group:
+        config = group.create_task(facts.config_map(client, target.namespace), name="read config")
+        deployment = group.create_task(client.get(DEPLOYMENT, SERVICE, target.namespace), name="read mesh")
+        nodes = group.create_task(provider.read_nodes(client), name="read nodes")
+    identity = chosen(
+        ClusterIdentity.of(config.result()),
+        name=flags["cluster_name"],
+        cluster_id=flags["cluster_id"],
+        max_connected_clusters=flags["max_connected_clusters"],
+        is_enabled=deployment.result() is not None,
+        flags=target.flags,
+    )
+    service = provider.service_for(nodes.result(), flags["service_type"])
+    return MeshSettings(
+        cluster_name=identity.name,
+        cluster_id=int(identity.cluster_id),
+        max_connected_clusters=int(identity.max_connected_clusters),
+        namespace=target.namespace,
+        service_type=service.type,
+        service_annotations=service.annotations,
+        image=flags["image"] or f"clustermesh.io/clustermesh:{installed()}",
+        etcd_image=flags["etcd_image"],
+        on_control_node=provider.has_control_node(nodes.result()),
+    )
+
+
+async def _secrets(client: Client, settings: MeshSettings, now: datetime) -> secret.Secrets:
+    """What the cluster has, completed. The authority itself is only among them when it is new."""
+    have = {
+        name: data
+        for name in secret.LEAVES
+        if (data := await facts.secret_data(client, name, settings.namespace)) is not None
+    }
+    ca_data = await facts.secret_data(client, CA_SECRET, settings.namespace)
+    authority = secret.authority_of(ca_data, now)
+    wanted = secret.profiles(settings.cluster_name, settings.namespace)
+    leaves = secret.leaf_secrets(authority, wanted, have, now)
+    return leaves if ca_data is not None else {CA_SECRET: secret.ca_data(authority), **leaves}
+
+
+async def _apply(client: Client, each: Manifest) -> None:
+    namespace = each.body["metadata"].get("namespace", "")
+    if each.once and await client.get(each.resource, each.name, namespace) is not None:
+        return
+    applied = await client.apply(each.resource, each.body)
+    if applied != "unchanged":
+        say(f"{applied} {each.resource.kind} {each.name}")
+
+
+async def _wait(client: Client, target: Target, seconds: float) -> None:
+    """Until the control plane has an address and every pod is ready."""
+    missing: list[str] = []
+
+    async def is_up() -> bool:
+        missing[:] = await rollout.missing(client, target)
+        return not missing
+
+    say("waiting until everything runs")
+    begun = time.monotonic()
+    try:
+        await eventually(is_up, seconds, POLL_SECONDS)
+    except TimeoutError:
+        raise CommandError(f"not up within {seconds:g} s: {'; '.join(missing)}") from None
+    say(f"everything runs after {time.monotonic() - begun:.1f} s")

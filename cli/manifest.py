@@ -1,0 +1,245 @@
+"""The objects of the mesh in a cluster, as functions of its settings. Pure.
+
+Secrets are in `secret.py`, access rules in `rbac.py`, our kinds in `crd.py`. Names, labels and mount
+paths are what Cilium's own tools look for, where those have one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cli import crd, rbac, secret
+from cli.settings import (
+    AGENT,
+    AGENT_HEALTH_PORT,
+    CLIENT_PORT,
+    CONFIG_MAP,
+    CONTROL_LABEL,
+    PEERS_SECRET,
+    SERVICE,
+    MeshSettings,
+)
+from k8s.resource import CONFIGMAP, DAEMONSET, DEPLOYMENT, Resource
+from k8s.resource import SERVICE as SERVICE_KIND
+
+RUN_DIR = "/var/lib/cilium/run"
+PEERS_DIR = "/var/lib/cilium/clustermesh"
+ETCD_DIR = "/var/lib/cilium/etcd"
+SERVER_CERT_DIR = "/var/lib/cilium/etcd-secrets"
+ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
+ETCD_PEER_URL = "http://127.0.0.1:2377"
+EXPORTER_HEALTH_PORT = 9880
+PROXY_HEALTH_PORT = 9882
+PROBE_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object and where the API server keeps it. `once`: created if absent, never changed after."""
+
+    resource: Resource
+    body: dict[str, Any]
+    once: bool = False
+
+    @property
+    def name(self) -> str:
+        name: str = self.body["metadata"]["name"]
+        return name
+
+    @property
+    def complete(self) -> dict[str, Any]:
+        """With apiVersion and kind, as kubectl reads it."""
+        return {"apiVersion": self.resource.api_version, "kind": self.resource.kind, **self.body}
+
+
+def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
+    """Everything `enable` applies, in an order in which nothing misses what it needs."""
+    namespace = settings.namespace
+    return [
+        *(Manifest(crd.CRD, body, once=True) for body in crd.definitions()),
+        Manifest(CONFIGMAP, cluster_config(settings)),
+        *(Manifest(secret.SECRET, body) for body in secret.bodies(namespace, secrets)),
+        # Its content belongs to `connect`; an agent must be able to mount it before the first peer.
+        Manifest(secret.SECRET, secret.empty(namespace, PEERS_SECRET), once=True),
+        *(Manifest(resource, body) for resource, body in rbac.objects(namespace)),
+        Manifest(SERVICE_KIND, service(settings)),
+        Manifest(DEPLOYMENT, apiserver(settings)),
+        Manifest(DAEMONSET, agent(settings)),
+    ]
+
+
+def cluster_config(settings: MeshSettings) -> dict[str, Any]:
+    """Who this cluster is. Numbers are strings there."""
+    data = {
+        "cluster-name": settings.cluster_name,
+        "cluster-id": str(settings.cluster_id),
+        "max-connected-clusters": str(settings.max_connected_clusters),
+    }
+    return {"metadata": {"name": CONFIG_MAP, "namespace": settings.namespace}, "data": data}
+
+
+def service(settings: MeshSettings) -> dict[str, Any]:
+    metadata = _metadata(SERVICE, settings)
+    if settings.service_annotations:
+        metadata["annotations"] = dict(settings.service_annotations)
+    port = {"name": "etcd", "port": CLIENT_PORT, "targetPort": CLIENT_PORT, "protocol": "TCP"}
+    return {
+        "metadata": metadata,
+        "spec": {"type": settings.service_type, "selector": {"k8s-app": SERVICE}, "ports": [port]},
+    }
+
+
+def apiserver(settings: MeshSettings) -> dict[str, Any]:
+    """The control plane: an etcd of its own, the exporter that fills it, the proxy that serves it."""
+    pod: dict[str, Any] = {
+        "serviceAccountName": SERVICE,
+        "containers": [_etcd(settings), _exporter(settings), _proxy(settings)],
+        "volumes": [
+            {"name": "etcd-data", "emptyDir": {}},
+            {"name": "server-cert", "secret": {"secretName": secret.SERVER}},
+        ],
+    }
+    spec = {"replicas": 1, **_workload(SERVICE, pod)}
+    if settings.on_control_node:
+        pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
+        pod["tolerations"] = [{"operator": "Exists"}]
+        spec["strategy"] = {"type": "Recreate"}  # on a host network two pods would want the same ports
+    return {"metadata": _metadata(SERVICE, settings), "spec": spec}
+
+
+def agent(settings: MeshSettings) -> dict[str, Any]:
+    """One agent a node: it owns the node's maps, so it runs in the node's own network."""
+    pod: dict[str, Any] = {
+        "serviceAccountName": AGENT,
+        "hostNetwork": True,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [_agent(settings)],
+        "volumes": [
+            {"name": "run", "hostPath": {"path": RUN_DIR, "type": "DirectoryOrCreate"}},
+            {"name": "bpf", "hostPath": {"path": "/sys/fs/bpf", "type": "Directory"}},
+            {"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}},
+            {"name": "peers", "projected": {"sources": _peer_files()}},
+        ],
+    }
+    return {"metadata": _metadata(AGENT, settings), "spec": _workload(AGENT, pod)}
+
+
+def _etcd(settings: MeshSettings) -> dict[str, Any]:
+    args = [
+        f"--data-dir={ETCD_DIR}",
+        f"--name={SERVICE}",
+        f"--listen-client-urls={ETCD_CLIENT_URL}",
+        f"--advertise-client-urls={ETCD_CLIENT_URL}",
+        f"--listen-peer-urls={ETCD_PEER_URL}",
+        f"--initial-advertise-peer-urls={ETCD_PEER_URL}",
+        f"--initial-cluster={SERVICE}={ETCD_PEER_URL}",
+        # Another pod is another etcd: readers tell by the cluster id, which derives from this.
+        "--initial-cluster-token=$(POD_UID)",
+        "--auto-compaction-retention=1",
+    ]
+    return {
+        "name": "etcd",
+        "image": settings.etcd_image,
+        "command": ["etcd"],
+        "args": args,
+        "env": [_from_field("POD_UID", "metadata.uid")],
+        "volumeMounts": [{"name": "etcd-data", "mountPath": ETCD_DIR}],
+    }
+
+
+def _exporter(settings: MeshSettings) -> dict[str, Any]:
+    return {
+        "name": "apiserver",
+        "image": settings.image,
+        "command": ["clustermesh-apiserver"],
+        "args": [
+            "clustermesh",
+            *_identity_flags(settings),
+            f"--etcd-endpoint={ETCD_CLIENT_URL}",
+            f"--health-port={EXPORTER_HEALTH_PORT}",
+        ],
+        "readinessProbe": _probe("/readyz", EXPORTER_HEALTH_PORT),
+    }
+
+
+def _proxy(settings: MeshSettings) -> dict[str, Any]:
+    return {
+        "name": "proxy",
+        "image": settings.image,
+        "command": ["clustermesh-apiserver"],
+        "args": [
+            "proxy",
+            f"--listen=0.0.0.0:{CLIENT_PORT}",
+            f"--upstream={ETCD_CLIENT_URL.removeprefix('http://')}",
+            f"--cert-dir={SERVER_CERT_DIR}",
+            f"--cluster-name={settings.cluster_name}",
+            f"--health-port={PROXY_HEALTH_PORT}",
+        ],
+        "ports": [{"name": "etcd", "containerPort": CLIENT_PORT, "protocol": "TCP"}],
+        "readinessProbe": _probe("/readyz", PROXY_HEALTH_PORT),
+        "volumeMounts": [{"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True}],
+    }
+
+
+def _agent(settings: MeshSettings) -> dict[str, Any]:
+    return {
+        "name": "agent",
+        "image": settings.image,
+        "command": ["clustermesh-agent"],
+        "args": [
+            *_identity_flags(settings),
+            f"--clustermesh-config={PEERS_DIR}",
+            f"--socket-path={RUN_DIR}/cilium.sock",
+            f"--state-dir={RUN_DIR}/state",
+            f"--health-port={AGENT_HEALTH_PORT}",
+        ],
+        "env": [_from_field("NODE_NAME", "spec.nodeName"), _from_field("NODE_IP", "status.hostIP")],
+        "securityContext": {"privileged": True},  # loads programs, writes maps, makes links
+        "readinessProbe": _probe("/v1/healthz", AGENT_HEALTH_PORT),
+        "volumeMounts": [
+            {"name": "run", "mountPath": RUN_DIR},
+            {"name": "bpf", "mountPath": "/sys/fs/bpf", "mountPropagation": "Bidirectional"},
+            {"name": "cgroup", "mountPath": "/sys/fs/cgroup"},
+            {"name": "peers", "mountPath": PEERS_DIR, "readOnly": True},
+        ],
+    }
+
+
+def _peer_files() -> list[dict[str, Any]]:
+    """The peers' configurations, and our client certificate under the names that they refer to."""
+    paths = {
+        "tls.crt": "common-etcd-client.crt",
+        "tls.key": "common-etcd-client.key",
+        "ca.crt": "common-etcd-client-ca.crt",
+    }
+    items = [{"key": key, "path": path} for key, path in paths.items()]
+    return [
+        {"secret": {"name": PEERS_SECRET, "optional": True}},
+        {"secret": {"name": secret.REMOTE, "optional": True, "items": items}},
+    ]
+
+
+def _identity_flags(settings: MeshSettings) -> list[str]:
+    return [
+        f"--cluster-name={settings.cluster_name}",
+        f"--cluster-id={settings.cluster_id}",
+        f"--max-connected-clusters={settings.max_connected_clusters}",
+    ]
+
+
+def _probe(path: str, port: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": port}, "periodSeconds": PROBE_SECONDS}
+
+
+def _from_field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _workload(app: str, pod: dict[str, Any]) -> dict[str, Any]:
+    labels = {"k8s-app": app}
+    return {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+
+
+def _metadata(name: str, settings: MeshSettings) -> dict[str, Any]:
+    return {"name": name, "namespace": settings.namespace, "labels": {"k8s-app": name}}

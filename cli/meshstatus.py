@@ -1,0 +1,99 @@
+"""The state of the mesh as one cluster's agents see it, summed up. Pure.
+
+A peer that nobody speaks of is a fault, not an absence: what is expected comes from the peers' Secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cli.agentreport import RemoteCluster
+
+UNKNOWN = "unknown status"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """One agent's pod; `error` says why it could not be asked."""
+
+    pod: str
+    node: str
+    peers: Sequence[RemoteCluster] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSummary:
+    """One peer over all agents. Counts are the largest that any agent holds."""
+
+    name: str
+    configured: int = 0
+    connected: int = 0
+    ready: int = 0
+    programmed: int = 0
+    nodes: int = 0
+    endpoints: int = 0
+    identities: int = 0
+    services: int = 0
+    failures: int = 0
+    last_failure: str = ""
+    refusals: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Connectivity:
+    """`errors`: pod -> peer -> why. `per_agent`: to how many peers each agent is connected."""
+
+    total: int
+    not_ready: int
+    peers: Sequence[PeerSummary]
+    per_agent: Sequence[int]
+    errors: Mapping[str, Mapping[str, Sequence[str]]]
+
+    @property
+    def is_ready(self) -> bool:
+        return self.total > 0 and self.not_ready == 0 and not self.errors
+
+
+def summed(views: Sequence[AgentView], expected: Iterable[str]) -> Connectivity:
+    """All agents' views of all peers that are configured or reported."""
+    names = sorted({*expected, *(peer.name for view in views for peer in view.peers)})
+    errors = {view.pod: found for view in views if (found := _errors(view, names))}
+    return Connectivity(
+        total=len(views),
+        not_ready=len(errors),
+        peers=[_peer(name, views) for name in names],
+        per_agent=[sum(peer.is_usable for peer in view.peers) for view in views],
+        errors=errors,
+    )
+
+
+def _errors(view: AgentView, names: Sequence[str]) -> dict[str, list[str]]:
+    if view.error:
+        return {"": [view.error]}
+    known = {peer.name: peer for peer in view.peers}
+    hindrances = {name: known[name].hindrance if name in known else UNKNOWN for name in names}
+    return {name: [text] for name, text in hindrances.items() if text}
+
+
+def _peer(name: str, views: Sequence[AgentView]) -> PeerSummary:
+    found = [peer for view in views for peer in view.peers if peer.name == name]
+    refusals: dict[str, int] = {}
+    for peer in found:
+        for reason, count in peer.refusals.items():
+            refusals[reason] = refusals.get(reason, 0) + count
+    return PeerSummary(
+        name,
+        configured=len(found),
+        connected=sum(peer.connected for peer in found),
+        ready=sum(peer.ready for peer in found),
+        programmed=sum(peer.ready and peer.programmed is not False for peer in found),
+        nodes=max((peer.num_nodes for peer in found), default=0),
+        endpoints=max((peer.num_endpoints for peer in found), default=0),
+        identities=max((peer.num_identities for peer in found), default=0),
+        services=max((peer.num_shared_services for peer in found), default=0),
+        failures=sum(peer.num_failures for peer in found),
+        last_failure=max((peer.failed_at for peer in found), default=""),
+        refusals=refusals,
+    )

@@ -1,0 +1,54 @@
+"""Who of ours may do what in Kubernetes: the least that each program needs. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli.settings import AGENT, SERVICE
+from k8s.resource import CLUSTERROLE, CLUSTERROLEBINDING, SERVICEACCOUNT, Resource
+
+_READ = ["get", "list", "watch"]
+_WRITE = [*_READ, "create", "update", "patch", "delete"]
+
+_RULES: dict[str, list[dict[str, Any]]] = {
+    SERVICE: [
+        {"apiGroups": [""], "resources": ["namespaces", "nodes", "services"], "verbs": _READ},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+        {
+            "apiGroups": ["cilium.io"],
+            "resources": ["ciliumnodes", "ciliumidentities", "ciliumendpoints"],
+            "verbs": _READ,
+        },
+        {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": _READ},
+    ],
+    AGENT: [
+        {"apiGroups": [""], "resources": ["namespaces", "nodes", "pods", "services"], "verbs": _READ},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+        {
+            "apiGroups": ["cilium.io"],
+            "resources": [
+                "ciliumnodes",
+                "ciliumnodes/status",
+                "ciliumidentities",
+                "ciliumendpoints",
+                "ciliumendpoints/status",
+            ],
+            "verbs": _WRITE,
+        },
+        {"apiGroups": ["cilium.io"], "resources": ["ciliumnetworkpolicies"], "verbs": _READ},
+    ],
+}
+
+
+def objects(namespace: str) -> list[tuple[Resource, dict[str, Any]]]:
+    """Accounts, roles and bindings of the control plane and of the agents."""
+    found: list[tuple[Resource, dict[str, Any]]] = []
+    for name, rules in _RULES.items():
+        role = {"apiGroup": CLUSTERROLE.group, "kind": CLUSTERROLE.kind, "name": name}
+        subject = {"kind": SERVICEACCOUNT.kind, "name": name, "namespace": namespace}
+        found += [
+            (SERVICEACCOUNT, {"metadata": {"name": name, "namespace": namespace}}),
+            (CLUSTERROLE, {"metadata": {"name": name}, "rules": rules}),
+            (CLUSTERROLEBINDING, {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]}),
+        ]
+    return found

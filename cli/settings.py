@@ -1,0 +1,29 @@
+"""What `enable` installs: every choice, already made. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SERVICE = "clustermesh-apiserver"
+AGENT = "clustermesh-agent"
+CONFIG_MAP = "cilium-config"
+CA_SECRET = "cilium-ca"
+PEERS_SECRET = "cilium-clustermesh"
+CLIENT_PORT = 2379
+AGENT_HEALTH_PORT = 9879
+CONTROL_LABEL = "clustermesh.io/control"
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings:
+    """One cluster's installation. `on_control_node`: a node is labelled for the control plane."""
+
+    cluster_name: str
+    cluster_id: int
+    namespace: str
+    service_type: str
+    image: str
+    etcd_image: str
+    max_connected_clusters: int = 255
+    on_control_node: bool = False
+    service_annotations: dict[str, str] = field(default_factory=dict)

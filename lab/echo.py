@@ -17,6 +17,7 @@ from collections.abc import Mapping
 PORT = 8080
 _HEAD_LIMIT = 16 * 1024
 _BODY_LIMIT = 1 << 20
+_LAME_SECONDS = 0.7  # still answering while the news of our end travels; as a preStop hook would
 _IDLE_SECONDS = 300.0  # a silent client is let go
 _BACKLOG = 1024
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
@@ -84,6 +85,7 @@ async def serve(host: str, port: int, place: Mapping[str, str]) -> None:
     )
     print(f"echo: listening on {host}:{port}", file=sys.stderr, flush=True)  # noqa: T201 - a program's own log
     await ended.wait()
+    await asyncio.sleep(_LAME_SECONDS)
     server.close()  # open connections end with the process
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from k8s.objects import ConfigMap as BaseConfigMap
-from k8s.objects import ContainerPort, KubeObject, PodStatus
+from k8s.objects import ContainerPort, KubeObject, ObjectMeta, PodStatus
 
 
 class FieldSelector(Struct, frozen=True):
@@ -135,7 +135,12 @@ class PodSpec(Struct, frozen=True):
     terminationGracePeriodSeconds: int | None = None
 
 
+class PodMeta(ObjectMeta, frozen=True):
+    finalizers: tuple[str, ...] = ()
+
+
 class Pod(KubeObject, frozen=True):
+    metadata: PodMeta = PodMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -146,6 +151,10 @@ class Pod(KubeObject, frozen=True):
     @property
     def is_ending(self) -> bool:
         return bool(self.metadata.deletionTimestamp)
+
+    @property
+    def controller_uid(self) -> str:
+        return next((owner.uid for owner in self.metadata.ownerReferences if owner.controller), "")
 
 
 class ConfigMap(BaseConfigMap, frozen=True):
@@ -166,16 +175,8 @@ class WorkloadSpec(Struct, frozen=True):
     template: dict[str, Any] = {}
 
 
-class WorkloadStatus(Struct, frozen=True):
-    observedGeneration: int = 0
-    replicas: int = 0
-    readyReplicas: int = 0
-    desiredNumberScheduled: int = 0
-    numberReady: int = 0
-
-
 class Workload(KubeObject, frozen=True):
-    """A Deployment or a DaemonSet."""
+    """A Deployment or a DaemonSet; the status is compared as a whole with what it should be."""
 
     spec: WorkloadSpec = WorkloadSpec()
-    status: WorkloadStatus = WorkloadStatus()
+    status: dict[str, Any] = field(default={})

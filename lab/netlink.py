@@ -22,8 +22,12 @@ _NUD_PERMANENT = 0x80
 
 @contextmanager
 def opened() -> Iterator[Link]:
-    with IPRoute() as route:
-        yield Link(route)
+    """A view that lives as long as the block. The kernel's refusals come out of it as OSError."""
+    try:
+        with IPRoute() as route:
+            yield Link(route)
+    except NetlinkError as error:
+        raise OSError(error.code, f"the kernel refuses a network change: {error}") from error
 
 
 class Link:

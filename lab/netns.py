@@ -7,6 +7,7 @@ thread uses it later. Nothing is forked: the callers run event loops and gRPC th
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import socket
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from lab.errors import LabError
 
@@ -78,6 +79,35 @@ def run(name: str, work: Callable[[], T]) -> T:
         return in_thread(inside)
     finally:
         os.close(fd)
+
+
+async def run_async(name: str, work: Callable[[], T]) -> T:
+    """`run` without blocking the event loop, and not in its small pool of threads: `work` may be slow.
+
+    When the caller is cancelled, `work` still runs to its end: it must have one.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.done():  # cancelled meanwhile
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast(T, result))
+
+    def body() -> None:
+        outcome: tuple[T | None, BaseException | None]
+        try:
+            outcome = run(name, work), None
+        except Exception as error:  # noqa: BLE001 - handed to the caller, whole
+            outcome = None, error
+        with suppress(RuntimeError):  # the loop has ended, and with it the caller
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=body, name="netns", daemon=True).start()
+    return await done
 
 
 def enter(name: str) -> None:

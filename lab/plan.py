@@ -55,8 +55,9 @@ class NodePlan:
 
     @property
     def ip(self) -> IPv4Address:
-        host = 10 + self.index if self.index else 2
-        return IPv4Address(f"198.18.{self.cluster_id}.{host}")
+        if self.is_control:
+            return control_ip(self.cluster_id)
+        return IPv4Address(f"198.18.{self.cluster_id}.{10 + self.index}")
 
     @property
     def pod_cidr(self) -> IPv4Network:
@@ -159,6 +160,11 @@ def _cluster(lab: str, name: str, cluster_id: int, nodes: int) -> ClusterPlan:
     return ClusterPlan(
         lab, name, cluster_id, tuple(NodePlan(lab, name, cluster_id, i) for i in range(nodes + 1))
     )
+
+
+def control_ip(cluster_id: int) -> IPv4Address:
+    """Where a cluster's API listens on the fabric."""
+    return IPv4Address(f"198.18.{cluster_id}.2")
 
 
 def namespace_prefix(lab: str) -> str:

@@ -1,0 +1,89 @@
+"""clustermesh-agent: one per node. Reads its settings, then serves until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from agent.config import (
+    DEFAULT_BPF_ROOT,
+    DEFAULT_CONFIG_DIR,
+    DEFAULT_HEALTH_PORT,
+    DEFAULT_SOCKET,
+    DEFAULT_STATE_DIR,
+    Config,
+    checked_ip,
+    local_cluster,
+)
+from agent.errors import ConfigError
+from agent.serve import serve
+from aiokit import log
+from bpf.errors import BPFError
+from k8s.errors import AccessError
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(context_settings={"auto_envvar_prefix": "CLUSTERMESH", "max_content_width": 110})
+@click.option("--cluster-name", required=True, help="Name of the local cluster.")
+@click.option("--cluster-id", required=True, type=int, help="Id of the local cluster, unique in the mesh.")
+@click.option("--max-connected-clusters", type=int, default=255, show_default=True, help="255 or 511.")
+@click.option("--clustermesh-config", type=_DIRECTORY, default=DEFAULT_CONFIG_DIR, show_default=True)
+@click.option("--socket-path", type=click.Path(path_type=Path), default=DEFAULT_SOCKET, show_default=True)
+@click.option("--state-dir", type=_DIRECTORY, default=DEFAULT_STATE_DIR, show_default=True)
+@click.option(
+    "--health-host", default="", help="Address of the read-only HTTP server. By default the node's address."
+)
+@click.option("--health-port", type=click.IntRange(0, 65535), default=DEFAULT_HEALTH_PORT, show_default=True)
+@click.option("--kubeconfig", type=_FILE, envvar=["CLUSTERMESH_KUBECONFIG", "KUBECONFIG"], default=None)
+@click.option("--bpf-root", type=_DIRECTORY, default=DEFAULT_BPF_ROOT, show_default=True)
+@click.option("--cgroup-root", type=_DIRECTORY, default=None, help="By default where cgroup2 is mounted.")
+@click.option("--node-name", envvar=["CLUSTERMESH_NODE_NAME", "NODE_NAME"], default="")
+@click.option("--node-ip", envvar=["CLUSTERMESH_NODE_IP", "NODE_IP"], default="")
+@click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
+def main(
+    cluster_name: str,
+    cluster_id: int,
+    max_connected_clusters: int,
+    clustermesh_config: Path,
+    socket_path: Path,
+    state_dir: Path,
+    health_host: str,
+    health_port: int,
+    kubeconfig: Path | None,
+    bpf_root: Path,
+    cgroup_root: Path | None,
+    node_name: str,
+    node_ip: str,
+    log_level: str,
+) -> None:
+    """Follow remote clusters and the local one, and keep this node's data path as they say."""
+    log.configure(log_level)
+    try:
+        config = Config(
+            cluster=local_cluster(cluster_name, cluster_id, max_connected_clusters),
+            node_name=node_name or os.uname().nodename,
+            node_ip=checked_ip(node_ip),
+            peers_directory=clustermesh_config,
+            socket=socket_path,
+            state_directory=state_dir,
+            health_host=health_host,
+            health_port=health_port,
+            kubeconfig=kubeconfig,
+            bpf_root=bpf_root,
+            cgroup_root=cgroup_root,
+            log_level=log_level,
+        )
+        asyncio.run(serve(config))
+    except (ConfigError, AccessError, BPFError) as error:
+        click.echo(f"clustermesh-agent: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

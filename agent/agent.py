@@ -1,0 +1,214 @@
+"""The running agent as one object: what its API and its metrics read. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent import status
+from agent.convert import contains
+from agent.datapath import Datapath
+from agent.ipcache import Level
+from agent.k8s_sync import KubernetesSync
+from agent.lifecycle import Lifecycle
+from agent.local import LocalNode
+from agent.peers import Peers
+from agent.peerstate import PeerState
+from agent.tables import PeerListing, Tables
+from aiokit.health import Health
+from mesh.addressing import ReservedIdentity
+from mesh.identity import reserved_labels
+
+SOURCES = {
+    Level.OWN_NODE: "local",
+    Level.LOCAL_NODE: "custom-resource",
+    Level.LOCAL_ENDPOINT: "custom-resource",
+    Level.PEER_NODE: "clustermesh",
+    Level.PEER_ENDPOINT: "clustermesh",
+    Level.RECOVERED: "restored",
+}
+
+
+@dataclass
+class Agent:
+    """Filled in while the agent starts: the API answers from the first moment."""
+
+    cluster_name: str
+    node_name: str
+    health: Health = field(default_factory=Health)
+    datapath_health: Health = field(default_factory=Health)
+    tables: Tables | None = None
+    kubernetes: KubernetesSync | None = None
+    datapath: Datapath | None = None
+    lifecycle: Lifecycle | None = None
+    peers: Peers | None = None
+    states: dict[str, PeerState] = field(default_factory=dict)
+    dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
+
+    def peer_listings(self) -> list[PeerListing] | None:
+        """The configured peers and whether they are listed; None while the configuration is unread."""
+        if self.peers is None or not self.peers.is_read:
+            return None
+        known = self.peers.peers.keys()
+        return [(self.states[name].cluster_id, self.states[name].is_listed) for name in known]
+
+    def is_programmed(self, state: PeerState) -> bool:
+        """Everything of the peer's complete listing is in the kernel."""
+        revision = state.listed_revision
+        return revision is not None and self.datapath is not None and self.datapath.applied() >= revision
+
+    def healthz(self) -> dict[str, Any]:
+        kubernetes = self._kubernetes()
+        said: dict[str, Any] = {
+            "cilium": self._own(),
+            "kubernetes": kubernetes,
+            "kvstore": status.simple(status.DISABLED, "identities are allocated through Kubernetes"),
+            "cluster": {"name": self.cluster_name, "self": f"{self.cluster_name}/{self.node_name}"},
+            "datapath": status.from_health(self.datapath_health.status()),
+            "cluster-mesh": {"clusters": self.remote_clusters()},
+        }
+        if self.tables is not None:
+            local = self.tables.node
+            said["cluster"] = status.cluster(local)
+            said["identity-range"] = _identity_range(local)
+            said["restored"] = self.tables.recovered_sizes()
+        if self.lifecycle is not None:
+            pool = self.lifecycle.pool
+            said["ipam"] = {"status": f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"}
+        return said
+
+    def is_ready(self) -> bool:
+        return self.healthz()["cilium"]["state"] == status.OK
+
+    def remote_clusters(self) -> list[dict[str, Any]]:
+        peers = self.peers.peers if self.peers else {}
+        return [
+            status.remote_cluster(
+                name,
+                peer.status(),
+                self.states[name].counts(),
+                programmed=self.is_programmed(self.states[name]),
+            )
+            for name, peer in peers.items()
+        ]
+
+    def identities(self) -> list[dict[str, Any]]:
+        known = self.tables.identities.all if self.tables else {}
+        reserved = [
+            status.identity(int(number), reserved_labels(number)) for number in ReservedIdentity if number
+        ]
+        return reserved + [status.identity(int(n), known[n]) for n in sorted(known)]
+
+    def addresses(self, wanted: str = "") -> list[dict[str, Any]]:
+        """Every ipcache entry we want, or those inside one CIDR."""
+        if self.tables is None:
+            return []
+        cache = self.tables.ipcache
+        found = []
+        for prefix, entry in cache.wanted.entries.items():
+            if wanted and not contains([wanted], prefix):
+                continue
+            rank = cache.rank_of(prefix)
+            level = rank.level if rank else Level.RECOVERED
+            owner = {"name": rank.owner, "cluster": rank.peer} if rank else {}
+            found.append(
+                {
+                    "cidr": prefix,
+                    "identity": entry.identity,
+                    "hostIP": entry.tunnel or "",
+                    "encryptKey": entry.encrypt_key,
+                    "metadata": {"source": SOURCES[level], **owner},
+                }
+            )
+        return found
+
+    def services(self) -> list[dict[str, Any]]:
+        if self.tables is None:
+            return []
+        services = self.tables.services
+        return [
+            {
+                "spec": {
+                    "id": number,
+                    "frontend-address": {
+                        "ip": frontend.ip,
+                        "port": frontend.port,
+                        "protocol": frontend.protocol,
+                        "scope": "external",
+                    },
+                    "backend-addresses": [
+                        {
+                            "ip": backend.ip,
+                            "port": backend.port,
+                            "protocol": backend.protocol,
+                            "state": "active",
+                            "cluster-id": backend.cluster_id,
+                        }
+                        for backend in backends
+                    ],
+                    "flags": _flags(services.owners.get(frontend, "")),
+                }
+            }
+            for number, (frontend, backends) in enumerate(sorted(services.wanted.entries.items()), 1)
+        ]
+
+    def nodes(self) -> dict[str, Any]:
+        own = self.kubernetes.view.nodes if self.kubernetes else {}
+        elements = [
+            status.node(n, "local" if name == self.node_name else "custom-resource", qualified=True)
+            for name, n in sorted(own.items())
+        ]
+        for name in sorted(self.states):
+            found = self.states[name].nodes
+            elements += [status.node(found[key], "clustermesh", qualified=True) for key in sorted(found)]
+        return {"nodes": elements, "self": f"{self.cluster_name}/{self.node_name}"}
+
+    def metrics(self) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, state in self.states.items():
+            counts = state.counts()
+            label = f'{{target_cluster="{name}"}}'
+            values[f"cilium_clustermesh_remote_cluster_nodes{label}"] = counts.nodes
+            values[f"cilium_clustermesh_remote_cluster_services{label}"] = counts.services
+            values[f"cilium_clustermesh_remote_cluster_endpoints{label}"] = counts.endpoints
+            values[f"clustermesh_remote_cluster_refusals{label}"] = sum(counts.refusals.values())
+            values[f"clustermesh_remote_cluster_programmed{label}"] = self.is_programmed(state)
+        for name, peer in (self.peers.peers if self.peers else {}).items():
+            label = f'{{target_cluster="{name}"}}'
+            said = peer.status()
+            values[f"cilium_clustermesh_remote_cluster_failures{label}"] = said.failures
+            values[f"cilium_clustermesh_remote_cluster_last_failure_ts{label}"] = said.last_failure
+            values[f"cilium_clustermesh_remote_cluster_readiness_status{label}"] = said.is_ready
+        values["cilium_clustermesh_remote_clusters"] = len(self.states)
+        values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
+        return values
+
+    def _own(self) -> dict[str, str]:
+        own = self.health.status()
+        if own.level != "ok":
+            return status.from_health(own)
+        if self.datapath_health.status().level != "ok":
+            return status.from_health(self.datapath_health.status())
+        return status.from_health(own)
+
+    def _kubernetes(self) -> dict[str, str]:
+        if self.kubernetes is None:
+            return status.simple(status.WARNING, "not connected yet")
+        missing = [kind for kind in self.kubernetes.kinds if kind not in self.kubernetes.view.listed]
+        if missing:
+            return status.simple(status.WARNING, f"not listed yet: {', '.join(missing)}")
+        return status.simple(status.OK, f"{len(self.kubernetes.kinds)} kinds are followed")
+
+
+def _identity_range(local: LocalNode) -> dict[str, int]:
+    layout = local.cluster.layout
+    return {
+        "min-identity": layout.minimum(local.cluster.id),
+        "max-identity": layout.maximum(local.cluster.id),
+    }
+
+
+def _flags(key: str) -> dict[str, str]:
+    namespace, _, name = key.partition("/")
+    return {"type": "ClusterIP", "namespace": namespace, "name": name}

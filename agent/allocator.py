@@ -1,0 +1,89 @@
+"""Numbers for label sets: one CiliumIdentity a set, the same number on every node of the cluster.
+
+All agents try the same numbers in the same order for one label set, and Kubernetes refuses the second
+creation of a name: whoever comes second finds its own labels there and uses that number. No lock, no
+leader. Identities are never deleted here: a number must not come back with another meaning while peers
+still know the old one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import msgspec
+
+from agent.errors import ExhaustedError
+from agent.labels import NAMESPACE, from_security_labels, security_labels
+from agent.local import LocalCluster
+from k8s.errors import ConflictError
+from k8s.objects import CiliumIdentity, decode
+from k8s.resource import CILIUMIDENTITY, Resource
+from mesh.addressing import Identity
+from mesh.identity import Labels, labels_text
+
+log = logging.getLogger(__name__)
+
+MAX_TRIES = 1024  # candidates tried: with a range half full, more than ten are needed once in a thousand
+
+
+class IdentityAPI(Protocol):
+    async def create(self, resource: Resource, body: dict[str, Any], namespace: str = "") -> bytes: ...
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> bytes | None: ...
+
+
+class Allocator:
+    """Get or create. `known` is the watched set of CiliumIdentities, which may lag behind."""
+
+    def __init__(self, api: IdentityAPI, local: LocalCluster, known: Mapping[Identity, Labels]) -> None:
+        self._api = api
+        self._local = local
+        self._known = known
+
+    async def allocate(self, labels: Labels) -> Identity:
+        """The number for `labels`. Raises KubernetesError, ExhaustedError."""
+        same = [number for number, known in self._known.items() if known == labels]
+        if same:
+            return min(same)  # duplicates are harmless, but everybody must take the same one
+        for number in _candidates(self._local, labels):
+            if number in self._known:
+                continue
+            if await self._claim(number, labels):
+                return number
+        raise ExhaustedError(f"no free identity in {MAX_TRIES} tries")
+
+    async def _claim(self, number: Identity, labels: Labels) -> bool:
+        """Whether `number` means `labels` now, by us or by somebody faster."""
+        try:
+            await self._api.create(CILIUMIDENTITY, identity_object(number, labels))
+        except ConflictError:
+            raw = await self._api.get(CILIUMIDENTITY, str(number))
+            return raw is not None and _labels_of(raw) == labels
+        log.info("identity %s was created for %s", number, labels_text(labels))
+        return True
+
+
+def identity_object(number: Identity, labels: Labels) -> dict[str, Any]:
+    namespace = next((label.value for label in labels if label.key == NAMESPACE), "")
+    return {
+        "metadata": {"name": str(number), "labels": {NAMESPACE: namespace}},
+        "security-labels": security_labels(labels),
+    }
+
+
+def _labels_of(raw: bytes) -> Labels | None:
+    try:
+        return from_security_labels(decode(raw, CiliumIdentity).security_labels)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _candidates(local: LocalCluster, labels: Labels) -> Iterator[Identity]:
+    """Numbers to try, the same on every node: a start that the labels decide, then one after another."""
+    low = local.layout.minimum(local.id)
+    size = local.layout.maximum(local.id) - low + 1
+    start = int.from_bytes(blake2b(labels_text(labels).encode(), digest_size=8).digest()) % size
+    for step in range(min(size, MAX_TRIES)):
+        yield Identity(low + (start + step) % size)

@@ -1,0 +1,290 @@
+"""The agent's REST API (spec 8.1): everything on the unix socket, and a read-only part for probes on TCP.
+
+Whoever may open the socket may change endpoints: its file mode is the only guard. Errors are JSON
+objects with a `message`; 503 means "not yet, ask again".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from agent import status
+from agent.agent import Agent
+from agent.endpoints import Endpoint
+from agent.errors import AgentError, ExhaustedError, NotFoundError, NotReadyError, RequestError
+from agent.lifecycle import Lifecycle, Request
+from bpf.errors import BPFError
+from k8s.errors import KubernetesError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+AGENT: web.AppKey[Agent] = web.AppKey("agent", Agent)
+MAX_BODY = 64 * 1024  # an endpoint's description is a few hundred bytes
+
+
+class _Addressing(msgspec.Struct):
+    ipv4: str = ""
+    ipv6: str = ""
+
+
+class _EndpointChangeRequest(msgspec.Struct, rename="kebab"):
+    """Unknown fields are ignored: plugins tell more than we need."""
+
+    container_id: str = ""
+    interface_name: str = ""
+    interface_index: int = 0
+    mac: str = ""
+    host_mac: str = ""
+    addressing: _Addressing = msgspec.field(default_factory=_Addressing)
+    pod_name: str = msgspec.field(name="k8s-pod-name", default="")
+    namespace: str = msgspec.field(name="k8s-namespace", default="")
+
+
+def probes(agent: Agent) -> web.Application:
+    """What may be read from the network."""
+    app = web.Application(client_max_size=MAX_BODY)
+    app[AGENT] = agent
+    app.add_routes(
+        [
+            web.get("/healthz", _ready),
+            web.get("/v1/healthz", _healthz),
+            web.get("/metrics", _metrics),
+        ]
+    )
+    return app
+
+
+def application(agent: Agent) -> web.Application:
+    """All of it."""
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
+    app[AGENT] = agent
+    app.add_routes(
+        [
+            web.get("/healthz", _ready),
+            web.get("/v1/healthz", _healthz),
+            web.get("/metrics", _metrics),
+            web.get("/v1/identity", _identities),
+            web.get("/v1/identity/{id}", _identity),
+            web.get("/v1/ip", _addresses),
+            web.get("/v1/service", _services),
+            web.get("/v1/cluster/nodes", _nodes),
+            web.get("/v1/policy", _policies),
+            web.get("/v1/map", _maps),
+            web.get("/v1/map/{name}", _map),
+            web.get("/v1/ipam", _ipam),
+            web.post("/v1/ipam", _allocate),
+            web.delete("/v1/ipam/{ip}", _release),
+            web.get("/v1/endpoint", _endpoints),
+            web.get("/v1/endpoint/{id}", _endpoint),
+            web.put("/v1/endpoint/{id}", _create),
+            web.delete("/v1/endpoint/{id}", _delete),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except NotFoundError as error:
+        return _problem(404, error)
+    except (RequestError, msgspec.ValidationError, msgspec.DecodeError) as error:
+        return _problem(400, error)
+    except (NotReadyError, ExhaustedError, KubernetesError, TimeoutError) as error:
+        return _problem(503, error)
+    except (AgentError, BPFError) as error:
+        log.error("%s %s failed: %s", request.method, request.path, error)
+        return _problem(500, error)
+
+
+def _problem(code: int, error: Exception) -> web.Response:
+    return _json({"message": str(error) or type(error).__name__}, code)
+
+
+def _json(value: Any, code: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=code, content_type="application/json")
+
+
+async def _ready(request: web.Request) -> web.Response:
+    agent = request.app[AGENT]
+    own = agent.healthz()["cilium"]
+    return _json(own, 200 if own["state"] == status.OK else 503)
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return _json(request.app[AGENT].healthz())
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(text=status.metrics(request.app[AGENT].metrics()))
+
+
+async def _identities(request: web.Request) -> web.Response:
+    return _json(request.app[AGENT].identities())
+
+
+async def _identity(request: web.Request) -> web.Response:
+    wanted = request.match_info["id"]
+    for element in request.app[AGENT].identities():
+        if str(element["id"]) == wanted:
+            return _json(element)
+    raise NotFoundError(f"no identity {wanted}")
+
+
+async def _addresses(request: web.Request) -> web.Response:
+    try:
+        return _json(request.app[AGENT].addresses(request.query.get("cidr", "")))
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+async def _services(request: web.Request) -> web.Response:
+    return _json(request.app[AGENT].services())
+
+
+async def _nodes(request: web.Request) -> web.Response:
+    return _json(request.app[AGENT].nodes())
+
+
+async def _policies(request: web.Request) -> web.Response:
+    agent = request.app[AGENT]
+    refused = agent.kubernetes.view.policies_refused if agent.kubernetes else {}
+    return _json({"policies": agent.tables.policies.names if agent.tables else [], "refused": refused})
+
+
+async def _maps(request: web.Request) -> web.Response:
+    return _json({"maps": [{"name": name} for name in sorted(request.app[AGENT].dumps)]})
+
+
+async def _map(request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    dump = request.app[AGENT].dumps.get(name)
+    if dump is None:
+        raise NotFoundError(f"no map {name}")
+    return _json({"name": name, "entries": await asyncio.to_thread(dump)})
+
+
+async def _ipam(request: web.Request) -> web.Response:
+    pool = _lifecycle(request).pool
+    return _json({"cidr": pool.cidr, "gateway": pool.gateway, "allocations": pool.owners})
+
+
+async def _allocate(request: web.Request) -> web.Response:
+    owner = request.query.get("owner", "")
+    if request.query.get("family", "ipv4") not in ("", "ipv4"):
+        raise RequestError("only IPv4 addresses are given out")
+    if not owner or len(owner) > 512:
+        raise RequestError("an owner is needed: namespace/pod")
+    lifecycle = _lifecycle(request)
+    address = await lifecycle.allocate(owner)
+    family = {"ip": address, "gateway": lifecycle.pool.gateway, "cidrs": [lifecycle.pool.cidr]}
+    return _json({"address": {"ipv4": address}, "ipv4": family}, 201)
+
+
+async def _release(request: web.Request) -> web.Response:
+    await _lifecycle(request).release(request.match_info["ip"])
+    return web.Response(status=200)
+
+
+async def _endpoints(request: web.Request) -> web.Response:
+    agent = request.app[AGENT]
+    endpoints = agent.tables.endpoints.values() if agent.tables else ()
+    return _json([_shown(agent, endpoint) for endpoint in sorted(endpoints, key=lambda e: e.id)])
+
+
+async def _endpoint(request: web.Request) -> web.Response:
+    agent = request.app[AGENT]
+    wanted = request.match_info["id"].removeprefix("container-id:")
+    for endpoint in agent.tables.endpoints.values() if agent.tables else ():
+        if wanted in (endpoint.container_id, str(endpoint.id), f"pod-name:{endpoint.pod}"):
+            return _json(_shown(agent, endpoint))
+    raise NotFoundError(f"no endpoint {wanted}")
+
+
+async def _create(request: web.Request) -> web.Response:
+    wanted = msgspec.json.decode(await request.read(), type=_EndpointChangeRequest)
+    container = request.match_info["id"].removeprefix("container-id:")
+    if wanted.container_id not in ("", container):
+        raise RequestError("the container id in the path and in the body differ")
+    needed = {
+        "interface-name": wanted.interface_name,
+        "interface-index": wanted.interface_index,
+        "mac": wanted.mac,
+        "host-mac": wanted.host_mac,
+        "addressing.ipv4": wanted.addressing.ipv4,
+        "k8s-pod-name": wanted.pod_name,
+        "k8s-namespace": wanted.namespace,
+    }
+    missing = [name for name, value in needed.items() if not value]
+    if missing:
+        raise RequestError(f"missing: {', '.join(missing)}")
+    endpoint = await _lifecycle(request).create(
+        Request(
+            container_id=container,
+            interface=wanted.interface_name,
+            ifindex=wanted.interface_index,
+            mac=_mac(wanted.mac),
+            host_mac=_mac(wanted.host_mac),
+            ipv4=wanted.addressing.ipv4,
+            pod_name=wanted.pod_name,
+            namespace=wanted.namespace,
+        )
+    )
+    return _json(_shown(request.app[AGENT], endpoint), 201)
+
+
+async def _delete(request: web.Request) -> web.Response:
+    await _lifecycle(request).delete(request.match_info["id"].removeprefix("container-id:"))
+    return web.Response(status=200)
+
+
+def _lifecycle(request: web.Request) -> Lifecycle:
+    lifecycle = request.app[AGENT].lifecycle
+    if lifecycle is None:
+        raise NotReadyError("the agent is starting")
+    return lifecycle
+
+
+def _mac(text: str) -> str:
+    try:
+        raw = bytes.fromhex(text.replace(":", ""))
+    except ValueError as error:
+        raise RequestError(f"{text!r} is not a MAC address") from error
+    if len(raw) != 6:
+        raise RequestError(f"{text!r} is not a MAC address")
+    return raw.hex(":")
+
+
+def _shown(agent: Agent, endpoint: Endpoint) -> dict[str, Any]:
+    tables = agent.tables
+    programmed = tables.policies.endpoints.entries.get(endpoint.ipv4) if tables else None
+    return {
+        "id": endpoint.id,
+        "spec": {"label-configuration": {}},
+        "status": {
+            "state": "ready",
+            "identity": {"id": endpoint.identity, "labels": list(endpoint.labels)},
+            "networking": {
+                "addressing": [{"ipv4": endpoint.ipv4}],
+                "interface-name": endpoint.interface,
+                "interface-index": endpoint.ifindex,
+                "mac": endpoint.mac,
+                "host-mac": endpoint.host_mac,
+            },
+            "external-identifiers": {
+                "container-id": endpoint.container_id,
+                "k8s-pod-name": endpoint.pod_name,
+                "k8s-namespace": endpoint.namespace,
+            },
+            "policy": {"ingress-enforced": bool(programmed and programmed.enforced)},
+        },
+    }

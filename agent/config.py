@@ -1,0 +1,69 @@
+"""The agent's settings, checked once: later code trusts them. Unknown flags are errors (click sees to
+that)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+
+from agent.errors import ConfigError
+from agent.local import LocalCluster
+from mesh.addressing import ClusterID, IdentityLayout, parse_cluster_name
+from mesh.errors import MeshError
+
+DEFAULT_CONFIG_DIR = Path("/var/lib/cilium/clustermesh")
+DEFAULT_SOCKET = Path("/var/run/cilium/cilium.sock")
+DEFAULT_STATE_DIR = Path("/var/run/cilium/state")
+DEFAULT_BPF_ROOT = Path("/sys/fs/bpf/clustermesh")
+DEFAULT_HEALTH_PORT = 9879
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`kubeconfig` None: in-cluster. `node_ip` empty: the Node's InternalIP. `cgroup_root` None: found."""
+
+    cluster: LocalCluster
+    node_name: str
+    node_ip: str
+    peers_directory: Path
+    socket: Path
+    state_directory: Path
+    health_host: str
+    health_port: int
+    kubeconfig: Path | None
+    bpf_root: Path
+    cgroup_root: Path | None
+    log_level: str
+
+
+def local_cluster(name: str, number: int, max_connected_clusters: int) -> LocalCluster:
+    """Raises ConfigError unless this can be a member of a mesh."""
+    try:
+        layout = IdentityLayout(max_connected_clusters)
+        checked = parse_cluster_name(name)
+    except MeshError as error:
+        raise ConfigError(str(error)) from error
+    problem = layout.check_cluster_id(number)
+    if problem:
+        raise ConfigError(f"--cluster-id {number}: {problem}")
+    if checked == "default":
+        raise ConfigError("--cluster-name default is reserved for clusters outside a mesh")
+    return LocalCluster(checked, ClusterID(number), layout)
+
+
+def checked_ip(text: str) -> str:
+    """An IPv4 address, or nothing."""
+    try:
+        return str(IPv4Address(text)) if text else ""
+    except AddressValueError as error:
+        raise ConfigError(f"--node-ip {text!r} is not an IPv4 address") from error
+
+
+def find_cgroup_root(mounts: str) -> Path:
+    """Where cgroup v2 is mounted, from the text of /proc/mounts."""
+    for line in mounts.splitlines():
+        parts = line.split()
+        if len(parts) > 2 and parts[2] == "cgroup2":
+            return Path(parts[1])
+    raise ConfigError("no cgroup2 file system is mounted: give --cgroup-root")

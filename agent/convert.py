@@ -1,0 +1,116 @@
+"""Kubernetes objects as the agent's own values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+from typing import Literal
+
+from agent.ipcache import IPCacheEntry, host_prefix
+from agent.local import LocalCluster
+from agent.services import Slice
+from k8s.objects import CiliumEndpoint, CiliumNode, EndpointConditions, EndpointSlice, Service
+from mesh.ipcache import IPEntry
+from mesh.merge import LocalBackend, LocalService, ServicePort
+from mesh.node import Node, NodeAddress
+from mesh.service import Port
+
+# slices that a mesh controller made of remote backends: they come to us from the peers themselves (spec 5.5)
+MIRRORED_BY = "endpointslice-mesh-controller.cilium.io"
+MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+
+
+def local_service(service: Service) -> LocalService:
+    """A Service without its backends. A headless one has no frontends."""
+    spec = service.spec
+    addresses: list[str] = []
+    if spec.type != "ExternalName" and spec.clusterIP not in ("", "None"):
+        addresses += spec.clusterIPs or (spec.clusterIP,)
+        addresses += [ingress.ip for ingress in service.status.loadBalancer.ingress if ingress.ip]
+        addresses += spec.externalIPs
+    return LocalService(
+        namespace=service.metadata.namespace,
+        name=service.metadata.name,
+        annotations=service.metadata.annotations,
+        cluster_ips=tuple(dict.fromkeys(addresses)),
+        ports=tuple(ServicePort(port.name, port.protocol, port.port) for port in spec.ports),
+        backends=(),
+    )
+
+
+def service_slice(piece: EndpointSlice) -> Slice | None:
+    """A slice of a service; None when it belongs to none, or when it mirrors other clusters' backends."""
+    name = piece.service_name
+    if not name or piece.metadata.labels.get(MANAGED_BY_LABEL) == MIRRORED_BY:
+        return None
+    ports = {port.name: Port(port.protocol, port.port) for port in piece.ports if port.port}
+    backends = [
+        LocalBackend(ip=address, ports=ports, state=state)
+        for endpoint in piece.endpoints
+        if (state := _state(endpoint.conditions)) is not None
+        for address in endpoint.addresses
+    ]
+    return Slice(f"{piece.metadata.namespace}/{name}", tuple(backends))
+
+
+def _state(conditions: EndpointConditions) -> Literal["active", "terminating"] | None:
+    if conditions.ready is not False and not conditions.terminating:
+        return "active"
+    serving = conditions.serving if conditions.serving is not None else conditions.ready is not False
+    return "terminating" if conditions.terminating and serving else None
+
+
+def node_of(node: CiliumNode, cluster: LocalCluster) -> Node:
+    """A node of our own cluster, in the form that peers' nodes have."""
+    spec = node.spec
+    ipv4 = [cidr for cidr in spec.ipam.podCIDRs if ":" not in cidr]
+    ipv6 = [cidr for cidr in spec.ipam.podCIDRs if ":" in cidr]
+    return Node(
+        name=node.metadata.name,
+        cluster=cluster.name,
+        cluster_id=cluster.id,
+        addresses=tuple(NodeAddress(address.type, address.ip) for address in spec.addresses),
+        ipv4_pod_cidr=_first(ipv4),
+        ipv4_secondary_pod_cidrs=tuple(ipv4[1:]),
+        ipv6_pod_cidr=_first(ipv6),
+        ipv6_secondary_pod_cidrs=tuple(ipv6[1:]),
+        ipv4_health_ip=spec.health.ipv4,
+        ipv6_health_ip=spec.health.ipv6,
+        ipv4_ingress_ip=spec.ingress.ipv4,
+        ipv6_ingress_ip=spec.ingress.ipv6,
+        source="custom-resource",
+        encryption_key=spec.encryption.key,
+        labels=node.metadata.labels,
+        annotations=node.metadata.annotations,
+        wireguard_pub_key="",
+        boot_id=spec.bootid,
+    )
+
+
+def endpoint_entries(endpoint: CiliumEndpoint, own_ip: str) -> dict[str, IPCacheEntry]:
+    """The ipcache entries of one pod of our cluster; pods of our own node need no tunnel."""
+    status = endpoint.status
+    if not status.identity.id or not status.networking.node:
+        return {}
+    tunnel = None if status.networking.node == own_ip else status.networking.node
+    entry = IPCacheEntry(status.identity.id, tunnel, status.encryption.key)
+    addresses = [ip for pair in status.networking.addressing for ip in (pair.ipv4, pair.ipv6) if ip]
+    return {host_prefix(address): entry for address in addresses}
+
+
+def remote_entry(entry: IPEntry) -> IPCacheEntry:
+    return IPCacheEntry(int(entry.identity), entry.host_ip or None, entry.encrypt_key)
+
+
+def prefix_of(suffix: str) -> str:
+    """The prefix that an ip key's suffix names, without the host bits that a peer may have left in it."""
+    return str(ip_network(suffix, strict=False)) if "/" in suffix else host_prefix(suffix)
+
+
+def contains(cidrs: Iterable[str], address: str) -> bool:
+    wanted = ip_network(address)
+    return any(wanted.version == (n := ip_network(c)).version and wanted.subnet_of(n) for c in cidrs)
+
+
+def _first(items: list[str]) -> str | None:
+    return items[0] if items else None

@@ -1,0 +1,159 @@
+"""Carrying the tables into the kernel, and saying how far that has got.
+
+Promises: what is wanted is in the kernel soon after it changed, and again after every periodic compare
+with what the kernel really has; entries an earlier life left are taken over before anything is written.
+Upserts go before removals, and policy before the endpoints it protects. A full map or a refused entry
+makes the health degraded, holds nothing else up, and is tried again. Never empties anything on
+shutdown: traffic goes on without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from agent.ipcache import IPCacheEntry
+from agent.mapsync import SyncError, TableSync
+from agent.policy import PolicyKey
+from agent.tables import Tables
+from aiokit.backoff import Backoff
+from aiokit.health import Health
+from mesh.merge import Backend, Frontend
+
+log = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 300.0  # a compare with the kernel although nothing seems wrong
+RETRY_FIRST, RETRY_CAP = 0.2, 30.0
+
+
+class Kernel(Protocol):
+    """The maps, in the agent's own terms. Upserts and removals of one table may come from a thread."""
+
+    @property
+    def tables(self) -> Mapping[str, TableSync]: ...
+    def recovered_prefixes(self) -> Mapping[str, IPCacheEntry]: ...
+    def recovered_backends(self) -> Mapping[Frontend, tuple[Backend, ...]]: ...
+    def recovered_policy(self) -> Mapping[PolicyKey, bool]: ...
+
+
+# the order of upserts; removals go the other way round
+IPCACHE, POLICY, ENDPOINTS, SERVICES = "ipcache", "policy", "endpoints", "services"
+ORDER = (IPCACHE, POLICY, ENDPOINTS, SERVICES)
+OWN_FIRST = (POLICY, ENDPOINTS, SERVICES)  # not touched before Kubernetes is listed
+
+
+class Datapath:
+    """The owner of the maps. `run` is its task."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        kernel: Kernel,
+        *,
+        health: Health,
+        resync: float = RESYNC_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tables = tables
+        self._kernel = kernel
+        self._health = health
+        self._resync = resync
+        self._now = now
+        self._backoff = Backoff(RETRY_FIRST, RETRY_CAP)
+        self._applied = dict.fromkeys(ORDER, -1)
+        self._compared: dict[str, float] = {}
+        self._errors: dict[str, str] = {}
+        self._progress = asyncio.Event()
+
+    def applied(self, *names: str) -> int:
+        """The revision up to which the named tables (all by default) are in the kernel."""
+        return min(self._applied[name] for name in names or ORDER)
+
+    def errors(self) -> Mapping[str, str]:
+        return dict(self._errors)
+
+    async def wait_applied(self, revision: int, *names: str) -> None:
+        """Return once the kernel has everything up to `revision`. Bound it with a time-out."""
+        while self.applied(*names) < revision:
+            await self._progress.wait()
+
+    async def run(self) -> None:
+        await self._recover()
+        while True:
+            revision = self._tables.clock.revision
+            await self._round(revision)
+            delay = self._resync
+            if self._errors:
+                delay = self._backoff.next()
+            else:
+                self._backoff.reset()
+            await self._wait(revision, delay)
+
+    async def _wait(self, revision: int, delay: float) -> None:
+        """Until something changed or `delay` is over. After a failure changes wait too: no busy loop."""
+        try:
+            async with asyncio.timeout(delay):
+                if self._errors:
+                    await asyncio.sleep(delay)
+                await self._tables.clock.wait_newer(revision)
+        except TimeoutError:
+            return
+
+    async def _recover(self) -> None:
+        kernel = self._kernel
+        prefixes = await asyncio.to_thread(kernel.recovered_prefixes)
+        backends = await asyncio.to_thread(kernel.recovered_backends)
+        policy = await asyncio.to_thread(kernel.recovered_policy)
+        self._tables.recover(prefixes, backends, policy)
+        log.info("taken over from the kernel: %s prefixes, %s frontends", len(prefixes), len(backends))
+
+    async def _round(self, revision: int) -> None:
+        names = [name for name in ORDER if self._tables.own_is_listed or name not in OWN_FIRST]
+        failed: dict[str, str] = {}
+        for name in names:
+            await self._attempt(name, failed, self._prepare)
+        for name in names:
+            await self._attempt(name, failed, self._upsert)
+        for name in reversed(names):
+            await self._attempt(name, failed, self._remove)
+        for name in names:
+            if name not in failed:
+                self._applied[name] = revision
+        self._report(failed)
+        progress, self._progress = self._progress, asyncio.Event()
+        progress.set()
+
+    async def _attempt(
+        self, name: str, failed: dict[str, str], step: Callable[[str], Awaitable[None]]
+    ) -> None:
+        try:
+            await step(name)
+        except SyncError as error:
+            failed.setdefault(name, str(error))
+
+    async def _prepare(self, name: str) -> None:
+        """A full compare when it is due, else only what changed."""
+        if self._now() - self._compared.get(name, float("-inf")) >= self._resync:
+            await self._kernel.tables[name].compare()
+            self._compared[name] = self._now()
+
+    async def _upsert(self, name: str) -> None:
+        await self._kernel.tables[name].upsert()
+
+    async def _remove(self, name: str) -> None:
+        await self._kernel.tables[name].remove()
+
+    def _report(self, failed: dict[str, str]) -> None:
+        for name, text in failed.items():
+            if self._errors.get(name) != text:
+                log.error("the kernel's %s table is behind: %s", name, text)
+        self._errors = failed
+        if failed:
+            texts = [f"{name}: {text}" for name, text in failed.items()]
+            self._health.degraded("the kernel is behind", "; ".join(texts))
+        else:
+            sizes = [f"{len(table)} {name}" for name, table in self._kernel.tables.items()]
+            self._health.ok(", ".join(sizes))

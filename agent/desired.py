@@ -1,0 +1,73 @@
+"""Wanted state with a revision, and which of it the kernel has not seen yet.
+
+An `aiokit.table.Table` copies itself for a reader's snapshot; half a million remote addresses that change
+hundreds of times a second cannot afford that. A `Desired` has one writer and one reader on one event loop:
+the reader takes the keys that changed instead of comparing everything. All tables share one `Clock`, so
+that "everything up to here is in the kernel" is one comparison. No I/O, no tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Clock:
+    """The revision of all wanted state together. Grows with every change."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._changed = asyncio.Event()
+
+    def tick(self) -> int:
+        self.revision += 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        return self.revision
+
+    async def wait_newer(self, revision: int) -> None:
+        while self.revision <= revision:
+            await self._changed.wait()
+
+
+class Desired(Generic[K, V]):
+    """What should be in one kernel map."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: dict[K, V] = {}
+        self._dirty: set[K] = set()
+
+    @property
+    def entries(self) -> Mapping[K, V]:
+        """A live view: do not keep it across an await."""
+        return MappingProxyType(self._entries)
+
+    @property
+    def dirty(self) -> int:
+        return len(self._dirty)
+
+    def upsert(self, key: K, value: V) -> None:
+        if self._entries.get(key) != value:
+            self._entries[key] = value
+            self._dirty.add(key)
+            self._clock.tick()
+
+    def remove(self, key: K) -> None:
+        if self._entries.pop(key, None) is not None:
+            self._dirty.add(key)
+            self._clock.tick()
+
+    def take_dirty(self) -> set[K]:
+        """The keys that changed since the last call; the reader now owes them to the kernel."""
+        dirty, self._dirty = self._dirty, set()
+        return dirty
+
+    def put_back(self, keys: Iterable[K]) -> None:
+        """The reader could not write these: they are owed again."""
+        self._dirty.update(keys)

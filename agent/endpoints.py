@@ -1,0 +1,88 @@
+"""The endpoints of this node: what they are, and where they are kept between two lives of the agent.
+
+The file is written whole, to a new name, and renamed (never half a file), readable by root only. Links and
+maps are pinned in the kernel; this file is what ties them to pods again after a restart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from agent.errors import ExhaustedError
+
+SCHEMA = 1
+MAX_ID = 65535  # the kernel's lxc_id has 16 bits
+FILE_MODE = 0o600
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One local workload interface. `labels` are "source:key=value" texts."""
+
+    id: int
+    container_id: str
+    interface: str
+    ifindex: int
+    mac: str
+    host_mac: str
+    ipv4: str
+    pod_name: str
+    namespace: str
+    identity: int
+    labels: tuple[str, ...]
+    pod_uid: str = ""
+    service_account: str = ""
+
+    @property
+    def pod(self) -> str:
+        return f"{self.namespace}/{self.pod_name}"
+
+
+class Stored(msgspec.Struct):
+    """The file's content. `addresses` are all that were given out, also those no endpoint uses yet."""
+
+    schema: int = SCHEMA
+    endpoints: tuple[Endpoint, ...] = ()
+    addresses: dict[str, str] = {}
+
+
+def load(path: Path) -> Stored:
+    """What was stored; nothing when there is no file. Raises ValueError when it cannot be read."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return Stored()
+    stored = msgspec.json.decode(raw, type=Stored)  # its errors are ValueErrors
+    if stored.schema != SCHEMA:
+        raise ValueError(f"{path}: schema {stored.schema} is not {SCHEMA}")
+    return stored
+
+
+def store(path: Path, stored: Stored) -> None:
+    """Replace the file at once."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.new")
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(stored), indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def next_id(endpoints: Mapping[str, Endpoint]) -> int:
+    """A number no endpoint has: after the highest while there is room, so that numbers rest before reuse."""
+    used = {endpoint.id for endpoint in endpoints.values()}
+    highest = max(used, default=0)
+    if highest < MAX_ID:
+        return highest + 1
+    for number in range(1, MAX_ID + 1):
+        if number not in used:
+            return number
+    raise ExhaustedError("all endpoint numbers are taken")

@@ -1,0 +1,144 @@
+"""Which identity stands behind an IP prefix, when several sources claim it. Pure: no I/O, no clock.
+
+Every claim has a rank and the lowest rank wins, whatever the order in which claims came (rule: what we know
+ourselves is never overridden by a peer). A losing claim is kept: it takes over when the winner withdraws.
+The bulk, a remote address that nobody else claims, costs one dictionary slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from agent.desired import Clock, Desired
+from mesh.addressing import ReservedIdentity
+from mesh.node import Node
+
+SHARED_CLAIMS = 65536  # more distinct (source, identity, node) triples than this only cost memory
+
+
+class IPCacheEntry(NamedTuple):
+    """What the kernel's ipcache says of one prefix. `tunnel` None: no encapsulation."""
+
+    identity: int
+    tunnel: str | None
+    encrypt_key: int = 0
+
+
+class Level(IntEnum):
+    """Whose word counts more: lower wins."""
+
+    OWN_NODE = 0  # this node's addresses and endpoints, which we made ourselves
+    LOCAL_NODE = 1  # nodes of our own cluster
+    LOCAL_ENDPOINT = 2  # endpoints of our own cluster, as Kubernetes tells
+    PEER_NODE = 3
+    PEER_ENDPOINT = 4
+    RECOVERED = 9  # found in the kernel after a restart; its owner has not spoken yet
+
+
+class Rank(NamedTuple):
+    """The source of a claim. Ties within a level are broken by name, so that every node decides alike."""
+
+    level: Level
+    peer: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    rank: Rank
+    entry: IPCacheEntry
+
+
+class IPCache:
+    """Folds claims into wanted entries."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.wanted: Desired[str, IPCacheEntry] = Desired(clock)
+        self._winners: dict[str, Claim] = {}
+        # shared claims: a peer's addresses differ far less in value than in key
+        self._claim = lru_cache(maxsize=SHARED_CLAIMS)(Claim)
+        self._losers: dict[str, dict[Rank, Claim]] = {}
+
+    def upsert(self, prefix: str, rank: Rank, entry: IPCacheEntry) -> None:
+        new = self._claim(rank, entry)
+        current = self._winners.get(prefix)
+        if current is not None and current.rank != rank:
+            losers = self._losers.setdefault(prefix, {})
+            losers.pop(rank, None)
+            if current.rank < rank:
+                losers[rank] = new
+                return
+            losers[current.rank] = current
+        self._win(prefix, new)
+
+    def remove(self, prefix: str, rank: Rank) -> None:
+        current = self._winners.get(prefix)
+        if current is None:
+            return
+        losers = self._losers.get(prefix, {})
+        if current.rank != rank:
+            losers.pop(rank, None)
+        elif losers:
+            self._win(prefix, losers.pop(min(losers)))
+        else:
+            del self._winners[prefix]
+            self.wanted.remove(prefix)
+        if not losers:
+            self._losers.pop(prefix, None)
+
+    def replace(self, rank: Rank, old: Mapping[str, IPCacheEntry], new: Mapping[str, IPCacheEntry]) -> None:
+        """One source's claims change from `old` to `new`: added first, so that nothing is missing between."""
+        for prefix, entry in new.items():
+            self.upsert(prefix, rank, entry)
+        for prefix in old.keys() - new.keys():
+            self.remove(prefix, rank)
+
+    def rank_of(self, prefix: str) -> Rank | None:
+        """Whose claim is the wanted one."""
+        winner = self._winners.get(prefix)
+        return winner.rank if winner else None
+
+    def recovered(self) -> Iterator[tuple[str, IPCacheEntry]]:
+        """Entries that only an earlier life of this agent vouches for."""
+        for prefix, winner in self._winners.items():
+            if winner.rank.level is Level.RECOVERED:
+                yield prefix, winner.entry
+
+    def _win(self, prefix: str, new: Claim) -> None:
+        self._winners[prefix] = new
+        self.wanted.upsert(prefix, new.entry)
+
+
+def host_prefix(address: str) -> str:
+    """An address as the prefix of itself."""
+    return f"{address}/{128 if ':' in address else 32}"
+
+
+def node_entries(node: Node, *, own: bool = False) -> dict[str, IPCacheEntry]:
+    """The entries of a node's own addresses (spec 2.5): remote-node, health and ingress.
+
+    InternalIPs are reached without a tunnel, everything behind the node through it; on our own node the
+    addresses are the host and nothing is tunnelled.
+    """
+    tunnel = None if own else node.internal_ip(4)
+    identity = ReservedIdentity.HOST if own else ReservedIdentity.REMOTE_NODE
+    entries: dict[str, IPCacheEntry] = {}
+    for address in node.addresses:
+        if address.type in ("InternalIP", "ExternalIP", "CiliumInternalIP") and address.ip:
+            inside = address.type == "CiliumInternalIP"
+            key = node.encryption_key if inside else 0
+            entries[host_prefix(address.ip)] = IPCacheEntry(int(identity), tunnel if inside else None, key)
+    special = (
+        (ReservedIdentity.HEALTH, node.ipv4_health_ip),
+        (ReservedIdentity.HEALTH, node.ipv6_health_ip),
+        (ReservedIdentity.INGRESS, node.ipv4_ingress_ip),
+        (ReservedIdentity.INGRESS, node.ipv6_ingress_ip),
+    )
+    for reserved, ip in special:
+        if ip:
+            entries[host_prefix(ip)] = IPCacheEntry(int(reserved), tunnel, node.encryption_key)
+    return entries

@@ -1,0 +1,222 @@
+"""What Kubernetes knows of our own cluster, into the tables. One task a kind; lists, then watches, for
+ever.
+
+`own_listed` is said once every kind has been listed: until then the data path keeps what it has. A lost API
+server changes nothing: `k8s.watch` lists again and compares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from agent import convert
+from agent.ipcache import IPCacheEntry, Level, Rank, node_entries
+from agent.labels import from_security_labels
+from agent.tables import Tables
+from aiokit.backoff import Backoff
+from k8s.client import Client
+from k8s.objects import (
+    CiliumEndpoint,
+    CiliumIdentity,
+    CiliumNode,
+    EndpointSlice,
+    KubeObject,
+    Namespace,
+    Pod,
+    Service,
+)
+from k8s.resource import (
+    CILIUMENDPOINT,
+    CILIUMIDENTITY,
+    CILIUMNETWORKPOLICY,
+    CILIUMNODE,
+    ENDPOINTSLICE,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    Resource,
+)
+from k8s.watch import ObjectDelta, follow
+from mesh.addressing import Identity
+from mesh.errors import MeshError
+from mesh.identity import Labels
+from mesh.node import Node
+from mesh.policy import Policy, parse_policy
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST, RETRY_CAP = 0.2, 30.0
+
+T = TypeVar("T", bound=KubeObject)
+Fold = Callable[[ObjectDelta[T]], None]
+
+
+class PolicyObject(KubeObject, frozen=True):
+    """A CiliumNetworkPolicy; `mesh.policy` reads what is inside."""
+
+    spec: dict[str, Any] | None = None
+    specs: list[dict[str, Any]] | None = None
+
+
+@dataclass
+class KubernetesView:
+    """What other parts look up: pods of this node, namespaces, nodes of our cluster."""
+
+    pods: dict[str, Pod] = field(default_factory=dict)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    own_endpoints: dict[str, str] = field(default_factory=dict)  # CiliumEndpoints of this node: address
+    policies_refused: dict[str, str] = field(default_factory=dict)
+    listed: set[str] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class KubernetesSync:
+    """Owns the watches; `run` is its task."""
+
+    def __init__(self, client: Client, tables: Tables) -> None:
+        self._client = client
+        self._tables = tables
+        self.view = KubernetesView()
+        self._node_claims: dict[str, tuple[Rank, dict[str, IPCacheEntry]]] = {}
+        self._endpoint_claims: dict[str, dict[str, IPCacheEntry]] = {}
+        self._kinds: list[tuple[Resource, Callable[[], Awaitable[None]]]] = [
+            (SERVICE, lambda: self._follow(SERVICE, Service, self._services)),
+            (ENDPOINTSLICE, lambda: self._follow(ENDPOINTSLICE, EndpointSlice, self._slices)),
+            (CILIUMNODE, lambda: self._follow(CILIUMNODE, CiliumNode, self._nodes)),
+            (CILIUMENDPOINT, lambda: self._follow(CILIUMENDPOINT, CiliumEndpoint, self._endpoints)),
+            (CILIUMIDENTITY, lambda: self._follow(CILIUMIDENTITY, CiliumIdentity, self._identities)),
+            (CILIUMNETWORKPOLICY, lambda: self._follow(CILIUMNETWORKPOLICY, PolicyObject, self._policies)),
+            (NAMESPACE, lambda: self._follow(NAMESPACE, Namespace, self._namespaces)),
+            (POD, lambda: self._follow(POD, Pod, self._pods, f"spec.nodeName={tables.node.name}")),
+        ]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [resource.plural for resource, _ in self._kinds]
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for resource, work in self._kinds:
+                group.create_task(_run(work), name=f"k8s/{resource.plural}")
+
+    async def _follow(
+        self, resource: Resource, type_: type[T], fold: Fold[T], field_selector: str = ""
+    ) -> None:
+        backoff = Backoff(RETRY_FIRST, RETRY_CAP)
+        deltas: AsyncIterator[ObjectDelta[T]] = follow(
+            self._client, resource, type_, field_selector=field_selector, backoff=backoff
+        )
+        async for delta in deltas:
+            fold(delta)
+            if delta.synced and resource.plural not in self.view.listed:
+                self.view.listed.add(resource.plural)
+                log.info("%s are listed", resource.plural)
+                if self.view.listed.issuperset(self.kinds):
+                    self._tables.own_listed()
+            changed, self.view.changed = self.view.changed, asyncio.Event()
+            changed.set()
+
+    def _services(self, delta: ObjectDelta[Service]) -> None:
+        for key, service in delta.upserts.items():
+            self._tables.services.set_local(key, convert.local_service(service))
+        for key in delta.removes:
+            self._tables.services.set_local(key, None)
+
+    def _slices(self, delta: ObjectDelta[EndpointSlice]) -> None:
+        for key, piece in delta.upserts.items():
+            self._tables.services.set_slice(key, convert.service_slice(piece))
+        for key in delta.removes:
+            self._tables.services.set_slice(key, None)
+
+    def _nodes(self, delta: ObjectDelta[CiliumNode]) -> None:
+        for key, raw in delta.upserts.items():
+            try:
+                node = convert.node_of(raw, self._tables.node.cluster)
+            except (ValueError, MeshError) as error:
+                log.warning("node %s is ignored: %s", key, error)
+                continue
+            self.view.nodes[key] = node
+            own = key == self._tables.node.name
+            rank = Rank(Level.OWN_NODE if own else Level.LOCAL_NODE, owner=f"node/{key}")
+            self._claim_node(key, rank, node_entries(node, own=own))
+        for key in delta.removes:
+            self.view.nodes.pop(key, None)
+            self._claim_node(key, None, {})
+
+    def _claim_node(self, key: str, rank: Rank | None, new: Mapping[str, IPCacheEntry]) -> None:
+        old_rank, old = self._node_claims.pop(key, (rank, {}))
+        final = rank or old_rank
+        if final is None:
+            return
+        self._tables.ipcache.replace(final, old, new)
+        if new:
+            self._node_claims[key] = (final, dict(new))
+
+    def _endpoints(self, delta: ObjectDelta[CiliumEndpoint]) -> None:
+        for key, endpoint in delta.upserts.items():
+            self._claim_endpoint(key, convert.endpoint_entries(endpoint, self._tables.node.ip))
+            self.view.own_endpoints.pop(key, None)
+            if endpoint.status.networking.node == self._tables.node.ip:
+                self.view.own_endpoints[key] = _address(endpoint)
+        for key in delta.removes:
+            self._claim_endpoint(key, {})
+            self.view.own_endpoints.pop(key, None)
+
+    def _claim_endpoint(self, key: str, new: dict[str, IPCacheEntry]) -> None:
+        old = self._endpoint_claims.pop(key, {})
+        self._tables.ipcache.replace(Rank(Level.LOCAL_ENDPOINT, owner=key), old, new)
+        if new:
+            self._endpoint_claims[key] = new
+
+    def _identities(self, delta: ObjectDelta[CiliumIdentity]) -> None:
+        upserts: dict[Identity, Labels] = {}
+        for key, value in delta.upserts.items():
+            if key.isascii() and key.isdecimal():
+                upserts[Identity(int(key))] = from_security_labels(value.security_labels)
+            else:
+                log.warning("identity %s is ignored: its name is no number", key)
+        removes = [Identity(int(key)) for key in delta.removes if key.isascii() and key.isdecimal()]
+        if upserts or removes:
+            self._tables.identities.commit(upserts, removes, own=True)
+
+    def _policies(self, delta: ObjectDelta[PolicyObject]) -> None:
+        upserts: dict[str, Policy] = {}
+        for key, value in delta.upserts.items():
+            try:
+                upserts[key] = parse_policy(msgspec.to_builtins(value))
+            except MeshError as error:
+                # the previous version stays: half a policy could open what it should close
+                if self.view.policies_refused.get(key) != str(error):
+                    log.error("policy %s is refused: %s", key, error)
+                self.view.policies_refused[key] = str(error)
+            else:
+                self.view.policies_refused.pop(key, None)
+        for key in delta.removes:
+            self.view.policies_refused.pop(key, None)
+        if upserts or delta.removes:
+            self._tables.policies.commit(upserts, delta.removes)
+
+    def _namespaces(self, delta: ObjectDelta[Namespace]) -> None:
+        self.view.namespaces.update(delta.upserts)
+        for key in delta.removes:
+            self.view.namespaces.pop(key, None)
+
+    def _pods(self, delta: ObjectDelta[Pod]) -> None:
+        self.view.pods.update(delta.upserts)
+        for key in delta.removes:
+            self.view.pods.pop(key, None)
+
+
+def _address(endpoint: CiliumEndpoint) -> str:
+    return next((pair.ipv4 for pair in endpoint.status.networking.addressing if pair.ipv4), "")
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

@@ -1,0 +1,296 @@
+"""The endpoints of this node, from a CNI plugin's request to the pod's end.
+
+Promises: an endpoint is answered for only when its identity and its policy are in the kernel and its
+programs are attached: there is no moment in which a new pod is open. What was answered for is on disk,
+and is taken up again by the next life of the agent without touching what still stands. An endpoint
+whose interface has gone is collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from agent import endpoints as storage
+from agent.allocator import Allocator
+from agent.datapath import ENDPOINTS, POLICY, Datapath
+from agent.endpoints import Endpoint, Stored
+from agent.errors import AgentError, NotFoundError, NotReadyError, RequestError
+from agent.ipam import AddressPool
+from agent.k8s_sync import KubernetesView
+from agent.labels import pod_labels, texts
+from agent.podlookup import PodFacts, PodLookup
+from agent.tables import Tables
+from aiokit.backoff import Backoff
+from bpf.errors import BPFError
+from k8s.errors import KubernetesError
+from mesh.identity import Labels
+
+log = logging.getLogger(__name__)
+
+PROGRAM_SECONDS = 20.0  # shorter than what the plugin waits
+COLLECT_SECONDS = 30.0
+RETRY_FIRST, RETRY_CAP = 0.5, 30.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a plugin tells of a pod's interface (its EndpointChangeRequest)."""
+
+    container_id: str
+    interface: str
+    ifindex: int
+    mac: str
+    host_mac: str
+    ipv4: str
+    pod_name: str
+    namespace: str
+
+
+class Interfaces(Protocol):
+    """What is done to a pod's interface. Blocking: called in a thread."""
+
+    def links(self) -> dict[str, int]: ...
+    def attach(self, ifindex: int) -> None: ...
+    def detach(self, ifindex: int) -> None: ...
+    def detach_stale(self) -> None: ...
+    def add_route(self, address: str, ifindex: int, mac: str) -> None: ...
+    def remove_route(self, address: str, ifindex: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Lock:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
+class Lifecycle:
+    def __init__(
+        self,
+        *,
+        tables: Tables,
+        datapath: Datapath,
+        pool: AddressPool,
+        interfaces: Interfaces,
+        allocator: Allocator,
+        pods: PodLookup,
+        view: KubernetesView,
+        path: Path,
+        changed: Callable[[], None],
+    ) -> None:
+        self._tables = tables
+        self._datapath = datapath
+        self._pool = pool
+        self._interfaces = interfaces
+        self._allocator = allocator
+        self._pods = pods
+        self._view = view
+        self._path = path
+        self._changed = changed
+        self._locks: dict[str, _Lock] = {}
+
+    @property
+    def pool(self) -> AddressPool:
+        return self._pool
+
+    def find(self, container_id: str) -> Endpoint | None:
+        for endpoint in self._tables.endpoints.values():
+            if endpoint.container_id == container_id:
+                return endpoint
+        return None
+
+    def load(self, stored: Stored) -> None:
+        """Take over what an earlier life knew. Call before the data path starts."""
+        for address, owner in stored.addresses.items():
+            self._take_over(address, owner)
+        for endpoint in stored.endpoints:
+            self._take_over(endpoint.ipv4, endpoint.pod)
+            self._tables.upsert_endpoint(endpoint)
+
+    def _take_over(self, address: str, owner: str) -> None:
+        try:
+            self._pool.take(address, owner)
+        except RequestError as error:  # the node's pod CIDR changed under us
+            log.warning("stored address %s of %s is kept outside the pool: %s", address, owner, error)
+
+    async def reattach(self) -> None:
+        """Put back what is missing below the endpoints that were taken over; what stands is not touched."""
+        await self.collect()
+        for endpoint in list(self._tables.endpoints.values()):
+            try:
+                await self._connect(endpoint)
+            except (AgentError, BPFError) as error:
+                log.error("endpoint %s of %s cannot be taken up: %s", endpoint.id, endpoint.pod, error)
+
+    async def allocate(self, owner: str) -> str:
+        address = self._pool.allocate(owner)
+        await self._store()
+        return address
+
+    async def release(self, address: str) -> None:
+        if any(endpoint.ipv4 == address for endpoint in self._tables.endpoints.values()):
+            raise NotFoundError(f"{address} belongs to an endpoint: delete that")
+        if not self._pool.release(address):
+            raise NotFoundError(f"{address} is not given out")
+        await self._store()
+
+    async def create(self, request: Request) -> Endpoint:
+        """Returns once the endpoint is programmed. Raises AgentError, KubernetesError; nothing is left then."""
+        async with self._locked(request.container_id):
+            old = self.find(request.container_id)
+            if old is not None and _is_same(old, request):
+                await self._program(old)
+                return old
+            if old is not None:
+                await self._delete(old)
+            self._pool.take(request.ipv4, f"{request.namespace}/{request.pod_name}")
+            endpoint = await self._identified(request)
+            try:
+                await self._program(endpoint)
+            except BaseException:
+                await asyncio.shield(self._delete(endpoint))
+                raise
+            await self._store()
+            self._changed()
+            return endpoint
+
+    async def delete(self, container_id: str) -> None:
+        async with self._locked(container_id):
+            endpoint = self.find(container_id)
+            if endpoint is None:
+                raise NotFoundError(f"no endpoint for container {container_id}")
+            await self._delete(endpoint)
+
+    async def collect(self) -> None:
+        """Delete the endpoints whose interface is gone: their pod ended while nobody told us."""
+        links = await asyncio.to_thread(self._interfaces.links)
+        for endpoint in list(self._tables.endpoints.values()):
+            if links.get(endpoint.interface) != endpoint.ifindex and endpoint.container_id not in self._locks:
+                log.info("endpoint %s of %s has lost its interface", endpoint.id, endpoint.pod)
+                self._pool.release(endpoint.ipv4)
+                await self._delete(endpoint)
+        await asyncio.to_thread(self._interfaces.detach_stale)
+
+    async def run_collector(self) -> None:
+        while True:
+            await asyncio.sleep(COLLECT_SECONDS)
+            try:
+                await self.collect()
+            except (AgentError, BPFError) as error:
+                log.warning("endpoints without interface cannot be collected: %s", error)
+
+    async def follow_labels(self) -> None:
+        """A pod's or namespace's labels changed: another identity. Until it is known the old one stays."""
+        backoff = Backoff(RETRY_FIRST, RETRY_CAP)
+        while True:
+            changed = self._view.changed
+            try:
+                for endpoint in list(self._tables.endpoints.values()):
+                    await self._relabel(endpoint)
+            except (KubernetesError, AgentError) as error:
+                log.warning("labels cannot be followed: %s", error)
+                await asyncio.sleep(backoff.next())
+            else:
+                backoff.reset()
+                await changed.wait()
+
+    async def _relabel(self, endpoint: Endpoint) -> None:
+        facts = self._pods.known(endpoint.namespace, endpoint.pod_name)
+        if facts is None or facts.uid != endpoint.pod_uid:
+            return
+        labels = self._labels(endpoint.namespace, facts)
+        if tuple(texts(labels)) == endpoint.labels:
+            return
+        identity = await self._allocator.allocate(labels)
+        async with self._locked(endpoint.container_id):
+            if self._tables.endpoints.get(endpoint.id) != endpoint:
+                return  # it ended or changed meanwhile
+            new = msgspec.structs.replace(endpoint, identity=int(identity), labels=tuple(texts(labels)))
+            self._tables.upsert_endpoint(new)
+            await self._store()
+            self._changed()
+
+    async def _identified(self, request: Request) -> Endpoint:
+        facts = await self._pods.fetch(request.namespace, request.pod_name)
+        labels = self._labels(request.namespace, facts)
+        identity = await self._allocator.allocate(labels)
+        return Endpoint(
+            id=storage.next_id({str(number): e for number, e in self._tables.endpoints.items()}),
+            container_id=request.container_id,
+            interface=request.interface,
+            ifindex=request.ifindex,
+            mac=request.mac,
+            host_mac=request.host_mac,
+            ipv4=request.ipv4,
+            pod_name=request.pod_name,
+            namespace=request.namespace,
+            identity=int(identity),
+            labels=tuple(texts(labels)),
+            pod_uid=facts.uid,
+            service_account=facts.service_account,
+        )
+
+    def _labels(self, namespace: str, facts: PodFacts) -> Labels:
+        return pod_labels(
+            facts.labels,
+            namespace=namespace,
+            namespace_labels=facts.namespace_labels,
+            service_account=facts.service_account,
+            cluster=self._tables.node.cluster.name,
+        )
+
+    async def _program(self, endpoint: Endpoint) -> None:
+        if not self._tables.own_is_listed:
+            raise NotReadyError("Kubernetes is not listed yet: policies are unknown")
+        revision = self._tables.upsert_endpoint(endpoint)
+        try:
+            async with asyncio.timeout(PROGRAM_SECONDS):
+                await self._datapath.wait_applied(revision, POLICY, ENDPOINTS)
+        except TimeoutError as error:
+            raise NotReadyError(f"the kernel did not take the endpoint: {self._datapath.errors()}") from error
+        await self._connect(endpoint)
+
+    async def _connect(self, endpoint: Endpoint) -> None:
+        await asyncio.to_thread(self._interfaces.attach, endpoint.ifindex)
+        await asyncio.to_thread(self._interfaces.add_route, endpoint.ipv4, endpoint.ifindex, endpoint.mac)
+
+    async def _delete(self, endpoint: Endpoint) -> None:
+        self._tables.remove_endpoint(endpoint.id)
+        await asyncio.to_thread(self._interfaces.remove_route, endpoint.ipv4, endpoint.ifindex)
+        await asyncio.to_thread(self._interfaces.detach, endpoint.ifindex)
+        await self._store()
+        self._changed()
+
+    async def _store(self) -> None:
+        stored = Stored(endpoints=tuple(self._tables.endpoints.values()), addresses=dict(self._pool.owners))
+        await asyncio.to_thread(storage.store, self._path, stored)
+
+    @asynccontextmanager
+    async def _locked(self, container_id: str) -> AsyncGenerator[None]:
+        """One request at a time for a container."""
+        lock = self._locks.setdefault(container_id, _Lock())
+        lock.users += 1
+        try:
+            async with lock.lock:
+                yield
+        finally:
+            lock.users -= 1
+            if not lock.users:
+                del self._locks[container_id]
+
+
+def _is_same(endpoint: Endpoint, request: Request) -> bool:
+    wanted = (request.interface, request.ifindex, request.mac, request.host_mac, request.ipv4)
+    return (
+        endpoint.interface,
+        endpoint.ifindex,
+        endpoint.mac,
+        endpoint.host_mac,
+        endpoint.ipv4,
+    ) == wanted and endpoint.pod == f"{request.namespace}/{request.pod_name}"

@@ -1,0 +1,23 @@
+"""Who we are: the cluster and the node that this agent serves. Fixed while the agent runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh.addressing import ClusterID, ClusterName, IdentityLayout
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCluster:
+    name: ClusterName
+    id: ClusterID
+    layout: IdentityLayout
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNode:
+    """`ip` is the address that other nodes send tunnelled packets to."""
+
+    cluster: LocalCluster
+    name: str
+    ip: str

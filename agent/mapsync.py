@@ -1,0 +1,151 @@
+"""One table of wanted entries and the kernel map that must equal it.
+
+Between compares only what changed is written. What a failed write left undone is owed and tried again;
+an entry that cannot be said in the map's layout is left out and reported, and does not hold back the
+others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+from agent.desired import Desired
+from agent.errors import AgentError
+from bpf.errors import MapError
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+THREAD_FROM = 2000  # entries: a larger write takes milliseconds and moves off the event loop
+CHUNK = 5000  # entries packed before other tasks get a turn
+MAX_REPORTED = 16  # entries that do not fit the layout: so many are logged
+
+
+class SyncError(AgentError):
+    """A part of the table is not in the kernel. What was left undone will be tried again."""
+
+
+class TableSync(Protocol):
+    async def compare(self) -> None:
+        """Find out what the kernel lacks and what it has too much. Raises SyncError."""
+
+    async def upsert(self) -> None:
+        """Write what is wanted and missing. Raises SyncError."""
+
+    async def remove(self) -> None:
+        """Remove what is not wanted. Raises SyncError."""
+
+    def __len__(self) -> int: ...
+
+
+class MapTarget(Protocol):
+    """A kernel map: bytes in, bytes out (`bpf.pinned_map`)."""
+
+    def dump(self) -> dict[bytes, bytes]: ...
+    def update(self, items: Iterable[tuple[bytes, bytes]]) -> None: ...
+    def delete(self, keys: Iterable[bytes]) -> None: ...
+
+
+class MapSync(Generic[K, V]):
+    """A table whose entries are the map's, one to one."""
+
+    def __init__(
+        self,
+        wanted: Desired[K, V],
+        target: MapTarget,
+        pack_key: Callable[[K], bytes],
+        pack_value: Callable[[V], bytes],
+    ) -> None:
+        self._wanted = wanted
+        self._target = target
+        self._pack_key = pack_key
+        self._pack_value = pack_value
+        self._upserts: dict[bytes, bytes] = {}
+        self._removes: set[bytes] = set()
+        self._misfits: dict[K, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._wanted.entries)
+
+    async def compare(self) -> None:
+        found = await asyncio.to_thread(_dump, self._target)
+        self._wanted.take_dirty()  # whatever changes from here on is a later difference
+        entries = list(self._wanted.entries.items())
+        self._upserts.clear()
+        self._misfits.clear()
+        for start in range(0, len(entries), CHUNK):
+            for key, value in entries[start : start + CHUNK]:
+                packed = self._packed(key, value)
+                if packed is not None and found.pop(packed[0], None) != packed[1]:
+                    self._upserts[packed[0]] = packed[1]
+            await asyncio.sleep(0)
+        self._removes = set(found)
+
+    async def upsert(self) -> None:
+        self._take()
+        if self._upserts:
+            items = sorted(self._upserts.items())
+            try:
+                await _maybe_in_thread(len(items), self._target.update, items)
+            except MapError as error:
+                for key, _ in items[: error.done]:
+                    del self._upserts[key]
+                raise SyncError(f"{error}; {len(self._upserts)} entries are missing") from error
+            self._upserts.clear()
+
+    async def remove(self) -> None:
+        if self._removes:
+            keys = sorted(self._removes)
+            try:
+                await _maybe_in_thread(len(keys), self._target.delete, keys)
+            except MapError as error:
+                raise SyncError(f"{error}; up to {len(keys)} entries are too many") from error
+            self._removes.clear()
+
+    def _take(self) -> None:
+        entries = self._wanted.entries
+        for key in self._wanted.take_dirty():
+            value = entries.get(key)
+            if value is None:
+                self._misfits.pop(key, None)
+                packed_key = self._packed_key(key)
+                if packed_key is not None:
+                    self._upserts.pop(packed_key, None)
+                    self._removes.add(packed_key)
+            elif (packed := self._packed(key, value)) is not None:
+                self._removes.discard(packed[0])
+                self._upserts[packed[0]] = packed[1]
+
+    def _packed_key(self, key: K) -> bytes | None:
+        try:
+            return self._pack_key(key)
+        except ValueError:
+            return None  # it never was in the map
+
+    def _packed(self, key: K, value: V) -> tuple[bytes, bytes] | None:
+        try:
+            return self._pack_key(key), self._pack_value(value)
+        except ValueError as error:
+            if key not in self._misfits and len(self._misfits) < MAX_REPORTED:
+                self._misfits[key] = str(error)
+                log.warning("entry %s does not fit its map: %s", key, error)
+            return None
+
+
+def _dump(target: MapTarget) -> dict[bytes, bytes]:
+    try:
+        return target.dump()
+    except MapError as error:
+        raise SyncError(str(error)) from error
+
+
+async def _maybe_in_thread(size: int, call: Callable[[list[K]], None], items: list[K]) -> None:
+    if size < THREAD_FROM:
+        call(items)
+    else:
+        await asyncio.to_thread(call, items)

@@ -1,0 +1,128 @@
+"""Links, addresses, routes and neighbours of the node's network namespace. Blocking: call through a thread.
+
+Every change is "make it so": what is right already stays untouched, so that a restart interrupts nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agent.errors import AgentError
+
+VXLAN_PORT = 8472  # not IANA's: what every Cilium member uses
+SCOPE_LINK = 253
+NUD_PERMANENT = 0x80
+
+
+class NetlinkFailedError(AgentError):
+    """The kernel refused a change of links, addresses or routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    index: int
+    mac: str
+
+
+@contextmanager
+def _opened() -> Iterator[Any]:
+    try:
+        with IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        raise NetlinkFailedError(f"netlink: {error}") from error
+
+
+def find(name: str) -> Link | None:
+    with _opened() as route:
+        return _find(route, name)
+
+
+def links() -> dict[str, int]:
+    """Name -> index of all links."""
+    with _opened() as route:
+        return {str(link.get_attr("IFLA_IFNAME")): int(link["index"]) for link in route.get_links()}
+
+
+def address_of(name: str = "") -> list[str]:
+    """The node's IPv4 addresses, of one link or of all."""
+    with _opened() as route:
+        index = _find(route, name) if name else None
+        found = route.get_addr(family=2, **({"index": index.index} if index else {}))
+        return [str(address.get_attr("IFA_ADDRESS")) for address in found]
+
+
+def ensure_vxlan(name: str, *, mtu: int) -> Link:
+    """The tunnel device: one for all peers, the packet says where it goes and who sends it."""
+    with _opened() as route:
+        link = _find(route, name)
+        if link is None:
+            # `vxlan_metadata` would be accepted and ignored: an ordinary device without metadata
+            route.link(
+                "add", ifname=name, kind="vxlan", vxlan_collect_metadata=True, vxlan_port=VXLAN_PORT, mtu=mtu
+            )
+            link = _existing(route, name)
+        route.link("set", index=link.index, state="up")
+        return link
+
+
+def ensure_gateway(name: str, peer: str, address: str) -> Link:
+    """The node's own address among the pods, on one end of a cable that leads nowhere."""
+    with _opened() as route:
+        if _find(route, name) is None:
+            route.link("add", ifname=name, kind="veth", peer=peer)
+        link = _existing(route, name)
+        _ignoring(errno.EEXIST, route.addr, "add", index=link.index, address=address, prefixlen=32)
+        for old in route.get_addr(family=2, index=link.index):
+            if old.get_attr("IFA_ADDRESS") != address:  # of a pod CIDR the node had before
+                route.addr(
+                    "del", index=link.index, address=old.get_attr("IFA_ADDRESS"), prefixlen=old["prefixlen"]
+                )
+        for index in (link.index, _existing(route, peer).index):
+            route.link("set", index=index, state="up")
+        return link
+
+
+def ensure_pod_route(address: str, link: int, mac: str, source: str) -> None:
+    """Reach a pod directly by its cable; its neighbour is fixed, so that no ARP is needed."""
+    with _opened() as route:
+        route.route("replace", dst=f"{address}/32", oif=link, scope=SCOPE_LINK, prefsrc=source)
+        route.neigh("replace", dst=address, lladdr=mac, ifindex=link, state=NUD_PERMANENT)
+
+
+def remove_pod_route(address: str, link: int) -> None:
+    """Both go with the link; this is for a link that stays."""
+    gone = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EINVAL)
+    with _opened() as route:
+        _ignoring(gone, route.route, "del", dst=f"{address}/32", oif=link, scope=SCOPE_LINK)
+        _ignoring(gone, route.neigh, "del", dst=address, ifindex=link)
+
+
+def _find(route: Any, name: str) -> Link | None:
+    found = route.link_lookup(ifname=name)
+    if not found:
+        return None
+    (link,) = route.get_links(found[0])
+    return Link(int(found[0]), str(link.get_attr("IFLA_ADDRESS")))
+
+
+def _existing(route: Any, name: str) -> Link:
+    link = _find(route, name)
+    if link is None:
+        raise NetlinkFailedError(f"no link {name}")
+    return link
+
+
+def _ignoring(codes: int | tuple[int, ...], call: Any, *args: Any, **options: Any) -> None:
+    try:
+        call(*args, **options)
+    except NetlinkError as error:
+        if error.code not in (codes if isinstance(codes, tuple) else (codes,)):
+            raise

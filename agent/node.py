@@ -1,0 +1,113 @@
+"""This node: its devices, and its record in Kubernetes.
+
+The node's pod CIDR is given by Kubernetes (`Node.spec.podCIDR`); its first address is the node's own
+among the pods. The CiliumNode is what the mesh knows of this node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent import netlink
+from agent.errors import ConfigError
+from agent.ipam import AddressPool
+from agent.local import LocalNode
+from aiokit.backoff import Backoff
+from k8s.client import Client
+from k8s.errors import AccessError, KubernetesError
+from k8s.objects import Node, decode
+from k8s.resource import CILIUMNODE, NODE
+
+log = logging.getLogger(__name__)
+
+VXLAN = "cilium_vxlan"
+HOST, NET = "cilium_host", "cilium_net"
+MTU = 1450  # of pods: 50 bytes of the underlay's 1500 are the tunnel's header
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+RETRY_FIRST, RETRY_CAP = 0.2, 10.0
+REPUBLISH_SECONDS = 60.0  # somebody may have deleted or changed our record
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    vxlan: netlink.Link
+    host: netlink.Link
+
+
+async def wait_node(client: Client, name: str) -> Node:
+    """This node's object, once it exists and has a pod CIDR. Bound it with a time-out if you must not wait."""
+    backoff = Backoff(RETRY_FIRST, RETRY_CAP)
+    while True:
+        try:
+            raw = await client.get(NODE, name)
+            node = decode(raw, Node) if raw is not None else None
+        except AccessError:
+            raise
+        except (KubernetesError, msgspec.MsgspecError) as error:
+            log.warning("node %s cannot be read: %s", name, error)
+        else:
+            if node is not None and node.spec.podCIDR:
+                return node
+            log.info("node %s %s", name, "has no pod CIDR yet" if node else "is not registered yet")
+        await asyncio.sleep(backoff.next())
+
+
+def internal_ip(node: Node) -> str:
+    """The IPv4 address that other nodes reach this one by."""
+    for address in node.status.addresses:
+        if address.type == "InternalIP" and ":" not in address.address:
+            return address.address
+    raise ConfigError(f"node {node.metadata.name} has no IPv4 InternalIP: give --node-ip")
+
+
+async def ensure_devices(pool: AddressPool) -> Devices:
+    vxlan = await asyncio.to_thread(netlink.ensure_vxlan, VXLAN, mtu=MTU)
+    host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, pool.gateway)
+    return Devices(vxlan, host)
+
+
+def cilium_node(node: LocalNode, kubernetes: Node, pool: AddressPool, boot_id: str) -> dict[str, Any]:
+    """The record of this node that our cluster and, through it, the mesh reads."""
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": kubernetes.metadata.name,
+        "uid": kubernetes.metadata.uid,
+    }
+    metadata: dict[str, Any] = {"name": node.name, "labels": dict(kubernetes.metadata.labels)}
+    if kubernetes.metadata.uid:
+        metadata["ownerReferences"] = [owner]
+    return {
+        "metadata": metadata,
+        "spec": {
+            "addresses": [
+                {"type": "InternalIP", "ip": node.ip},
+                {"type": "CiliumInternalIP", "ip": pool.gateway},
+            ],
+            "ipam": {"podCIDRs": [pool.cidr]},
+            "encryption": {"key": 0},
+            "bootid": boot_id,
+        },
+    }
+
+
+async def publish(client: Client, body: dict[str, Any]) -> None:
+    """Keep the record as it should be, until cancelled."""
+    backoff = Backoff(RETRY_FIRST, RETRY_CAP)
+    while True:
+        try:
+            done = await client.apply(CILIUMNODE, body)
+        except KubernetesError as error:
+            log.warning("the node's record cannot be written: %s", error)
+            await asyncio.sleep(backoff.next())
+        else:
+            backoff.reset()
+            if done != "unchanged":
+                log.info("the node's record was %s", done)
+            await asyncio.sleep(REPUBLISH_SECONDS)

@@ -1,0 +1,51 @@
+"""What one peer's connection says of itself, as one frozen value that health, metrics and the API read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mesh.clusterconfig import ClusterConfig
+from mesh.keys import Kind
+
+IMPORTED_KINDS = (Kind.NODES, Kind.IDENTITIES, Kind.IPS, Kind.SERVICES)
+WAITING = "Waiting for initial connection to be established"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """`failures` and `last_failure` count broken connections, not attempts that never connected."""
+
+    connected: bool = False
+    text: str = WAITING
+    config: ClusterConfig | None = None
+    config_required: bool = False
+    config_retrieved: bool = False
+    synced: frozenset[Kind] = field(default_factory=frozenset)
+    failures: int = 0
+    last_failure: float = 0.0
+
+    @property
+    def is_synced(self) -> bool:
+        return self.synced.issuperset(IMPORTED_KINDS)
+
+    @property
+    def is_ready(self) -> bool:
+        """Connected, configuration retrieved, every import complete (spec 3.3)."""
+        return self.connected and self.config_retrieved and self.is_synced
+
+    def with_changes(self, **changes: Any) -> PeerStatus:
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCounts:
+    """How much we hold of a peer, and how much we would not take."""
+
+    nodes: int
+    endpoints: int
+    identities: int
+    services: int
+    refusals: Mapping[str, int]
+    digests: Mapping[str, str]

@@ -1,0 +1,151 @@
+"""The composition root: the only place where the agent's concrete parts meet.
+
+Starts in written order. On the way out nothing is drained and nothing detached: the data path goes on
+without us, and the next life takes it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from agent import api, endpoints
+from agent import node as own_node
+from agent.agent import Agent
+from agent.allocator import Allocator
+from agent.clusterids import ClusterIDs
+from agent.config import Config, find_cgroup_root
+from agent.datapath import Datapath
+from agent.errors import ConfigError
+from agent.interfaces import PodInterfaces
+from agent.ipam import AddressPool
+from agent.k8s_sync import KubernetesSync
+from agent.kernel import KernelMaps
+from agent.lifecycle import Lifecycle
+from agent.local import LocalNode
+from agent.mapdump import dumps
+from agent.peer import Peer
+from agent.peers import Peers
+from agent.peerstate import PeerState
+from agent.podlookup import PodLookup
+from agent.publisher import Publisher
+from agent.tables import Tables
+from aiokit.http import serve_tcp, serve_unix
+from aiokit.signals import wait_terminated
+from bpf import datapath as bpf_datapath
+from bpf import loader
+from bpf.loader import NodeOptions
+from k8s import access
+from k8s.client import Client, connect
+from k8s.objects import Node
+from kvstore import etcd
+
+log = logging.getLogger(__name__)
+
+ENDPOINTS_FILE = "endpoints.json"
+
+
+async def serve(config: Config) -> None:
+    """Run until SIGTERM or SIGINT."""
+    agent = Agent(config.cluster.name, config.node_name)
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(_serve(config, agent), name="agent")
+        await wait_terminated()
+        log.info("ending; the data path stays as it is")
+        work.cancel()
+
+
+async def _serve(config: Config, agent: Agent) -> None:
+    reach = access.load(config.kubeconfig, None) if config.kubeconfig else access.in_cluster()
+    async with connect(reach) as client, serve_unix(api.application(agent), config.socket):
+        agent.health.degraded("waiting for this node's object in Kubernetes")
+        node = await own_node.wait_node(client, config.node_name)
+        ip = config.node_ip or own_node.internal_ip(node)
+        host = config.health_host or ip
+        async with serve_tcp(api.probes(agent), host, config.health_port):
+            await _run(config, agent, client, node, LocalNode(config.cluster, config.node_name, ip))
+
+
+async def _run(config: Config, agent: Agent, client: Client, node: Node, local: LocalNode) -> None:
+    pool = AddressPool(node.spec.podCIDR)
+    agent.health.degraded("loading the data path")
+    devices = await own_node.ensure_devices(pool)
+    tables = agent.tables = Tables(local)
+    async with _loaded(config, local, devices) as loaded:
+        agent.dumps = dumps(loaded)
+        kernel = KernelMaps(
+            tables,
+            ipcache=loaded.ipcache,
+            policy=loaded.policy,
+            endpoints=loaded.endpoints,
+            services=loaded.services,
+        )
+        datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
+        kubernetes = agent.kubernetes = KubernetesSync(client, tables)
+        publisher = Publisher(client, tables, kubernetes.view)
+        lifecycle = Lifecycle(
+            tables=tables,
+            datapath=datapath,
+            pool=pool,
+            interfaces=PodInterfaces(loaded, pool.gateway),
+            allocator=Allocator(client, local.cluster, tables.identities.own),
+            pods=PodLookup(client, kubernetes.view),
+            view=kubernetes.view,
+            path=config.state_directory / ENDPOINTS_FILE,
+            changed=publisher.wake,
+        )
+        lifecycle.load(_stored(config.state_directory / ENDPOINTS_FILE))
+        await lifecycle.reattach()
+        peers = agent.peers = _peers(config, agent, tables)
+        tables.set_peer_listings(agent.peer_listings)
+        record = own_node.cilium_node(local, node, pool, own_node.BOOT_ID.read_text().strip())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(datapath.run(), name="datapath")
+            group.create_task(kubernetes.run(), name="kubernetes")
+            group.create_task(own_node.publish(client, record), name="node-record")
+            group.create_task(publisher.run(), name="publisher")
+            group.create_task(peers.run(), name="peers")
+            group.create_task(lifecycle.run_collector(), name="collector")
+            group.create_task(lifecycle.follow_labels(), name="labels")
+            agent.lifecycle = lifecycle
+            agent.health.ok(f"node {local.name} of cluster {local.cluster.name}")
+
+
+@asynccontextmanager
+async def _loaded(
+    config: Config, local: LocalNode, devices: own_node.Devices
+) -> AsyncGenerator[bpf_datapath.Datapath]:
+    """The programs and maps in the kernel, attached to the tunnel device and to the node's cgroup."""
+    options = NodeOptions(local.ip, devices.vxlan.index, own_node.MTU)
+    await asyncio.to_thread(loader.load, config.bpf_root, options)
+    async with AsyncExitStack() as opened:
+        loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))
+        await asyncio.to_thread(loaded.attach_overlay, devices.vxlan.index)
+        await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
+        yield loaded
+
+
+def _cgroup(given: Path | None) -> Path:
+    root = given or find_cgroup_root(Path("/proc/mounts").read_text())
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def _stored(path: Path) -> endpoints.Stored:
+    try:
+        return endpoints.load(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Remove it to start without endpoints") from error
+
+
+def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
+    ids = ClusterIDs()
+
+    def make(name: str) -> Peer:
+        state = agent.states[name] = PeerState(name, tables)
+        return Peer(name, sink=state, connect=etcd.connect, ids=ids, local=config.cluster)
+
+    return Peers(config.peers_directory, config.cluster.name, make, tables.settle)

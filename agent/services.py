@@ -1,0 +1,183 @@
+"""Which backends answer for which frontend: local Services and EndpointSlices, and the peers'. Pure.
+
+What belongs together is decided by `mesh.merge`; this file keeps the pieces and recomputes a service
+when one of them changes. Backends that an earlier life of this agent left in the kernel for a peer that
+has not been listed yet go through the same merge, as if that peer had told them (rule 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from agent.desired import Clock, Desired
+from mesh.addressing import ClusterID, parse_cluster_name
+from mesh.merge import Backend, Frontend, LocalBackend, LocalService, backends_for
+from mesh.service import GlobalService, Port
+
+RECOVERED_NAME = "recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One EndpointSlice: the service it belongs to ("namespace/name") and its backends."""
+
+    service: str
+    backends: tuple[LocalBackend, ...]
+
+
+class Services:
+    """Folds the pieces into wanted frontends. Everything is keyed by "namespace/name"."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
+        self._clock = clock
+        self._local: dict[str, LocalService] = {}
+        self._slices: dict[str, dict[str, Slice]] = {}
+        self._slice_owner: dict[str, str] = {}
+        self._remote: dict[str, dict[str, GlobalService]] = {}
+        self._owners: dict[Frontend, str] = {}
+        self._frontends: dict[str, frozenset[Frontend]] = {}
+        self._recovered: dict[ClusterID, dict[Frontend, tuple[Backend, ...]]] = {}
+        self._held = True
+        self._pending: set[str] = set()
+
+    @property
+    def local(self) -> Mapping[str, LocalService]:
+        return dict(self._local)
+
+    @property
+    def owners(self) -> Mapping[Frontend, str]:
+        return dict(self._owners)
+
+    def remotes(self, key: str) -> Mapping[str, GlobalService]:
+        """What the peers say of one service."""
+        return dict(self._remote.get(key, {}))
+
+    def start(self) -> None:
+        """Services and slices are listed: from now on changes are computed at once.
+
+        Before that a service without slices would lose the backends that the kernel has.
+        """
+        self._held = False
+        for key in sorted(self._pending):
+            self._recompute(key)
+        self._pending.clear()
+
+    def set_local(self, key: str, service: LocalService | None) -> None:
+        if service is None:
+            self._local.pop(key, None)
+        else:
+            self._local[key] = replace(service, backends=())
+        self._changed(key)
+
+    def set_slice(self, key: str, piece: Slice | None) -> None:
+        before = self._slice_owner.pop(key, None)
+        if before is not None:
+            pieces = self._slices[before]
+            del pieces[key]
+            if not pieces:
+                del self._slices[before]
+        if piece is not None:
+            self._slices.setdefault(piece.service, {})[key] = piece
+            self._slice_owner[key] = piece.service
+        for service in {before, piece.service if piece else None} - {None}:
+            self._changed(str(service))
+
+    def set_remote(self, peer: str, key: str, service: GlobalService | None) -> None:
+        services = self._remote.setdefault(key, {})
+        if service is None:
+            services.pop(peer, None)
+        else:
+            services[peer] = service
+        if not services:
+            del self._remote[key]
+        self._changed(key)
+
+    def set_recovered(self, found: Mapping[ClusterID, Mapping[Frontend, tuple[Backend, ...]]]) -> None:
+        """Backends of clusters other than ours that the kernel had when we started."""
+        self._recovered = {cluster: dict(entries) for cluster, entries in found.items()}
+        self._changed_frontends({frontend for entries in found.values() for frontend in entries})
+
+    def recovered_clusters(self) -> frozenset[ClusterID]:
+        return frozenset(self._recovered)
+
+    def forget_recovered(self, cluster: ClusterID) -> None:
+        """The owner has spoken, or is not configured any more."""
+        self._changed_frontends(self._recovered.pop(cluster, {}))
+
+    def _changed_frontends(self, frontends: Iterable[Frontend]) -> None:
+        touched = set(frontends)
+        for key, service in self._local.items():
+            if any(frontend.ip in service.cluster_ips for frontend in touched):
+                self._changed(key)
+
+    def _changed(self, key: str) -> None:
+        if self._held:
+            self._pending.add(key)
+        else:
+            self._recompute(key)
+
+    def _recompute(self, key: str) -> None:
+        service = self._local.get(key)
+        new: Mapping[Frontend, tuple[Backend, ...]] = {}
+        if service is not None:
+            whole = replace(service, backends=_merged(self._slices.get(key, {})))
+            remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(whole)]
+            new = backends_for(whole, remotes)
+        for frontend, backends in new.items():
+            self._owners[frontend] = key
+            self.wanted.upsert(frontend, backends)
+        for frontend in self._frontends.get(key, frozenset()) - new.keys():
+            if self._owners.get(frontend) == key:  # else another service has taken the address over
+                del self._owners[frontend]
+                self.wanted.remove(frontend)
+        if new:
+            self._frontends[key] = frozenset(new)
+        else:
+            self._frontends.pop(key, None)
+
+    def _recovered_for(self, service: LocalService) -> list[GlobalService]:
+        found: list[GlobalService] = []
+        for cluster, entries in self._recovered.items():
+            backends: dict[str, dict[str, Port]] = {}
+            for port in service.ports:
+                for ip in service.cluster_ips:
+                    for backend in entries.get(Frontend(ip, port.port, port.protocol), ()):
+                        ports = backends.setdefault(backend.ip, {})
+                        ports[port.name] = Port(backend.protocol, backend.port)
+            if backends:
+                found.append(_recovered_service(service, cluster, backends))
+        return found
+
+
+def _merged(slices: Mapping[str, Slice]) -> tuple[LocalBackend, ...]:
+    """Addresses of all slices of a service; one address in two slices has the ports of both."""
+    merged: dict[str, LocalBackend] = {}
+    for key in sorted(slices):
+        for backend in slices[key].backends:
+            before = merged.get(backend.ip)
+            if before is not None:
+                state = "active" if "active" in (before.state, backend.state) else before.state
+                backend = replace(backend, ports={**before.ports, **backend.ports}, state=state)
+            merged[backend.ip] = backend
+    return tuple(merged[ip] for ip in sorted(merged))
+
+
+def _recovered_service(
+    service: LocalService, cluster: ClusterID, backends: dict[str, dict[str, Port]]
+) -> GlobalService:
+    return GlobalService(
+        cluster=parse_cluster_name(RECOVERED_NAME),
+        namespace=service.namespace,
+        name=service.name,
+        frontends={},
+        backends=backends,
+        hostnames={},
+        zones={},
+        labels={},
+        selector={},
+        include_external=True,
+        shared=True,
+        cluster_id=cluster,
+    )

@@ -1,0 +1,132 @@
+"""The services table and the three kernel maps that a service is made of.
+
+`bpf.lb_plan` decides the writes and their order; this file says what is wanted, and looks at the maps again
+after a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence, Set
+from typing import Protocol
+
+from agent.desired import Desired
+from agent.mapsync import MAX_REPORTED, THREAD_FROM, SyncError
+from bpf import lb_map
+from bpf.errors import MapError, MapFullError
+from bpf.lb_plan import BackendLike, Dumps
+from mesh.merge import Backend, Frontend
+
+log = logging.getLogger(__name__)
+
+
+class ServiceTarget(Protocol):
+    """`bpf.services.ServiceMaps`."""
+
+    def dump(self) -> Dumps: ...
+    def sync(self, services: Mapping[Frontend, Sequence[BackendLike]], *, complete: bool = True) -> int: ...
+    def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int: ...
+
+
+class ServiceSync:
+    """Everything happens in `upsert`: the plan puts its removals where they belong."""
+
+    def __init__(self, wanted: Desired[Frontend, tuple[Backend, ...]], target: ServiceTarget) -> None:
+        self._wanted = wanted
+        self._target = target
+        self._must_compare = True
+        self._is_full = False
+        self._must_filter = False
+        self._misfits: set[Frontend] = set()
+
+    def __len__(self) -> int:
+        return len(self._wanted.entries)
+
+    async def compare(self) -> None:
+        self._must_compare = True
+
+    async def upsert(self) -> None:
+        try:
+            if self._must_compare:
+                await self._sync()
+            else:
+                await self._change()
+        except MapError as error:
+            self._must_compare = True
+            self._is_full = isinstance(error, MapFullError)
+            raise SyncError(str(error)) from error
+        except ValueError as error:  # a backend that no map can hold: leave it out the next time
+            self._must_compare = self._must_filter = True
+            raise SyncError(str(error)) from error
+        self._must_compare = self._is_full = False
+
+    async def remove(self) -> None:
+        """Done by `upsert`."""
+
+    async def _sync(self) -> None:
+        self._wanted.take_dirty()
+        self._misfits.clear()
+        entries = self._wanted.entries
+        wanted = {f: self._fitting(backends) for f, backends in entries.items() if self._fits(f)}
+        if self._is_full:  # what nobody wants any more goes first, or nothing would ever fit again
+            await asyncio.to_thread(_make_room, self._target, wanted.keys())
+        await asyncio.to_thread(self._target.sync, wanted)
+
+    async def _change(self) -> None:
+        entries = self._wanted.entries
+        changes: dict[Frontend, Sequence[BackendLike] | None] = {}
+        for frontend in self._wanted.take_dirty():
+            if self._fits(frontend):
+                backends = entries.get(frontend)
+                changes[frontend] = None if backends is None else self._fitting(backends)
+        if sum(len(backends or ()) for backends in changes.values()) < THREAD_FROM:
+            self._target.change(changes)
+        else:
+            await asyncio.to_thread(self._target.change, changes)
+
+    def _fits(self, frontend: Frontend) -> bool:
+        """IPv6 and unheard-of protocols have no map yet."""
+        try:
+            lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol)
+        except ValueError as error:
+            if frontend not in self._misfits and len(self._misfits) < MAX_REPORTED:
+                self._misfits.add(frontend)
+                log.info("frontend %s is not programmed: %s", frontend, error)
+            return False
+        return True
+
+    def _fitting(self, backends: Sequence[Backend]) -> Sequence[Backend]:
+        """`mesh.merge` gives what fits; only addresses that are none, which nobody validated, slip through."""
+        if not self._must_filter:
+            return backends
+        return [backend for backend in backends if _backend_fits(backend)]
+
+
+def _make_room(target: ServiceTarget, wanted: Set[Frontend]) -> None:
+    target.change(dict.fromkeys(backends_of(target.dump()).keys() - wanted))
+
+
+def _backend_fits(backend: Backend) -> bool:
+    try:
+        lb_map.pack_backend(backend.ip, backend.port, backend.protocol, backend.cluster_id)
+    except ValueError:
+        return False
+    return True
+
+
+def backends_of(dumps: Dumps) -> dict[Frontend, tuple[Backend, ...]]:
+    """The services maps by meaning: every frontend and its backends."""
+    values = {lb_map.unpack_backend_id(k): lb_map.unpack_backend(v) for k, v in dumps.backends.items()}
+    found: dict[Frontend, tuple[Backend, ...]] = {}
+    for key, raw in dumps.services.items():
+        service = lb_map.unpack_service(key)
+        if service.slot:
+            continue
+        slots = [lb_map.with_slot(key, n) for n in range(1, lb_map.unpack_service_value(raw).count + 1)]
+        entries = [dumps.services[slot] for slot in slots if slot in dumps.services]
+        numbers = [lb_map.unpack_service_value(entry).backend_id for entry in entries]
+        members = [values[number] for number in numbers if number in values]
+        frontend = Frontend(service.ip, service.port, service.protocol)
+        found[frontend] = tuple(Backend(b.ip, b.port, b.protocol, b.cluster_id) for b in members)
+    return found

@@ -1,0 +1,154 @@
+"""All of the agent's state, as values: what it knows and what it wants of the kernel. No I/O.
+
+Written by the Kubernetes side, the peers and the endpoint API, all on one event loop; read by the data
+path, which carries it into the kernel. Wires the reducers together and decides nothing itself, except
+when what an earlier life left behind may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from agent.desired import Clock
+from agent.endpoints import Endpoint
+from agent.identities import Identities
+from agent.ipcache import IPCache, IPCacheEntry, Level, Rank, host_prefix
+from agent.local import LocalNode
+from agent.policy import Policies, PolicyKey
+from agent.recovery import Silent, cluster_of, may_be_owned, silent
+from agent.services import Services
+from mesh.addressing import ClusterID
+from mesh.merge import Backend, Frontend
+
+PeerListing = tuple[ClusterID | None, bool]  # cluster id if known, is listed
+
+RECOVERED = Rank(Level.RECOVERED)
+
+
+class Tables:
+    """`peer_listings` tells, at any time, the configured peers; None while the configuration is unread."""
+
+    def __init__(self, node: LocalNode) -> None:
+        self.node = node
+        self.clock = Clock()
+        self.ipcache = IPCache(self.clock)
+        self.services = Services(self.clock)
+        self.identities = Identities()
+        self.policies = Policies(self.clock, node.cluster.name, self.identities)
+        self.endpoints: dict[int, Endpoint] = {}
+        self.own_is_listed = False
+        self._peer_listings: Callable[[], Iterable[PeerListing] | None] = lambda: None
+        self._recovered_prefixes: dict[str, IPCacheEntry] = {}
+        self._recovered_policy: dict[PolicyKey, bool] = {}
+
+    def set_peer_listings(self, listings: Callable[[], Iterable[PeerListing] | None]) -> None:
+        self._peer_listings = listings
+
+    def own_listed(self) -> None:
+        """Kubernetes is listed: what we know of our own cluster is complete."""
+        self.own_is_listed = True
+        self.services.start()
+        self.policies.start()
+        self.settle()
+
+    def upsert_endpoint(self, endpoint: Endpoint) -> int:
+        """An endpoint of this node: its ipcache entry, and its policy; the revision that has both."""
+        old = self.endpoints.get(endpoint.id)
+        self.endpoints[endpoint.id] = endpoint
+        self.ipcache.replace(_own_rank(endpoint), _own_entries(old), _own_entries(endpoint))
+        self.policies.upsert_endpoint(endpoint)
+        return self.clock.revision
+
+    def remove_endpoint(self, number: int) -> int:
+        old = self.endpoints.pop(number, None)
+        if old is not None:
+            self.ipcache.replace(_own_rank(old), _own_entries(old), {})
+            self.policies.remove_endpoint(number)
+        return self.clock.revision
+
+    def recover(
+        self,
+        prefixes: Mapping[str, IPCacheEntry],
+        backends: Mapping[Frontend, tuple[Backend, ...]],
+        policy: Mapping[PolicyKey, bool],
+    ) -> None:
+        """Take over what the kernel has. Call once, before anything is written."""
+        own = self.node.cluster.id
+        layout = self.node.cluster.layout
+        self._recovered_prefixes = dict(prefixes)
+        for prefix, entry in prefixes.items():
+            self.ipcache.upsert(prefix, RECOVERED, entry)
+        self._recovered_policy = {
+            key: deny
+            for key, deny in policy.items()
+            if key.endpoint in self.endpoints and cluster_of(key.identity, layout) not in (None, own)
+        }
+        self.policies.set_recovered(self._recovered_policy)
+        self.services.set_recovered(_by_cluster(backends, own))
+        self.settle()
+
+    def silent(self) -> Silent:
+        """Who has not told us everything yet."""
+        listings = self._peer_listings()
+        return silent(
+            own_is_listed=self.own_is_listed,
+            configuration_is_read=listings is not None,
+            peers=listings or (),
+        )
+
+    def settle(self) -> None:
+        """Let go of recovered entries that nobody silent can own any more."""
+        if not self._has_recovered():
+            return
+        who = self.silent()
+        own = self.node.cluster.id
+        layout = self.node.cluster.layout
+        listed = frozenset(c for c, is_listed in self._peer_listings() or () if is_listed and c is not None)
+
+        def may_stay(cluster: ClusterID | None) -> bool:
+            return may_be_owned(cluster, who, own, listed)
+
+        prefixes = self._recovered_prefixes
+        for prefix in [p for p, e in prefixes.items() if not may_stay(cluster_of(e.identity, layout))]:
+            del prefixes[prefix]
+            self.ipcache.remove(prefix, RECOVERED)
+        gone = [key for key in self._recovered_policy if not may_stay(cluster_of(key.identity, layout))]
+        for key in gone:
+            del self._recovered_policy[key]
+        self.policies.forget_recovered(gone)
+        for cluster in self.services.recovered_clusters():
+            if not may_stay(cluster):
+                self.services.forget_recovered(cluster)
+
+    def recovered_sizes(self) -> dict[str, int]:
+        """How much of an earlier life is still waiting for its owners' word."""
+        return {
+            "prefixes": len(self._recovered_prefixes),
+            "policy": len(self._recovered_policy),
+            "clusters": len(self.services.recovered_clusters()),
+        }
+
+    def _has_recovered(self) -> bool:
+        return bool(self._recovered_prefixes or self._recovered_policy or self.services.recovered_clusters())
+
+
+def _own_rank(endpoint: Endpoint) -> Rank:
+    return Rank(Level.OWN_NODE, owner=str(endpoint.id))
+
+
+def _own_entries(endpoint: Endpoint | None) -> dict[str, IPCacheEntry]:
+    if endpoint is None:
+        return {}
+    return {host_prefix(endpoint.ipv4): IPCacheEntry(endpoint.identity, None)}
+
+
+def _by_cluster(
+    backends: Mapping[Frontend, tuple[Backend, ...]], own: ClusterID
+) -> dict[ClusterID, dict[Frontend, tuple[Backend, ...]]]:
+    """Other clusters' backends; ours have our id or none and come from Kubernetes."""
+    found: dict[ClusterID, dict[Frontend, tuple[Backend, ...]]] = {}
+    for frontend, members in backends.items():
+        for cluster in {backend.cluster_id for backend in members} - {0, own}:
+            mine = tuple(backend for backend in members if backend.cluster_id == cluster)
+            found.setdefault(ClusterID(cluster), {})[frontend] = mine
+    return found

@@ -46,7 +46,7 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.option("--node-name", envvar=["CLUSTERMESH_NODE_NAME", "NODE_NAME"], default="")
 @click.option("--node-ip", envvar=["CLUSTERMESH_NODE_IP", "NODE_IP"], default="")
 @click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
-def main(
+def main(  # noqa: PLR0917 - click gives them by name
     cluster_name: str,
     cluster_id: int,
     max_connected_clusters: int,

@@ -79,7 +79,7 @@ class Agent:
         return said
 
     def is_ready(self) -> bool:
-        return self.healthz()["cilium"]["state"] == status.OK
+        return self._own()["state"] == status.OK
 
     def remote_clusters(self) -> list[dict[str, Any]]:
         peers = self.peers.peers if self.peers else {}

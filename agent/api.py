@@ -116,8 +116,7 @@ def _json(value: Any, code: int = 200) -> web.Response:
 
 async def _ready(request: web.Request) -> web.Response:
     agent = request.app[AGENT]
-    own = agent.healthz()["cilium"]
-    return _json(own, 200 if own["state"] == status.OK else 503)
+    return _json(agent.healthz()["cilium"], 200 if agent.is_ready() else 503)
 
 
 async def _healthz(request: web.Request) -> web.Response:

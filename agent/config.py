@@ -1,5 +1,7 @@
-"""The agent's settings, checked once: later code trusts them. Unknown flags are errors (click sees to
-that)."""
+"""The agent's settings, checked once: later code trusts them.
+
+Unknown flags are errors; click sees to that.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from agent.ipcache import IPCacheEntry, host_prefix
@@ -109,7 +109,13 @@ def prefix_of(suffix: str) -> str:
 
 def contains(cidrs: Iterable[str], address: str) -> bool:
     wanted = ip_network(address)
-    return any(wanted.version == (n := ip_network(c)).version and wanted.subnet_of(n) for c in cidrs)
+    return any(_is_inside(wanted, ip_network(cidr)) for cidr in cidrs)
+
+
+def _is_inside(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+    if isinstance(inner, IPv4Network):
+        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
 
 
 def _first(items: list[str]) -> str | None:

@@ -141,7 +141,7 @@ class Lifecycle:
         await self._store()
 
     async def create(self, request: Request) -> Endpoint:
-        """Returns once the endpoint is programmed. Raises AgentError, KubernetesError; nothing is left then."""
+        """Returns once the endpoint is programmed. If it raises, nothing is left."""
         async with self._locked(request.container_id):
             old = self.find(request.container_id)
             if old is not None and _is_same(old, request):

@@ -41,7 +41,7 @@ class Devices:
 
 
 async def wait_node(client: Client, name: str) -> Node:
-    """This node's object, once it exists and has a pod CIDR. Bound it with a time-out if you must not wait."""
+    """This node's object, once it exists and has a pod CIDR. Waits for ever: without it there is no node."""
     backoff = Backoff(RETRY_FIRST, RETRY_CAP)
     while True:
         try:

@@ -162,8 +162,8 @@ class Policies:
                     self.entries.upsert(PolicyKey(member, number, port, protocol), deny)
                 for port, protocol in old.keys() - now.keys():
                     self._withdraw(PolicyKey(member, number, port, protocol))
-        for member in group.members.values():
-            self.endpoints.upsert(member.ipv4, ProgrammedEndpoint(member, group.enforced))
+        for endpoint in group.members.values():
+            self.endpoints.upsert(endpoint.ipv4, ProgrammedEndpoint(endpoint, group.enforced))
 
     def _withdraw(self, key: PolicyKey) -> None:
         if key in self._recovered:

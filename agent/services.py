@@ -157,11 +157,13 @@ def _merged(slices: Mapping[str, Slice]) -> tuple[LocalBackend, ...]:
     for key in sorted(slices):
         for backend in slices[key].backends:
             before = merged.get(backend.ip)
-            if before is not None:
-                state = "active" if "active" in (before.state, backend.state) else before.state
-                backend = replace(backend, ports={**before.ports, **backend.ports}, state=state)
-            merged[backend.ip] = backend
+            merged[backend.ip] = backend if before is None else _union(before, backend)
     return tuple(merged[ip] for ip in sorted(merged))
+
+
+def _union(one: LocalBackend, other: LocalBackend) -> LocalBackend:
+    state = one.state if one.state == "active" else other.state
+    return replace(other, ports={**one.ports, **other.ports}, state=state)
 
 
 def _recovered_service(

@@ -97,7 +97,7 @@ class ServiceSync:
         return True
 
     def _fitting(self, backends: Sequence[Backend]) -> Sequence[Backend]:
-        """`mesh.merge` gives what fits; only addresses that are none, which nobody validated, slip through."""
+        """`mesh.merge` gives what fits; only addresses that are none slip through."""
         if not self._must_filter:
             return backends
         return [backend for backend in backends if _backend_fits(backend)]

@@ -17,7 +17,6 @@ _NUMBER = {"x86_64": 321, "aarch64": 280}
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE = 0, 1, 2, 3
 _OBJ_PIN, _OBJ_GET = 6, 7
-_PROG_TEST_RUN = 10
 _OBJ_INFO = 15
 _PROG_QUERY = 16
 _BATCH_LOOKUP, _BATCH_UPDATE, _BATCH_DELETE = 24, 26, 27
@@ -152,21 +151,6 @@ def program_query(target: int, attach_type: int) -> list[int]:
     attributes = ctypes.create_string_buffer(packed, 64)
     _bpf(_PROG_QUERY, attributes)
     return list(ids[: int.from_bytes(attributes.raw[24:28], "little")])
-
-
-def program_test_run(fd: int, data: bytes, context: bytes) -> tuple[int, bytes]:
-    """Run a tc program once on `data`; its verdict and the packet as it left it."""
-    given, left, around = _buffer(data), _buffer(len(data) + 256), _buffer(context)
-    # fd, verdict, sizes in/out, data in/out, repeat, duration, context sizes in/out, context in/out
-    packed = struct.pack(
-        "=IIIIQQIIIIQQ",
-        *(fd, 0, len(data), len(left), _pointer(given), _pointer(left), 1, 0),
-        *(len(context), 0, _pointer(around), 0),
-    )
-    attributes = ctypes.create_string_buffer(packed, len(packed))
-    _bpf(_PROG_TEST_RUN, attributes)
-    verdict, _, length = struct.unpack_from("=III", attributes.raw, 4)
-    return verdict, left.raw[:length]
 
 
 @dataclass(frozen=True, slots=True)

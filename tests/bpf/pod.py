@@ -1,0 +1,141 @@
+"""A process in a pod: answers on TCP and UDP, and does what its parent asks for.
+
+Run as `python pod.py <name> <cgroup directory>`: it joins the cgroup before it opens any
+socket. Commands come as lines of JSON on stdin, answers go as lines of JSON to stdout.
+"""
+
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 2.0  # seconds until an answer that does not come counts as absent
+
+
+class Pod:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.streams: list[socket.socket] = []
+        self.listeners: list[socket.socket] = []
+
+    def serve(self, port: int) -> None:
+        """Answer with our name and what was sent, on TCP and on UDP."""
+        tcp = socket.create_server(("", port))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("", port))
+        self.listeners += [tcp, udp]
+        threading.Thread(target=self._accept, args=(tcp,), daemon=True).start()
+        threading.Thread(target=self._answer, args=(udp,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            stream, _ = listener.accept()
+            threading.Thread(target=self._echo, args=(stream,), daemon=True).start()
+
+    def _echo(self, stream: socket.socket) -> None:
+        with stream:
+            while data := stream.recv(65536):
+                stream.sendall(f"{self.name}:".encode() + data)
+
+    def _answer(self, listener: socket.socket) -> None:
+        while True:
+            data, peer = listener.recvfrom(65536)
+            listener.sendto(f"{self.name}:".encode() + data, peer)
+
+    def open(self, ip: str, port: int, patience: float = PATIENCE) -> dict[str, Any]:
+        stream = socket.create_connection((ip, port), timeout=patience)
+        self.streams.append(stream)
+        return {"stream": len(self.streams) - 1, "peer": stream.getpeername()}
+
+    def say(self, stream: int, text: str, patience: float = PATIENCE) -> str:
+        opened = self.streams[stream]
+        opened.settimeout(patience)
+        opened.sendall(text.encode())
+        return opened.recv(65536).decode()
+
+    def tcp(self, ip: str, port: int, patience: float = PATIENCE) -> dict[str, Any]:
+        with socket.create_connection((ip, port), timeout=patience) as stream:
+            stream.sendall(b"hello")
+            return {"said": stream.recv(100).decode(), "peer": stream.getpeername()}
+
+    def udp_connected(self, ip: str, port: int) -> dict[str, Any]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect((ip, port))
+            sock.send(b"hello")
+            return {"said": sock.recv(100).decode(), "peer": sock.getpeername()}
+
+    def udp(self, ip: str, port: int, size: int = 5, patience: float = PATIENCE) -> dict[str, Any]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(patience)
+            sock.sendto(b"x" * size, (ip, port))
+            data, peer = sock.recvfrom(65536)
+            return {"said": data[:40].decode(), "size": len(data), "peer": peer}
+
+    def ping(self, ip: str, patience: float = PATIENCE) -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
+            number = os.getpid() & 0xFFFF
+            sock.sendto(_echo_request(number), (ip, 0))
+            deadline = time.monotonic() + patience
+            while (left := deadline - time.monotonic()) > 0:
+                sock.settimeout(left)
+                data, (peer, _) = sock.recvfrom(65536)
+                kind, _, _, identifier, _ = struct.unpack_from("!BBHHH", data, 20)
+                if (kind, identifier, peer) == (0, number, ip):
+                    return True
+        raise TimeoutError("no echo")
+
+    def send_as(self, source: str, ip: str, port: int) -> None:
+        """One UDP packet with a source address that is not ours."""
+        payload = b"forged"
+        udp = struct.pack("!HHHH", 4444, port, 8 + len(payload), 0) + payload
+        header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 7, 0, 64, 17, 0)
+        packet = header + socket.inet_aton(source) + socket.inet_aton(ip) + udp
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+            sock.sendto(packet, (ip, 0))
+
+    def time_connects(self, ip: str, port: int, count: int) -> float:
+        """Microseconds of CPU for one connect() of one UDP socket; the best of seven rounds."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            rounds = []
+            for _ in range(7):
+                start = time.process_time()
+                for _ in range(count):
+                    sock.connect((ip, port))
+                rounds.append(time.process_time() - start)
+        return min(rounds) / count * 1e6
+
+
+def _echo_request(identifier: int) -> bytes:
+    total = 0x0800 + identifier + 1
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    return struct.pack("!BBHHH", 8, 0, checksum, identifier, 1)
+
+
+def say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def main(name: str, cgroup: str) -> None:
+    Path(cgroup, "cgroup.procs").write_text(str(os.getpid()))
+    pod = Pod(name)
+    say({"ok": None})
+    for line in sys.stdin:
+        request = json.loads(line)
+        command: Callable[..., Any] = getattr(pod, request.pop("do"))
+        try:
+            answer = {"ok": command(**request)}
+        except OSError as error:
+            answer = {"error": type(error).__name__, "errno": error.errno}
+        say(answer)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

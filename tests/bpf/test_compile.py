@@ -1,0 +1,37 @@
+"""The child process that compiles: what it says when it cannot."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from bpf import loader
+from bpf.requirements import COMPILER_PYTHON
+
+SCRIPT = Path(loader.__file__).with_name("compile.py")
+
+
+def compiled(job: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMPILER_PYTHON, "-I", SCRIPT], input=json.dumps(job), capture_output=True, text=True, timeout=60
+    )
+
+
+def test_it_is_quiet_when_all_is_well_and_leaves_no_files(tmp_path: Path) -> None:
+    before = {path.name for path in Path("/tmp").glob("clustermesh-bpf-*")}
+    done = compiled({"text": "int nothing(struct __sk_buff *skb) { return 0; }", "programs": []})
+    assert (done.returncode, done.stdout) == (0, "")
+    assert {path.name for path in Path("/tmp").glob("clustermesh-bpf-*")} <= before
+
+
+def test_a_program_that_does_not_exist_is_named() -> None:
+    program = {"name": "absent", "type": 3, "attach": None, "pin": "/nowhere/absent"}
+    done = compiled({"text": "int here(struct __sk_buff *skb) { return 0; }", "programs": [program]})
+    assert done.returncode == 1
+    assert "absent" in done.stderr
+
+
+def test_a_pin_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    program = {"name": "here", "type": 3, "attach": None, "pin": str(tmp_path / "here")}
+    done = compiled({"text": "int here(struct __sk_buff *skb) { return 0; }", "programs": [program]})
+    assert done.returncode == 1
+    assert f"cannot pin here at {tmp_path}" in done.stderr

@@ -1,0 +1,251 @@
+"""The tc programs packet by packet; the policy look-up against a model in Python."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bpf import endpoint_map, ipcache_map, metrics_map, policy_map
+from bpf.datapath import Datapath
+from bpf.endpoint_map import Endpoint
+from bpf.pins import Pins
+from bpf.policy_map import PolicyKey
+from bpf.spec import FROM_CONTAINER, FROM_OVERLAY, TO_CONTAINER
+from tests.bpf.testrun import (
+    ACK,
+    FIN,
+    ICMP,
+    IPV6,
+    LOOPBACK,
+    PASS,
+    REDIRECT,
+    SHOT,
+    TCP,
+    UDP,
+    Packet,
+    arp,
+    ethernet,
+    run,
+)
+
+pytestmark = pytest.mark.root
+
+POD, NEIGHBOUR, PEER, STRANGER, NODE = "10.1.1.10", "10.1.1.11", "10.2.1.10", "203.0.113.9", "198.18.1.11"
+POD_MAC, HOST_MAC = "02:00:00:00:00:10", "02:00:00:00:00:01"
+POD_IDENTITY, PEER_IDENTITY, WORLD = 65_601, 131_073, 2
+
+Ask = Callable[[Packet], int]
+
+
+@pytest.fixture
+def pod(node: Datapath) -> Datapath:
+    """A node with one enforced pod, on the loopback device, and a peer that is routed natively."""
+    put_endpoint(node, POD, Endpoint(LOOPBACK, 7, POD_IDENTITY, POD_MAC, HOST_MAC, ingress_enforced=True))
+    node.ipcache.update([(ipcache_map.pack_key(PEER), ipcache_map.pack_value(PEER_IDENTITY, None))])
+    return node
+
+
+def put_endpoint(node: Datapath, address: str, endpoint: Endpoint) -> None:
+    node.endpoints.update([(endpoint_map.pack_key(address), endpoint_map.pack_value(endpoint))])
+
+
+@pytest.fixture
+def to_pod(loaded_root: Path) -> Ask:
+    return lambda packet: run(Pins(loaded_root).program(TO_CONTAINER), packet.frame())[0]
+
+
+@pytest.fixture
+def from_pod(loaded_root: Path) -> Ask:
+    return lambda packet: run(Pins(loaded_root).program(FROM_CONTAINER), packet.frame())[0]
+
+
+def allow(node: Datapath, identity: int, port: int = 0, protocol: int = 0) -> None:
+    node.policy.update([(policy_map.pack_key(7, identity, port, protocol), policy_map.pack_value())])
+
+
+def drops(node: Datapath) -> list[tuple[str, str]]:
+    return [(m.direction, m.reason) for m in metrics_map.read(node.metrics.dump()) if m.is_drop]
+
+
+# ports and protocols of entries and packets come from the same few, so that they meet
+ENTRY_KEYS = st.builds(
+    PolicyKey,
+    st.sampled_from([7, 8]),
+    st.sampled_from([0, PEER_IDENTITY, WORLD]),
+    st.sampled_from([0, 80, 443]),
+    st.sampled_from([TCP, UDP, ICMP]),
+) | st.builds(PolicyKey, st.just(7), st.sampled_from([0, PEER_IDENTITY, WORLD]))
+ENTRIES = st.dictionaries(ENTRY_KEYS, st.booleans(), max_size=8)
+PACKETS = st.builds(
+    Packet,
+    st.sampled_from([PEER, STRANGER]),
+    st.just(POD),
+    st.sampled_from([TCP, UDP, ICMP]),
+    port=st.sampled_from([80, 443, 9]),
+)
+
+
+def admits(entries: dict[PolicyKey, bool], packet: Packet) -> bool:
+    """The rule in one sentence: something allows it, and nothing denies it."""
+    identity = PEER_IDENTITY if packet.source == PEER else WORLD
+    port = 0 if packet.protocol == ICMP else packet.port
+    verdicts = {
+        deny
+        for key, deny in entries.items()
+        if key.endpoint_id == 7
+        and key.identity in {0, identity}
+        and key.protocol in {0, packet.protocol}
+        and key.port in {0, port}
+    }
+    return verdicts == {False}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(ENTRIES, PACKETS)
+def test_policy_is_what_the_model_says(
+    pod: Datapath, to_pod: Ask, entries: dict[PolicyKey, bool], packet: Packet
+) -> None:
+    pod.policy.delete(pod.policy.dump())
+    pod.policy.update(
+        (
+            policy_map.pack_key(key.endpoint_id, key.identity, key.port, key.protocol),
+            policy_map.pack_value(deny=deny),
+        )
+        for key, deny in entries.items()
+    )
+    assert to_pod(packet) == (PASS if admits(entries, packet) else SHOT)
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP, ICMP])
+def test_only_the_answer_to_a_question_comes_back(
+    pod: Datapath, to_pod: Ask, from_pod: Ask, protocol: int
+) -> None:
+    question = Packet(POD, PEER, protocol)
+    assert to_pod(question.reply()) == SHOT
+    assert from_pod(question) == PASS
+    assert to_pod(question.reply()) == PASS
+    other = Packet(POD, PEER, protocol, port=81) if protocol != ICMP else Packet(POD, STRANGER, ICMP)
+    assert to_pod(other.reply()) == SHOT
+
+
+def test_a_packet_in_mid_stream_opens_nothing(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
+    late = Packet(POD, PEER, tcp_flags=ACK)
+    assert from_pod(late) == PASS
+    assert to_pod(late.reply(ACK)) == SHOT
+
+
+def test_an_answer_does_not_open_the_way_for_a_client_that_is_denied_later(
+    pod: Datapath, to_pod: Ask, from_pod: Ask
+) -> None:
+    question = Packet(PEER, POD, UDP)
+    allow(pod, identity=PEER_IDENTITY)
+    assert to_pod(question) == PASS
+    assert from_pod(question.reply()) == PASS
+    pod.policy.delete(pod.policy.dump())
+    assert to_pod(question) == SHOT
+
+
+def test_a_closed_connection_can_be_opened_again(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
+    question = Packet(POD, PEER)
+    for _ in range(2):
+        assert from_pod(question) == PASS
+        assert to_pod(question.reply()) == PASS
+        assert from_pod(Packet(POD, PEER, tcp_flags=FIN | ACK)) == PASS
+        assert to_pod(question.reply(FIN | ACK)) == PASS
+
+
+def test_the_node_itself_needs_no_policy_and_an_impostor_of_a_tunnelled_pod_does_not_pass(
+    pod: Datapath, to_pod: Ask
+) -> None:
+    assert to_pod(Packet(NODE, POD)) == PASS
+    pod.ipcache.update([(ipcache_map.pack_key(PEER), ipcache_map.pack_value(PEER_IDENTITY, "198.18.1.12"))])
+    allow(pod, identity=PEER_IDENTITY)
+    assert to_pod(Packet(PEER, POD)) == SHOT
+    assert drops(pod) == [("ingress", "invalid source ip")]
+
+
+def test_options_in_the_ip_header_do_not_hide_the_port(pod: Datapath, to_pod: Ask) -> None:
+    allow(pod, identity=PEER_IDENTITY, port=80, protocol=TCP)
+    assert to_pod(Packet(PEER, POD, options=bytes([1] * 8))) == PASS
+    assert to_pod(Packet(PEER, POD, port=81, options=bytes([1] * 8))) == SHOT
+
+
+def test_a_later_fragment_follows_its_first(pod: Datapath, to_pod: Ask) -> None:
+    allow(pod, identity=PEER_IDENTITY, port=80, protocol=UDP)
+    later = Packet(PEER, POD, UDP, fragment=0x0010)
+    assert to_pod(later) == SHOT
+    assert to_pod(Packet(PEER, POD, UDP, fragment=0x2000)) == PASS
+    assert to_pod(later) == PASS
+    assert drops(pod) == [("ingress", "first fragment not found")]
+
+
+def test_what_is_not_understood_is_dropped_and_counted(pod: Datapath, to_pod: Ask, loaded_root: Path) -> None:
+    program = Pins(loaded_root).program(TO_CONTAINER)
+    assert run(program, ethernet(IPV6) + bytes(40))[0] == SHOT
+    assert to_pod(Packet(PEER, POD, protocol=47)) == SHOT
+    assert run(program, Packet(PEER, POD).frame()[:40])[0] == SHOT
+    assert to_pod(Packet(PEER, NEIGHBOUR)) == SHOT
+    assert drops(pod) == [
+        ("ingress", "invalid packet"),
+        ("ingress", "unknown L4 protocol"),
+        ("ingress", "unsupported L3 protocol"),
+        ("ingress", "no matching local endpoint"),
+    ]
+
+
+def test_a_pod_sends_only_from_its_own_device_and_with_an_identity(pod: Datapath, from_pod: Ask) -> None:
+    assert from_pod(Packet(NEIGHBOUR, PEER)) == SHOT
+    put_endpoint(pod, NEIGHBOUR, Endpoint(LOOPBACK + 1, 8, 65_602, POD_MAC, HOST_MAC))
+    assert from_pod(Packet(NEIGHBOUR, PEER)) == SHOT
+    for identity in (0, 1, 1 << 24):
+        put_endpoint(pod, NEIGHBOUR, Endpoint(LOOPBACK, 8, identity, POD_MAC, HOST_MAC))
+        assert from_pod(Packet(NEIGHBOUR, PEER)) == SHOT
+    assert drops(pod) == [("egress", "invalid source ip"), ("egress", "invalid identity")]
+
+
+def test_a_pod_s_packet_goes_to_the_tunnel_to_a_neighbour_or_to_the_stack(
+    pod: Datapath, from_pod: Ask
+) -> None:
+    put_endpoint(pod, NEIGHBOUR, Endpoint(LOOPBACK, 8, 65_602, POD_MAC, HOST_MAC))
+    assert from_pod(Packet(POD, STRANGER)) == PASS
+    assert from_pod(Packet(POD, NEIGHBOUR)) == REDIRECT
+    tunnelled = ipcache_map.pack_key("10.2.0.0/16")
+    pod.ipcache.update([(tunnelled, ipcache_map.pack_value(PEER_IDENTITY, "198.18.1.12"))])
+    assert from_pod(Packet(POD, "10.2.3.4")) == REDIRECT
+    skip = ipcache_map.pack_value(PEER_IDENTITY, "198.18.1.12", flags=ipcache_map.FLAG_SKIP_TUNNEL)
+    pod.ipcache.update([(tunnelled, skip)])
+    assert from_pod(Packet(POD, "10.2.3.4")) == PASS
+    assert drops(pod) == []
+
+
+def test_a_packet_for_a_pod_of_ours_that_has_gone_does_not_circle(pod: Datapath, from_pod: Ask) -> None:
+    pod.ipcache.update([(ipcache_map.pack_key("10.1.1.99"), ipcache_map.pack_value(65_700, NODE))])
+    assert from_pod(Packet(POD, "10.1.1.99")) == SHOT
+    assert drops(pod) == [("egress", "no matching local endpoint")]
+
+
+def test_the_gateway_s_mac_answers_every_arp_question(pod: Datapath, loaded_root: Path) -> None:
+    program = Pins(loaded_root).program(FROM_CONTAINER)
+    verdict, answer = run(program, arp(1, POD_MAC, POD, "169.254.1.1"))
+    assert verdict == REDIRECT
+    raw = {name: bytes.fromhex(mac.replace(":", "")) for name, mac in (("pod", POD_MAC), ("host", HOST_MAC))}
+    assert (answer[:6], answer[6:12]) == (raw["pod"], raw["host"])
+    assert answer[20:22] == b"\x00\x02"
+    assert (answer[22:28], answer[32:38]) == (raw["host"], raw["pod"])
+    assert (answer[28:32], answer[38:42]) == (bytes([169, 254, 1, 1]), bytes([10, 1, 1, 10]))
+
+
+def test_an_arp_answer_or_announcement_is_the_stack_s_and_a_foreign_one_is_dropped(
+    pod: Datapath, loaded_root: Path
+) -> None:
+    program = Pins(loaded_root).program(FROM_CONTAINER)
+    assert run(program, arp(2, POD_MAC, POD, NODE))[0] == PASS
+    assert run(program, arp(1, POD_MAC, POD, POD))[0] == PASS
+    assert run(program, arp(1, POD_MAC, NEIGHBOUR, NODE))[0] == SHOT
+
+
+def test_a_packet_without_tunnel_metadata_is_no_overlay_packet(pod: Datapath, loaded_root: Path) -> None:
+    assert run(Pins(loaded_root).program(FROM_OVERLAY), Packet(PEER, POD).frame())[0] == SHOT
+    assert drops(pod) == [("ingress", "no tunnel key")]

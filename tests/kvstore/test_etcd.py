@@ -142,11 +142,13 @@ async def test_history_compacted_between_list_and_watch_is_told_as_such(etcd: Ru
             await anext(events)
 
 
-async def test_a_failed_call_does_not_cut_the_streams_of_the_others(etcd: RunningEtcd) -> None:
+async def test_a_link_in_doubt_is_not_cut_under_its_other_users(etcd: RunningEtcd) -> None:
     async with connect(plain(etcd)) as backend, mirroring(backend, b"p/") as mirror:
         await eventually(lambda: mirror.synced == 1)
-        link = next(iter(backend._links._open))
-        backend._links.retire(link, "as if a call had timed out")
+        async with backend.listwatch(b"q/") as events:
+            await anext(events)
+            (link,) = backend._links._open
+            backend._links.retire(link, "as if a call had timed out")
         await backend.put(b"p/1", b"")  # on a new link
 
         await eventually(lambda: mirror.entries == {b"1": b""})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvstore.backend import KeyValue
 from kvstore.ledger import Ledger, Step
 
-KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
-VALUES = st.binary(max_size=1)
+# Few keys and values, so that histories come back to where they were: that is where belief misleads.
+KEYS = st.sampled_from([b"a", b"b"])
+VALUES = st.sampled_from([b"1", b"2"])
 LEASE = 7
 
 ACTIONS = st.lists(
@@ -89,6 +90,7 @@ class World:
             self.flush()
 
 
+@settings(max_examples=300)
 @given(st.dictionaries(KEYS, VALUES), ACTIONS)
 def test_after_any_history_the_store_has_what_is_wanted_with_our_lease(
     leftovers: dict[bytes, bytes], actions: list[tuple[str, bytes, bytes]]
@@ -102,6 +104,7 @@ def test_after_any_history_the_store_has_what_is_wanted_with_our_lease(
     assert world.store == {key: (value, LEASE) for key, value in world.wanted.items()}
 
 
+@settings(max_examples=300)
 @given(st.dictionaries(KEYS, VALUES), ACTIONS)
 def test_without_foreign_changes_no_compare_is_needed(
     leftovers: dict[bytes, bytes], actions: list[tuple[str, bytes, bytes]]
@@ -126,6 +129,24 @@ def test_what_stands_there_already_is_not_written_again() -> None:
     assert not ledger.is_stored(step, LEASE + 1)
 
 
+def test_after_a_write_whose_answer_was_lost_even_the_old_value_is_written() -> None:
+    world = World({})
+    for action in (("upsert", b"a", b"1"), ("flush", b"", b""), ("upsert", b"a", b"2"), ("doubt", b"", b"")):
+        world.act(*action)
+    world.act("upsert", b"a", b"1")
+    world.act("flush", b"", b"")
+
+    assert world.store == {b"a": (b"1", LEASE)}
+
+
+def test_what_an_ended_lease_took_is_written_again_without_a_compare() -> None:
+    world = World({})
+    for action in (("upsert", b"a", b"1"), ("flush", b"", b""), ("expire", b"", b""), ("flush", b"", b"")):
+        world.act(*action)
+
+    assert world.store == {b"a": (b"1", LEASE)}
+
+
 def test_a_batch_is_bounded_by_count_and_bytes_but_never_empty() -> None:
     ledger = Ledger()
     for key in (b"a", b"b", b"c", b"d"):
@@ -141,5 +162,8 @@ def test_a_refused_entry_waits_for_the_next_compare_or_change() -> None:
     ledger.refused(*ledger.take(1, 10))
     assert (ledger.queued, ledger.parked) == (0, 1)
     ledger.observe([], lambda _: LEASE)
+    assert (ledger.queued, ledger.parked) == (1, 0)
 
+    ledger.refused(*ledger.take(1, 10))
+    ledger.upsert(b"a", b"2")
     assert (ledger.queued, ledger.parked) == (1, 0)

@@ -113,7 +113,8 @@ def agent(settings: MeshSettings) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "serviceAccountName": AGENT,
         "hostNetwork": True,
-        "tolerations": [{"operator": "Exists"}],
+        # A node set aside for the control plane has no workloads and needs no agent; else every node does.
+        "tolerations": [] if settings.on_control_node else [{"operator": "Exists"}],
         "containers": [_agent(settings)],
         "volumes": [
             {"name": "run", "hostPath": {"path": RUN_DIR, "type": "DirectoryOrCreate"}},
@@ -196,7 +197,7 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
         ],
         "env": [_from_field("NODE_NAME", "spec.nodeName"), _from_field("NODE_IP", "status.hostIP")],
         "securityContext": {"privileged": True},  # loads programs, writes maps, makes links
-        "readinessProbe": _probe("/v1/healthz", AGENT_HEALTH_PORT),
+        "readinessProbe": _probe("/healthz", AGENT_HEALTH_PORT),
         "volumeMounts": [
             {"name": "run", "mountPath": RUN_DIR},
             {"name": "bpf", "mountPath": "/sys/fs/bpf", "mountPropagation": "Bidirectional"},

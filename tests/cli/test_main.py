@@ -1,0 +1,58 @@
+"""The program as a whole: quick to start, complete in its help, polite about nonsense."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from cli.__main__ import COMMANDS, main
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules that a run of the program has loaded in the end."""
+    script = (
+        "import sys\nfrom cli.__main__ import main\n"
+        "try:\n    main(sys.argv[1:])\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    return set(result.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("version",), ("completion", "bash")])
+def test_what_needs_no_cluster_loads_no_client(arguments: tuple[str, ...]) -> None:
+    heavy = {"kubernetes", "aiohttp", "grpc", "cryptography", "yaml", "pyroute2"}
+    loaded = imported_by(*arguments)
+    assert "cli.__main__" in loaded
+    assert not heavy & loaded
+
+
+def test_the_help_names_every_command() -> None:
+    output = CliRunner().invoke(main, ["--help"]).output
+    assert all(name in output for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"lab"}))
+def test_every_command_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    assert CliRunner().invoke(main, ["frobnicate"]).exit_code == 2
+
+
+def test_the_version_is_data() -> None:
+    result = CliRunner().invoke(main, ["version", "-o", "json"])
+    assert set(msgspec.json.decode(result.stdout)) == {"version"}
+
+
+@pytest.mark.parametrize("text", ["", "5", "m5", "5 m", "-1s", "1h30"])
+def test_nonsense_is_no_duration(text: str) -> None:
+    result = CliRunner().invoke(main, ["status", "--wait-duration", text])
+    assert result.exit_code == 2
+    assert "is not a duration" in result.output

@@ -1,0 +1,134 @@
+"""The objects of the mesh, as functions of its settings: what other parts rely on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from cli import manifest, secret
+from cli.settings import MeshSettings
+
+SETTINGS = MeshSettings(
+    cluster_name="east",
+    cluster_id=1,
+    namespace="kube-system",
+    service_type="LoadBalancer",
+    image="clustermesh.io/clustermesh:1",
+    etcd_image="etcd:3.5",
+)
+PROXY = """\
+name: proxy
+image: clustermesh.io/clustermesh:1
+command: [clustermesh-apiserver]
+args:
+- proxy
+- --listen=0.0.0.0:2379
+- --upstream=127.0.0.1:2378
+- --cert-dir=/var/lib/cilium/etcd-secrets
+- --cluster-name=east
+- --health-port=9882
+ports:
+- {name: etcd, containerPort: 2379, protocol: TCP}
+readinessProbe:
+  httpGet: {path: /readyz, port: 9882}
+  periodSeconds: 2
+volumeMounts:
+- {name: server-cert, mountPath: /var/lib/cilium/etcd-secrets, readOnly: true}
+"""
+AGENT_ARGS = [
+    "--cluster-name=east",
+    "--cluster-id=1",
+    "--max-connected-clusters=255",
+    "--clustermesh-config=/var/lib/cilium/clustermesh",
+    "--socket-path=/var/lib/cilium/run/cilium.sock",
+    "--state-dir=/var/lib/cilium/run/state",
+    "--health-port=9879",
+]
+
+
+def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def container(workload: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [each for each in pod_of(workload)["containers"] if each["name"] == name]
+    return found
+
+
+def test_the_proxy_serves_etcd_with_the_servers_certificate() -> None:
+    assert container(manifest.apiserver(SETTINGS), "proxy") == yaml.safe_load(PROXY)
+
+
+def test_etcd_can_only_be_reached_from_inside_its_pod() -> None:
+    args = container(manifest.apiserver(SETTINGS), "etcd")["args"]
+    urls = [arg.partition("=")[2] for arg in args if "-urls=" in arg]
+    assert urls
+    assert all(url.startswith("http://127.0.0.1:") for url in urls)
+
+
+def test_every_new_pod_is_another_etcd_cluster() -> None:
+    etcd = container(manifest.apiserver(SETTINGS), "etcd")
+    assert "--initial-cluster-token=$(POD_UID)" in etcd["args"]
+    assert etcd["env"] == [{"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
+
+
+def test_the_agent_finds_its_peers_and_its_client_certificate_in_one_directory() -> None:
+    agent = manifest.agent(SETTINGS)
+    assert container(agent, "agent")["args"] == AGENT_ARGS
+    (peers,) = [volume for volume in pod_of(agent)["volumes"] if volume["name"] == "peers"]
+    first, second = (source["secret"] for source in peers["projected"]["sources"])
+    assert first == {"name": "cilium-clustermesh", "optional": True}
+    assert second["name"] == "clustermesh-apiserver-remote-cert"
+    assert {item["key"]: item["path"] for item in second["items"]} == {
+        "tls.crt": "common-etcd-client.crt",
+        "tls.key": "common-etcd-client.key",
+        "ca.crt": "common-etcd-client-ca.crt",
+    }
+
+
+def test_every_mount_has_its_volume_and_every_volume_is_mounted() -> None:
+    for workload in (manifest.apiserver(SETTINGS), manifest.agent(SETTINGS)):
+        mounts = {
+            mount["name"] for each in pod_of(workload)["containers"] for mount in each.get("volumeMounts", [])
+        }
+        assert mounts == {volume["name"] for volume in pod_of(workload)["volumes"]}
+
+
+def test_pods_share_the_clusters_network_unless_a_node_is_set_aside() -> None:
+    assert "hostNetwork" not in pod_of(manifest.apiserver(SETTINGS))
+    aside = manifest.apiserver(replace(SETTINGS, on_control_node=True))
+    assert pod_of(aside)["hostNetwork"] is True
+    assert aside["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_selectors_select_their_own_pods() -> None:
+    for workload in (manifest.apiserver(SETTINGS), manifest.agent(SETTINGS)):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert workload["spec"]["selector"]["matchLabels"] == labels
+    assert manifest.service(SETTINGS)["spec"]["selector"] == {"k8s-app": "clustermesh-apiserver"}
+
+
+def test_nothing_is_applied_before_what_it_needs() -> None:
+    kinds = [each.resource.kind for each in manifest.objects(SETTINGS, {secret.SERVER: {"tls.crt": b"x"}})]
+    for needed, by in (("CustomResourceDefinition", "Deployment"), ("Secret", "Deployment")):
+        assert kinds.index(needed) < kinds.index(by)
+    assert kinds.index("ClusterRoleBinding") < kinds.index("DaemonSet")
+
+
+def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
+    once = {each.name for each in manifest.objects(SETTINGS, {}) if each.once}
+    assert once == {
+        "cilium-clustermesh",
+        "ciliumendpoints.cilium.io",
+        "ciliumidentities.cilium.io",
+        "ciliumnetworkpolicies.cilium.io",
+        "ciliumnodes.cilium.io",
+    }
+
+
+def test_all_objects_are_plain_enough_for_yaml() -> None:
+    text = yaml.safe_dump_all([each.complete for each in manifest.objects(SETTINGS, {})])
+    assert [each["kind"] for each in yaml.safe_load_all(text)].count("ServiceAccount") == 2

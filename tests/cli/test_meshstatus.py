@@ -1,0 +1,133 @@
+"""Agents' answers, recorded, and the sum of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli import agentreport
+from cli.facts import Address, ClusterFacts
+from cli.meshstatus import AgentView, summed
+from cli.statusview import MeshStatus, as_json, as_text
+from cli.target import Target
+
+READY = b"""{"cilium":{"state":"Ok","msg":"up"},"cluster-mesh":{"clusters":[{"name":"west","connected":true,
+"ready":true,"programmed":true,"status":"etcd: 1/1 connected","config":{"required":true,"retrieved":true,
+"cluster-id":2,"sync-canaries":true},"synced":{"nodes":true,"endpoints":true,"identities":true,"services":true},
+"num-nodes":2,"num-endpoints":9,"num-identities":4,"num-shared-services":1,"num-failures":1,
+"last-failure":"2026-11-23T10:00:00Z","refusals":{"identity out of range":3},"digests":{"ip":"77"}}]}}"""
+CILIUM = b"""{"cluster-mesh":{"clusters":[{"name":"west","connected":true,"ready":true,"status":"ok",
+"config":{"required":true,"retrieved":true,"service-exports-enabled":false},
+"synced":{"nodes":true,"endpoints":true,"identities":true,"services":true,"service-exports":null},
+"last-failure":"0001-01-01T00:00:00.000Z"}]}}"""
+SYNCING = b"""{"cluster-mesh":{"clusters":[{"name":"west","connected":true,"status":"ok",
+"config":{"required":true,"retrieved":true},"synced":{"nodes":true,"identities":true},
+"last-failure":"0001-01-01T00:00:00Z","programmed":false}]}}"""
+DOWN = b"""{"cluster-mesh":{"clusters":[{"name":"west",
+"status":"Waiting for initial connection to be established",
+"config":{},"synced":{},"last-failure":"0001-01-01T00:00:00Z"}]}}"""
+LOST = b"""{"cluster-mesh":{"clusters":[{"name":"west","connected":true,"config":{"required":true}}]}}"""
+UNWRITTEN = READY.replace(b'"programmed":true', b'"programmed":false')
+
+
+def view(body: bytes, pod: str = "agent-1") -> AgentView:
+    return AgentView(pod, "node-1", agentreport.peers(body))
+
+
+def status(
+    *views: AgentView, expected: tuple[str, ...] = ("west",), missing: tuple[str, ...] = ()
+) -> MeshStatus:
+    facts = ClusterFacts(
+        Target(context="east"),
+        "east",
+        "1",
+        service_type="LoadBalancer",
+        addresses=(Address("192.0.2.1", 2379),),
+    )
+    return MeshStatus(facts, missing, summed(views, expected))
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (READY, ""),
+        (CILIUM, ""),
+        (SYNCING, "synchronization in progress for endpoints, services"),
+        (DOWN, "Waiting for initial connection to be established"),
+        (LOST, "remote cluster configuration required but not found"),
+        (UNWRITTEN, "not programmed in the kernel yet"),
+    ],
+)
+def test_the_reason_is_the_first_thing_that_is_missing(body: bytes, why: str) -> None:
+    (peer,) = agentreport.peers(body)
+    assert peer.hindrance == why
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"cluster-mesh":{"clusters":[{"ready":"yes"}]}}'])
+def test_an_answer_that_is_no_status_is_an_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        agentreport.peers(body)
+
+
+def test_all_is_ready_when_every_agent_has_every_peer() -> None:
+    found = status(view(READY), view(READY, "agent-2"))
+    assert found.is_ready
+    text = as_text(found)
+    assert "✅ All 2 nodes are connected to all clusters [min:1 / avg:1.0 / max:1]" in text
+    assert (
+        "  - west: 2/2 configured, 2/2 connected, 2/2 ready, 2/2 programmed - "
+        "2 nodes, 9 endpoints, 4 identities, 1 services, 2 reconnections (last: 2026-11-23T10:00:00Z)"
+    ) in text
+    assert "    refused 6: identity out of range" in text
+
+
+@pytest.mark.parametrize("body", [SYNCING, DOWN, LOST, UNWRITTEN])
+def test_one_agent_that_is_not_ready_is_named_with_its_reason(body: bytes) -> None:
+    found = status(view(READY), view(body, "agent-2"))
+    assert not found.is_ready
+    text = as_text(found)
+    assert "⚠️  1/2 nodes are not connected to all clusters [min:0 / avg:0.5 / max:1]" in text
+    assert "❌ agent-2 is not connected to cluster west: " in text
+
+
+def test_a_peer_that_an_agent_does_not_speak_of_is_not_ready() -> None:
+    found = status(view(b'{"cluster-mesh":{"clusters":[]}}'))
+    assert not found.is_ready
+    assert found.connectivity.errors == {"agent-1": {"west": ["unknown status"]}}
+
+
+def test_an_agent_that_cannot_be_asked_is_not_ready() -> None:
+    found = status(AgentView("agent-1", "node-1", error="no answer within 5 s"))
+    assert not found.is_ready
+    assert "❌ agent-1 cannot be asked: no answer within 5 s" in as_text(found)
+
+
+def test_no_agent_at_all_is_not_ready() -> None:
+    found = status(expected=())
+    assert not found.is_ready
+    assert "❌ No agent found" in as_text(found)
+
+
+def test_a_control_plane_that_is_not_up_is_not_ready() -> None:
+    found = status(view(READY), missing=("Deployment clustermesh-apiserver: 0 of 1 ready",))
+    assert not found.is_ready
+    assert "❌ Deployment clustermesh-apiserver: 0 of 1 ready" in as_text(found)
+
+
+def test_a_cluster_without_peers_is_ready_and_says_so() -> None:
+    found = status(view(b"{}"), expected=())
+    assert found.is_ready
+    assert "🔌 No cluster connected" in as_text(found)
+
+
+def test_the_json_has_the_shape_that_scripts_for_cilium_read() -> None:
+    found = as_json(status(view(READY), view(DOWN, "agent-2")))
+    assert found["access_information"]["service_ips"] == ["192.0.2.1"]
+    connectivity = found["connectivity"]
+    assert connectivity["connected"] == {"min": 0, "avg": 0.5, "max": 1}
+    assert connectivity["total"] == 2
+    assert connectivity["not_ready"] == 1
+    west = connectivity["clusters"]["west"]
+    assert (west["configured"], west["connected"], west["ready"], west["programmed"]) == (2, 1, 1, 1)
+    assert west["refusals"] == {"identity out of range": 3}
+    assert connectivity["errors"]["agent-2"]["west"] == ["Waiting for initial connection to be established"]
+    assert found["ready"] is False

@@ -47,16 +47,13 @@ async def enforce(
 
     async def keep() -> None:
         backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
-        stored: bytes | None = None
         async with aclosing(follow(backend, key, backoff=backoff, single=True)) as deltas:
             async for delta in deltas:
-                stored = dict(delta.upserts).get(b"", None if delta.removes else stored)
-                if delta.synced and not watching.is_set():
-                    watching.set()  # the first write is the refresher's: it takes our lease, too
-                elif watching.is_set() and stored != wanted:
-                    log.warning(
-                        "cluster-config was changed by somebody else, writing ours key=%s", key.decode()
-                    )
+                if not watching.is_set():
+                    if delta.synced:
+                        watching.set()  # the first write is the refresher's: it takes our lease, too
+                elif delta.removes or any(value != wanted for _, value in delta.upserts):
+                    log.warning("cluster-config was changed by somebody else key=%s", key.decode())
                     await write(backend, leases, key, wanted)
                     await asyncio.sleep(PAUSE_SECONDS)
 

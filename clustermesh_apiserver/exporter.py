@@ -81,9 +81,6 @@ class Exporter:
         self._store = store
         self._hand_over_if_listed()
 
-    def detach(self) -> None:
-        self._store = None
-
     async def _follow(self, source: Source[Any]) -> None:
         async for delta in source.follow():
             exported = source.apply(delta)

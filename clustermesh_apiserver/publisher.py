@@ -107,8 +107,6 @@ class Publisher:
                     group.create_task(self._note_synced(backoff), name="synced")
             finally:
                 self._stores = {}
-                for exporter in self._exporters:
-                    exporter.detach()
 
     def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
         name = self._scope.name
@@ -124,15 +122,13 @@ class Publisher:
 
     async def _guard(self, backend: Backend) -> None:
         """A canary of ours that vanished tells of a store that was emptied behind us."""
-        ours = {synced_key(kind, self._scope.name): store for kind, store in self._stores.items()}
+        ours = {synced_key(exporter.kind, self._scope.name) for exporter in self._exporters}
         prefix = synced_prefix(self._scope.name)
         retries = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         async with aclosing(follow(backend, prefix, backoff=retries)) as deltas:
             async for delta in deltas:
-                for suffix in delta.removes:
-                    store = ours.get(prefix + suffix)
-                    if store is not None and store.synced.is_set():
-                        raise KeysVanishedError(f"{(prefix + suffix).decode()} was deleted by somebody else")
+                for key in ours.intersection(prefix + suffix for suffix in delta.removes):
+                    raise KeysVanishedError(f"{key.decode()} was deleted by somebody else")
 
 
 def _reasons(group: BaseExceptionGroup[KVStoreError]) -> str:

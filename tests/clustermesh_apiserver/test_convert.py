@@ -60,6 +60,16 @@ def test_an_identity_becomes_its_labels_sorted_by_key() -> None:
     }
 
 
+def test_two_sources_of_one_label_key_make_one_label_whatever_their_order() -> None:
+    texts = set()
+    for sources in (("any", "k8s"), ("k8s", "any")):
+        labels = {f"{source}:tier": source for source in sources}
+        (value,) = convert.identity(o.identity(196871, **labels)).pairs.values()
+        assert value.count(b":tier=") == 1
+        texts.add(value)
+    assert len(texts) == 1
+
+
 @pytest.mark.parametrize(
     ("identity", "reason"),
     [
@@ -126,6 +136,12 @@ def test_a_service_becomes_the_record_of_the_specification() -> None:
         b'"labels":{"app":"web"},"selector":{"app":"web"},'
         b'"includeExternal":true,"shared":true,"clusterID":3}',
     )
+
+
+def test_a_zone_without_hints_says_null_as_cilium_does() -> None:
+    item = read_slice(o.endpoint_slice("web-1", o.backend("10.3.1.44", zone="z-a")))
+    _, value = convert.service(o.service(), [item])
+    assert b'"zones":{"10.3.1.44":{"zone":"z-a","forZones":null}}' in value
 
 
 def test_a_headless_service_has_no_frontends_and_names_its_hosts() -> None:

@@ -119,6 +119,16 @@ def test_a_namespace_that_leaves_the_mesh_takes_its_endpoints_with_it() -> None:
     ]
 
 
+def test_an_identity_that_changed_its_namespace_has_left_the_old_one() -> None:
+    export = ObjectExport(Converter(o.EAST).identity, GlobalNamespaces(True))
+    export.objects(ObjectDelta({"196871": o.identity(namespace="shop")}))
+    export.objects(ObjectDelta({"196871": o.identity(namespace="bank")}))
+    assert export.namespaces(ObjectDelta({"shop": o.namespace("shop", "false")})).changes == {}
+    export.objects(ObjectDelta(removes={"196871"}))
+    assert export.namespaces(ObjectDelta(removes={"shop"})).changes == {}
+    assert export.pairs() == {}
+
+
 def test_an_object_that_turned_bad_loses_its_pairs_and_the_reason_is_told_once() -> None:
     export = build()
     export.objects(ObjectDelta({"shop/web-0": o.endpoint()}))

@@ -184,6 +184,15 @@ async def test_another_etcd_in_the_place_of_ours_gets_everything() -> None:
         assert publisher.report().kvstore_sessions == 2
 
 
+async def test_replacements_of_etcd_that_were_overcome_do_not_delay_the_next() -> None:
+    etcd = MemoryBackend()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        for _ in range(5):
+            etcd.replace_cluster()
+            await eventually(lambda: set(etcd.entries) == EVERYTHING, timeout=2.0)
+
+
 async def test_lost_leases_bring_back_every_key() -> None:
     etcd = MemoryBackend()
     async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:

@@ -83,6 +83,7 @@ class CollectionState(Generic[T]):
         """Events in order, and the error that ended them, if one did."""
         upserts: dict[str, T] = {}
         removes: set[str] = set()
+        fresh: set[str] = set()  # not held before these events: their end is nobody's business
         for line in lines:
             event = _event_decoder.decode(line)
             if event.type == "ERROR":
@@ -93,9 +94,12 @@ class CollectionState(Generic[T]):
             elif event.type == "DELETED":
                 upserts.pop(key, None)
                 self._broken.discard(key)
-                if self._versions.pop(key, None) is not None:
+                if self._versions.pop(key, None) is not None and key not in fresh:
                     removes.add(key)
+                fresh.discard(key)
             elif value is not None:
+                if key not in self._versions and key not in removes:
+                    fresh.add(key)
                 removes.discard(key)
                 upserts[key] = value
                 self._versions[key] = value.metadata.resourceVersion

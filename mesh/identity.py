@@ -102,9 +102,9 @@ def decode(suffix: str, value: bytes) -> SecurityIdentity:
 
 
 def encode(identity: SecurityIdentity) -> tuple[str, bytes]:
-    """MeshError when a label cannot be said in the wire text."""
+    """MeshError when a label would read as another one, or as several."""
     for label in identity.labels:
-        if ";" in f"{label}" or not label.key or parse_label(str(label)) != label:
+        if ";" in str(label) or not label.key or parse_label(str(label)) != label:
             raise MeshError(f"label {str(label)[:128]!r} cannot be written")
     return str(identity.id), labels_text(identity.labels).encode()
 

@@ -53,7 +53,12 @@ def slices_of(service: Service, world: World) -> list[Body]:
             by_ports[tuple(_resolve(port, pod) for port in service.spec.ports)].append(pod)
     if not by_ports:
         by_ports[()] = []
-    return [_slice(service, ports, pods) for ports, pods in sorted(by_ports.items())]
+    # named by number, not by ports: most Services have one slice, and it keeps its name for life
+    return [_slice(service, i, *group) for i, group in enumerate(sorted(by_ports.items(), key=_ports_only))]
+
+
+def _ports_only(group: tuple[Ports, list[Pod]]) -> Ports:
+    return group[0]
 
 
 def _is_behind(service: Service, pod: Pod) -> bool:
@@ -74,9 +79,9 @@ def _number(port: ServicePort) -> int:
     return port.targetPort or port.port if isinstance(port.targetPort, int) else port.port
 
 
-def _slice(service: Service, ports: Ports, pods: list[Pod]) -> Body:
+def _slice(service: Service, index: int, ports: Ports, pods: list[Pod]) -> Body:
     meta = service.metadata
-    digest = hashlib.sha256(repr((meta.uid, ports)).encode()).hexdigest()
+    digest = hashlib.sha256(f"{meta.uid}/{index}".encode()).hexdigest()
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from lab import private_file
 from lab.errors import LabError
 from lab.paths import LabPaths
 from lab.process import Process
@@ -46,10 +47,7 @@ class PodRecord(Struct, frozen=True):
 
 
 def write(path: Path, record: PodRecord) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged = path.with_suffix(".tmp")
-    staged.write_bytes(msgspec.json.encode(record))
-    staged.rename(path)
+    private_file.write(path, msgspec.json.encode(record))
 
 
 def read(path: Path) -> PodRecord | None:

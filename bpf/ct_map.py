@@ -45,6 +45,11 @@ def unpack_key(raw: bytes) -> ConnectionKey:
     )
 
 
+def addresses(raw: bytes) -> tuple[str, str]:
+    """Both ends of a key, without reading the rest of it."""
+    return socket.inet_ntoa(raw[:4]), socket.inet_ntoa(raw[4:8])
+
+
 def unpack_value(raw: bytes) -> Connection:
     fields = dict(zip((name for name, _ in CT_VALUE.fields), CT_VALUE.unpack(raw), strict=True))
     return Connection(

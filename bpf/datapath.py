@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bpf import link, loader
+from bpf import ct_map, link, loader
 from bpf.pinned_map import PinnedMap
 from bpf.pins import Pins
 from bpf.services import ServiceMaps
@@ -85,6 +85,14 @@ class Datapath:
         with link.cgroup(path) as target:
             for program in SOCKET_PROGRAMS:
                 link.attach(self._pins, program, target)
+
+    def forget_connections(self, ip: str) -> int:
+        """For an address that changes its owner: what the old one had opened must not admit
+        packets to the new one. How many connections there were."""
+        known = self.connections.dump()
+        old = [key for key in known if ip in ct_map.addresses(key)]
+        self.connections.delete(old)
+        return len(old)
 
     def attachments(self) -> list[Attachment]:
         return [

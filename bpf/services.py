@@ -1,9 +1,9 @@
 """The three service maps as one: reads them, plans, and writes in the plan's order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
-from bpf.errors import MapError
 from bpf.lb_plan import BackendLike, Dumps, F, Mirror, Step, Table
 from bpf.pinned_map import PinnedMap
 
@@ -25,34 +25,35 @@ class ServiceMaps:
 
         Not `complete`: services that are not given stay as they are.
         """
-        self._mirror = Mirror.recover(self.dump())
-        return self._apply(self._planned().plan(services, complete=complete))
+        self._mirror = None
+        return self._carry_out(lambda mirror: mirror.plan(services, complete=complete))
 
     def change(self, changes: Mapping[F, Sequence[BackendLike] | None]) -> int:
         """Only these services, without reading the maps again; None removes one."""
-        return self._apply(self._planned().plan_changes(changes))
+        return self._carry_out(lambda mirror: mirror.plan_changes(changes))
 
-    def _planned(self) -> Mirror:
-        if self._mirror is None:
-            self._mirror = Mirror.recover(self.dump())
-        return self._mirror
-
-    def _apply(self, steps: Iterable[Step]) -> int:
-        tables = {
-            Table.SERVICES: self.services,
-            Table.BACKENDS: self.backends,
-            Table.REVERSE_NAT: self.reverse_nat,
-        }
+    def _carry_out(self, planning: Callable[[Mirror], list[Step]]) -> int:
+        mirror = self._mirror or Mirror.recover(self.dump())
+        self._mirror = None  # it runs ahead of the maps until everything is written
         writes = 0
-        try:
-            for step in steps:
-                tables[step.table].update(step.upserts)
-                tables[step.table].delete(step.deletes)
-                writes += len(step.upserts) + len(step.deletes)
-        except MapError:
-            self._mirror = None  # it believes that everything was written
-            raise
+        for step in planning(mirror):
+            table = self._table(step.table)
+            table.update(step.upserts)
+            table.delete(step.deletes)
+            writes += len(step.upserts) + len(step.deletes)
+        self._mirror = mirror
         return writes
+
+    def _table(self, table: Table) -> PinnedMap:
+        match table:
+            case Table.SERVICES:
+                return self.services
+            case Table.BACKENDS:
+                return self.backends
+            case Table.REVERSE_NAT:
+                return self.reverse_nat
+            case _:
+                assert_never(table)
 
     def close(self) -> None:
         for table in (self.services, self.backends, self.reverse_nat):

@@ -100,17 +100,6 @@ class Pod:
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
             sock.sendto(packet, (ip, 0))
 
-    def time_connects(self, ip: str, port: int, count: int) -> float:
-        """Microseconds of CPU for one connect() of one UDP socket; the best of seven rounds."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            rounds = []
-            for _ in range(7):
-                start = time.process_time()
-                for _ in range(count):
-                    sock.connect((ip, port))
-                rounds.append(time.process_time() - start)
-        return min(rounds) / count * 1e6
-
 
 def _echo_request(identifier: int) -> bytes:
     total = 0x0800 + identifier + 1

@@ -145,6 +145,16 @@ def test_replies_pass_an_endpoint_that_admits_nobody(mesh: World) -> None:
     }
 
 
+def test_an_address_that_changes_its_owner_brings_no_old_connections(mesh: World) -> None:
+    mesh.enforce(mesh.east, mesh.client, ingress=True)
+    stream = mesh.client.do("open", ip=mesh.far.address, port=PORT)["stream"]
+    mesh.client.do("udp", ip=mesh.near.address, port=PORT)
+    assert mesh.east.datapath.forget_connections(mesh.near.address) == 2  # out of the one, into the other
+    assert mesh.client.do("say", stream=stream, text="one") == "far:one"
+    assert mesh.east.datapath.forget_connections(mesh.client.address) == 1
+    assert is_refused(mesh.client, "say", stream=stream, text="two")
+
+
 def test_an_icmp_error_about_our_own_datagram_comes_back(mesh: World) -> None:
     mesh.enforce(mesh.east, mesh.client, ingress=True)
     with pytest.raises(PodError) as caught:  # nobody listens there

@@ -1,0 +1,71 @@
+"""The service maps written for real, and after failures."""
+
+import pytest
+
+from bpf import lb_map
+from bpf.datapath import Datapath
+from bpf.errors import MapError, MapFullError
+from bpf.pinned_map import PinnedMap
+from mesh.merge import Backend, Frontend
+
+pytestmark = pytest.mark.root
+
+WEB = Frontend("172.20.1.1", 80, "TCP")
+API = Frontend("172.20.1.2", 80, "TCP")
+
+
+def backends(*numbers: int) -> list[Backend]:
+    return [Backend(f"10.1.0.{n}", 8080, "TCP", 1) for n in numbers]
+
+
+def count(node: Datapath, frontend: Frontend) -> int | None:
+    raw = node.services.services.lookup(lb_map.pack_service(*frontend))
+    return None if raw is None else lb_map.unpack_service_value(raw).count
+
+
+def test_a_sync_writes_what_is_wanted_and_then_nothing_more(node: Datapath) -> None:
+    wanted = {WEB: backends(1, 2), API: backends(2)}
+    assert node.services.sync(wanted) == 2 + 2 + 3 + 2  # backends, rev nat, slots, masters
+    assert node.services.sync(wanted) == 0
+    assert (count(node, WEB), count(node, API)) == (2, 1)
+    assert node.services.sync({API: backends(2)}) == 1 + 2 + 1 + 1
+    assert (count(node, WEB), count(node, API)) == (None, 1)
+
+
+def test_changes_need_no_dump_and_touch_only_their_services(node: Datapath) -> None:
+    node.services.sync({WEB: backends(1)})
+    node.services.change({API: backends(1, 3)})
+    assert (count(node, WEB), count(node, API)) == (1, 2)
+    assert node.services.change({WEB: None}) == 3
+    assert (count(node, WEB), count(node, API)) == (None, 2)
+    assert node.services.sync({API: backends(1, 3)}) == 0
+
+
+def test_after_a_failed_write_the_maps_are_read_again(
+    node: Datapath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.services.sync({WEB: backends(1)})
+    update = PinnedMap.update
+
+    def fail(table: PinnedMap, items: object) -> None:
+        if table is node.services.services:
+            raise MapError("no memory")
+        update(table, items)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(PinnedMap, "update", fail)
+        with pytest.raises(MapError):
+            node.services.change({WEB: backends(2, 3)})
+    node.services.change({WEB: backends(2, 3)})
+    assert count(node, WEB) == 2
+    assert node.services.sync({WEB: backends(2, 3)}) == 0
+
+
+def test_after_a_refused_plan_the_maps_are_read_again(node: Datapath) -> None:
+    node.services.sync({WEB: backends(1)})
+    crowd = [Backend(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 80, "TCP", 1) for n in range(65_536)]
+    with pytest.raises(MapFullError):
+        node.services.change({API: backends(5), WEB: crowd})
+    node.services.change({API: backends(5)})
+    assert (count(node, WEB), count(node, API)) == (1, 1)
+    assert node.services.sync({WEB: backends(1), API: backends(5)}) == 0

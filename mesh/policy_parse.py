@@ -213,14 +213,18 @@ def _number(text: str) -> int:
 
 
 def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = said.get(name) or {}
+    value = said.get(name)
+    if value is None:
+        return {}
     if not isinstance(value, Mapping):
         raise PolicyError(f"{name} must be an object")
     return value
 
 
 def _list(said: Mapping[str, Any], name: str) -> list[Any]:
-    value = said.get(name) or []
+    value = said.get(name)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise PolicyError(f"{name} must be a list")
     return value

@@ -91,11 +91,11 @@ def parse_selector(said: object) -> Selector:
     """PolicyError for what is no selector. An empty one selects everything."""
     if not isinstance(said, Mapping):
         raise PolicyError(f"a selector must be an object, not {type(said).__name__}")
-    labels = said.get("matchLabels") or {}
+    labels = {} if said.get("matchLabels") is None else said["matchLabels"]
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
         raise PolicyError("matchLabels must be an object of texts")
     equal = (_requirement(key, "In", [value]) for key, value in sorted(labels.items()))
-    expressions = said.get("matchExpressions") or []
+    expressions = [] if said.get("matchExpressions") is None else said["matchExpressions"]
     if not isinstance(expressions, list):
         raise PolicyError("matchExpressions must be a list")
     return Selector((*equal, *map(_expression, expressions)))

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.addressing import ClusterID
+from mesh.merge import (
+    Affinity,
+    Backend,
+    Frontend,
+    LocalBackend,
+    LocalService,
+    ServicePort,
+    affinity,
+    backends_for,
+    is_global,
+    is_shared,
+)
+from mesh.service import GlobalService, Port
+
+GLOBAL, SHARED, AFFINITY = (f"service.cilium.io/{name}" for name in ("global", "shared", "affinity"))
+HTTP = ServicePort("http", "TCP", 80)
+FRONTEND = Frontend("172.20.1.1", 80, "TCP")
+NEAR = Backend("10.1.0.1", 8080, "TCP", 0)
+FAR = Backend("10.2.0.1", 8081, "TCP", 2)
+
+
+def local(
+    annotations: Mapping[str, str], *states: str, ports: tuple[ServicePort, ...] = (HTTP,)
+) -> LocalService:
+    backends = tuple(
+        LocalBackend(f"10.1.0.{number}", {"http": Port("TCP", 8080)}, state)  # type: ignore[arg-type]
+        for number, state in enumerate(states, 1)
+    )
+    return LocalService("shop", "web", annotations, ("172.20.1.1",), ports, backends)
+
+
+def remote(
+    backends: Mapping[str, dict[str, Port]] | None = None,
+    cluster: int = 2,
+    name: str = "web",
+    shared: bool = True,
+) -> GlobalService:
+    given_ones = {"10.2.0.1": {"http": Port("TCP", 8081)}} if backends is None else dict(backends)
+    frontends = {"172.20.2.1": {"http": Port("TCP", 80)}}
+    return GlobalService(
+        "west", "shop", name, frontends, given_ones, shared=shared, cluster_id=ClusterID(cluster)
+    )
+
+
+def chosen(service: LocalService, *remotes: GlobalService) -> set[Backend]:
+    return set(backends_for(service, remotes)[FRONTEND])
+
+
+@pytest.mark.parametrize("text", ["true", "True", "TRUE"])
+def test_true_in_any_case_is_global(text: str) -> None:
+    assert is_global({GLOBAL: text})
+    assert is_global({"io.cilium/global-service": text})
+
+
+@pytest.mark.parametrize("annotations", [{}, {GLOBAL: "yes"}, {GLOBAL: "1"}, {GLOBAL: ""}, {GLOBAL: " true"}])
+def test_everything_else_is_not(annotations: dict[str, str]) -> None:
+    assert not is_global(annotations)
+    assert not is_shared({**annotations, SHARED: "true"})
+
+
+def test_the_older_name_counts_only_without_the_newer_one() -> None:
+    assert not is_global({GLOBAL: "false", "io.cilium/global-service": "true"})
+    assert not is_shared({GLOBAL: "true", "io.cilium/shared-service": "false"})
+    assert is_shared({GLOBAL: "true", SHARED: "true", "io.cilium/shared-service": "false"})
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"), [("true", True), ("TRUE", True), ("false", False), ("yes", False)]
+)
+def test_a_global_service_is_shared_unless_it_says_otherwise(text: str, shared: bool) -> None:
+    assert is_shared({GLOBAL: "true"})
+    assert is_shared({GLOBAL: "true", SHARED: text}) == shared
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("Local", Affinity.LOCAL), ("REMOTE", Affinity.REMOTE), ("none", Affinity.NONE), ("far", Affinity.NONE)],
+)
+def test_affinity_is_read_in_any_case(text: str, wanted: Affinity) -> None:
+    assert affinity({GLOBAL: "true", AFFINITY: text}) is wanted
+    assert affinity({GLOBAL: "true", "io.cilium/service-affinity": text}) is wanted
+    assert affinity({AFFINITY: text}) is Affinity.NONE
+
+
+@given(st.tuples(st.booleans(), st.booleans()), st.tuples(st.booleans(), st.booleans()))
+def test_two_clusters_use_each_other_when_both_are_global_and_the_other_shares(
+    ours: tuple[bool, bool], theirs: tuple[bool, bool]
+) -> None:
+    ours_says, theirs_says = ({GLOBAL: str(is_on), SHARED: str(shares)} for is_on, shares in (ours, theirs))
+    published = [remote()] if is_shared(theirs_says) else []
+    both = ours[0] and theirs[0]
+    assert chosen(local(ours_says, "active"), *published) == ({NEAR, FAR} if both and theirs[1] else {NEAR})
+
+
+def test_a_service_that_is_not_shared_after_all_takes_no_part() -> None:
+    assert chosen(local({GLOBAL: "true"}, "active"), remote(shared=False)) == {NEAR}
+
+
+LEAVING = Backend("10.1.0.1", 8080, "TCP", 0)
+
+
+@pytest.mark.parametrize(
+    ("preference", "states", "has_remote", "wanted"),
+    [
+        ("none", ["active"], True, {NEAR, FAR}),
+        ("none", [], True, {FAR}),
+        ("none", ["active"], False, {NEAR}),
+        ("none", ["terminating"], True, {FAR}),
+        ("none", ["terminating"], False, {LEAVING}),
+        ("local", ["active"], True, {NEAR}),
+        ("local", [], True, {FAR}),
+        ("local", ["terminating"], True, {FAR}),
+        ("local", ["terminating"], False, {LEAVING}),
+        ("remote", ["active"], True, {FAR}),
+        ("remote", ["active"], False, {NEAR}),
+        ("remote", ["terminating"], False, {LEAVING}),
+        ("remote", [], True, {FAR}),
+        ("remote", [], False, set()),
+    ],
+)
+def test_affinity_prefers_and_never_strands(
+    preference: str, states: list[str], has_remote: bool, wanted: set[Backend]
+) -> None:
+    service = local({GLOBAL: "true", AFFINITY: preference}, *states)
+    assert chosen(service, *([remote()] if has_remote else [])) == wanted
+
+
+def test_affinity_says_nothing_while_the_service_is_not_global() -> None:
+    assert chosen(local({AFFINITY: "remote"}, "active"), remote()) == {NEAR}
+
+
+def test_what_ends_serves_only_while_nothing_else_does() -> None:
+    assert chosen(local({}, "terminating", "active")) == {Backend("10.1.0.2", 8080, "TCP", 0)}
+
+
+def test_ports_are_matched_by_name_and_protocol() -> None:
+    ports = (HTTP, ServicePort("dns", "UDP", 53), ServicePort("other", "TCP", 9))
+    backends = {
+        "10.2.0.1": {"http": Port("TCP", 1), "dns": Port("UDP", 2)},
+        "10.2.0.2": {"dns": Port("TCP", 3), "": Port("TCP", 4)},
+    }
+    result = backends_for(local({GLOBAL: "true"}, ports=ports), [remote(backends)])
+    assert {frontend.port: [(b.ip, b.port) for b in found] for frontend, found in result.items()} == {
+        80: [("10.2.0.1", 1)],
+        53: [("10.2.0.1", 2)],
+        9: [],
+    }
+
+
+def test_an_unnamed_port_matches_unnamed_ones() -> None:
+    service = local({GLOBAL: "true"}, ports=(ServicePort("", "TCP", 80),))
+    backends = {"10.2.0.1": {"": Port("TCP", 8081)}, "10.2.0.2": {"http": Port("TCP", 8081)}}
+    assert chosen(service, remote(backends)) == {FAR}
+
+
+def test_each_family_has_its_own_backends_in_canonical_text() -> None:
+    service = LocalService("shop", "web", {GLOBAL: "true"}, ("172.20.1.1", "fd00::a"), (HTTP,))
+    port = {"http": Port("TCP", 8081)}
+    result = backends_for(service, [remote({"10.2.0.1": port, "FD00:0:0::1": port, "::ffff:10.2.0.9": port})])
+    assert [backend.ip for backend in result[FRONTEND]] == ["10.2.0.1", "10.2.0.9"]
+    assert [backend.ip for backend in result[Frontend("fd00::a", 80, "TCP")]] == ["fd00::1"]
+
+
+def test_other_services_take_no_part() -> None:
+    assert chosen(local({GLOBAL: "true"}, "active"), remote(name="api")) == {NEAR}
+
+
+def test_our_own_word_on_an_address_counts_then_the_lowest_clusters() -> None:
+    port = {"http": Port("TCP", 8080)}
+    claims = [remote({"10.1.0.1": port, "10.9.0.1": port}, cluster) for cluster in (4, 3)]
+    assert chosen(local({GLOBAL: "true"}, "active"), *claims) == {NEAR, Backend("10.9.0.1", 8080, "TCP", 3)}
+
+
+def test_a_headless_service_has_no_frontend() -> None:
+    assert backends_for(LocalService("shop", "web", {GLOBAL: "true"}, (), (HTTP,)), [remote()]) == {}
+
+
+port_maps = st.dictionaries(
+    st.sampled_from(["http", "dns", ""]),
+    st.builds(Port, st.sampled_from(["TCP", "UDP"]), st.integers(1, 3)),
+    max_size=3,
+)
+remotes = st.lists(
+    st.builds(
+        remote,
+        st.dictionaries(st.sampled_from(["10.2.0.1", "10.2.0.2", "fd00::1", "10.1.0.1"]), port_maps),
+        st.integers(2, 5),
+        st.sampled_from(["web", "api"]),
+        st.booleans(),
+    ),
+    max_size=4,
+)
+locals_ = st.builds(
+    lambda annotations, states: local(annotations, *states, ports=(HTTP, ServicePort("dns", "UDP", 53))),
+    st.dictionaries(
+        st.sampled_from([GLOBAL, SHARED, AFFINITY]), st.sampled_from(["true", "local", "remote"])
+    ),
+    st.lists(st.sampled_from(["active", "terminating"]), max_size=3),
+)
+
+
+@given(locals_, remotes, st.randoms(use_true_random=False))
+def test_the_order_in_which_peers_speak_does_not_matter(
+    service: LocalService, items: list[GlobalService], random: object
+) -> None:
+    shuffled = list(items)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert backends_for(service, shuffled) == backends_for(service, items)
+
+
+@given(locals_, remotes)
+def test_backends_are_unique_and_of_the_frontends_kind(
+    service: LocalService, items: list[GlobalService]
+) -> None:
+    for frontend, found in backends_for(service, items).items():
+        assert len({(backend.ip, backend.port) for backend in found}) == len(found)
+        assert all(backend.protocol == frontend.protocol and ":" not in backend.ip for backend in found)
+
+
+@given(locals_, remotes)
+def test_preferring_a_side_never_leaves_a_frontend_without_backends(
+    service: LocalService, items: list[GlobalService]
+) -> None:
+    plain = {name: text for name, text in service.annotations.items() if name != AFFINITY}
+    without = LocalService(
+        service.namespace, service.name, plain, service.cluster_ips, service.ports, service.backends
+    )
+    for frontend, found in backends_for(without, items).items():
+        assert bool(backends_for(service, items)[frontend]) == bool(found)

@@ -22,7 +22,8 @@ def with_dependents(roots: Sequence[Stored], everything: Iterable[Stored], *, or
         dying = {stored.body["metadata"]["uid"] for stored in todo}
         living -= dying
         owned = [] if orphan else [entry for entry in everything if _is_left_alone(entry, dying, living)]
-        contained = [entry for entry in everything if any(_contains(stored, entry) for stored in todo)]
+        containers = [stored for stored in todo if stored.key.startswith((NAMESPACE.prefix, CRD.prefix))]
+        contained = [entry for entry in everything if any(_contains(stored, entry) for stored in containers)]
         todo = [entry for entry in (*contained, *owned) if entry.key not in doomed]
         doomed |= {entry.key: entry for entry in todo}
         todo = [entry for entry in todo if not entry.body["metadata"].get("finalizers")]
@@ -37,6 +38,4 @@ def _is_left_alone(entry: Stored, dying: set[str], living: set[str]) -> bool:
 def _contains(container: Stored, entry: Stored) -> bool:
     if container.key.startswith(NAMESPACE.prefix):
         return bool(entry.body["metadata"].get("namespace") == container.body["metadata"]["name"])
-    if container.key.startswith(CRD.prefix):
-        return any(entry.key.startswith(kind.prefix) for kind in from_definition(container.body))
-    return False
+    return any(entry.key.startswith(kind.prefix) for kind in from_definition(container.body))

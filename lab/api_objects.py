@@ -146,24 +146,29 @@ class Objects:
         if where.dry_run:
             return _imagined(old.key, changed, old.revision)
         if meta.is_finished(changed):
-            return (await self._store.delete(with_dependents([old], self._everything(), orphan=False)))[0]
+            return (await self._remove([old]))[0]
         return await self._store.put(old.key, changed, old)
 
     async def _delete(self, roots: Sequence[Stored], options: Json) -> list[Stored]:
         """The roots as they were, or are now if finalizers hold them."""
-        free = [stored for stored in roots if not stored.body["metadata"].get("finalizers")]
-        policy = options.get("propagationPolicy")
-        orphan = policy == "Orphan" or bool(options.get("orphanDependents"))
-        doomed = with_dependents(free, self._everything(), orphan=orphan) if free else []
-        held = [stored for stored in doomed if stored.body["metadata"].get("finalizers")]
-        results = {}
-        for stored in (*(entry for entry in roots if entry not in free), *held):
-            marked = meta.marked_deleted(stored.body, _timestamp())
-            if marked is not stored.body:
-                results[stored.key] = await self._store.put(stored.key, marked, stored)
-        gone = await self._store.delete([stored for stored in doomed if stored not in held])
-        results |= {stored.key: stored for stored in gone}
-        return [results.get(stored.key, stored) for stored in roots]
+        orphan = options.get("propagationPolicy") == "Orphan" or bool(options.get("orphanDependents"))
+        results = [await self._mark(stored) for stored in roots if _is_held(stored)]
+        free = [stored for stored in roots if not _is_held(stored)]
+        return results + await self._remove(free, orphan=orphan)
+
+    async def _remove(self, roots: Sequence[Stored], *, orphan: bool = False) -> list[Stored]:
+        """Delete the roots, and of what belongs to them everything that no finalizer holds."""
+        doomed = with_dependents(roots, self._everything(), orphan=orphan) if roots else []
+        dependents = doomed[len(roots) :]
+        for stored in filter(_is_held, dependents):
+            await self._mark(stored)
+        free = [stored for stored in dependents if not _is_held(stored)]
+        gone = await self._store.delete([*roots, *free])
+        return gone[: len(roots)]
+
+    async def _mark(self, stored: Stored) -> Stored:
+        marked = meta.marked_deleted(stored.body, _timestamp())
+        return stored if marked is stored.body else await self._store.put(stored.key, marked, stored)
 
     def _completed(self, kind: Kind, new: Json, old: Stored | None) -> Json:
         new = with_defaults(kind, {**new, "apiVersion": kind.storage_version}, timestamp=_timestamp())
@@ -188,6 +193,10 @@ class Objects:
     def _everything(self) -> Iterable[Stored]:
         for collection in self._store.collections():
             yield from collection.objects.values()
+
+
+def _is_held(stored: Stored) -> bool:
+    return bool(stored.body["metadata"].get("finalizers"))
 
 
 def _imagined(key: bytes, body: Json, revision: int) -> Stored:

@@ -1,0 +1,1 @@
+"""`clustermesh-dbg`: looks into one agent over its unix socket."""

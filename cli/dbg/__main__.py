@@ -1,0 +1,34 @@
+"""The program `clustermesh-dbg`: what one agent knows, over its unix socket."""
+
+from __future__ import annotations
+
+import click
+
+from cli.dbg.agent import HOST_VARIABLE, SOCKET
+from cli.lazy import Entry, LazyGroup
+
+_GROUPS = "cli.dbg.group"
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+COMMANDS = {
+    "bpf": Entry(_GROUPS, "bpf", "Kernel maps."),
+    "endpoint": Entry(_GROUPS, "endpoint", "Local endpoints."),
+    "identity": Entry(_GROUPS, "identity", "Security identities."),
+    "kvstore": Entry(_GROUPS, "kvstore", "Keys and values of the mesh."),
+    "node": Entry(_GROUPS, "node", "Nodes of all clusters."),
+    "service": Entry(_GROUPS, "service", "Services and their backends."),
+    "status": Entry("cli.dbg.status", "status", "Show the agent's state."),
+    "version": Entry("cli.version", "version", "Print the version of this program."),
+}
+
+
+@click.command(cls=LazyGroup, entries=COMMANDS, context_settings=_HELP)
+@click.option("-H", "--host", envvar=HOST_VARIABLE, default=SOCKET, show_default=True, help="Agent's socket.")
+@click.pass_context
+def main(ctx: click.Context, host: str) -> None:
+    """Look into one agent."""
+    ctx.obj = host
+
+
+if __name__ == "__main__":
+    main(prog_name="clustermesh-dbg")

@@ -1,0 +1,54 @@
+"""Asking the agent on this node: GET over its unix socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from cli.errors import CommandError
+
+SOCKET = "/var/run/cilium/cilium.sock"
+HOST_VARIABLE = "CILIUM_SOCK"
+DEFAULT_SECONDS = 30.0
+
+
+async def get(host: str, path: str, seconds: float = DEFAULT_SECONDS) -> bytes:
+    """The body of the answer. Raises CommandError in words."""
+    import aiohttp  # noqa: PLC0415 - help stays quick
+
+    socket = host.removeprefix("unix://")
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=timeout) as session,
+            session.get(f"http://localhost{path}") as answer,
+        ):
+            body = await answer.read()
+            if answer.status != 200:
+                text = body[:200].decode("utf-8", "replace")
+                raise CommandError(f"the agent answered {answer.status} to {path}: {text}")
+            return body
+    except TimeoutError as error:
+        raise CommandError(f"the agent at {socket} did not answer within {seconds:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise CommandError(f"no agent answers at {socket}: is it running on this node? ({error})") from error
+
+
+def with_host(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add -H/--host, also given before the subcommand; the command gets `host`."""
+
+    @click.option("-H", "--host", envvar=HOST_VARIABLE, help=f"Agent's socket (default: {SOCKET}).")
+    @click.pass_context
+    @wraps(command)
+    def wrapper(ctx: click.Context, /, *args: Any, host: str | None, **kwargs: Any) -> Any:
+        return command(*args, host=host or ctx.obj or SOCKET, **kwargs)
+
+    return wrapper
+
+
+with_output = click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)

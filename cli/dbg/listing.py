@@ -1,0 +1,51 @@
+"""The `list` commands: one GET each, shown as a table or as the JSON that the agent sent."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from cli.dbg import table
+from cli.dbg.agent import get, with_host, with_output
+from cli.errors import CommandError
+from cli.running import run
+
+
+def _listing(path: str, render: table.Render, text: str) -> click.Command:
+    @click.command("list", help=text)
+    @with_host
+    @with_output
+    def command(*, host: str, output: str) -> None:
+        click.echo(run(_shown(host, path, None if output == "json" else render)), nl=False)
+
+    return command
+
+
+async def _shown(host: str, path: str, render: table.Render | None) -> bytes | str:
+    """The agent's answer as it came, or through `render`."""
+    body = await get(host, path)
+    if render is None:
+        return body.rstrip(b"\n") + b"\n"
+    try:
+        return render(msgspec.json.decode(body))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CommandError(f"the agent's answer to {path} is not understood: {error!r}") from error
+
+
+identities = _listing("/v1/identity", table.identities, "List identities and their labels.")
+services = _listing("/v1/service", table.services, "List services and their backends.")
+nodes = _listing("/v1/cluster/nodes", table.nodes, "List the nodes of all clusters.")
+endpoints = _listing("/v1/endpoint", table.endpoints, "List this node's endpoints.")
+bpf_ipcache = _listing(
+    "/v1/map/cilium_ipcache_v2",
+    table.map_entries("IP PREFIX/ADDRESS", "IDENTITY"),
+    "List the kernel's ipcache: CIDR to identity and tunnel endpoint.",
+)
+bpf_lb = _listing(
+    "/v1/map/cilium_lb4_services_v2", table.load_balancer, "List the kernel's service frontends and backends."
+)
+bpf_policy = _listing(
+    "/v1/map/cilium_policy",
+    table.map_entries("ENDPOINT DIRECTION IDENTITY PORT/PROTO", "VERDICT"),
+    "List the kernel's policy entries.",
+)

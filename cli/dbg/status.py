@@ -1,0 +1,46 @@
+"""`clustermesh-dbg status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from cli import agentreport
+from cli.agentreport import RemoteCluster
+from cli.dbg import statustext
+from cli.dbg.agent import get, with_host, with_output
+from cli.duration import duration
+from cli.errors import CommandError
+from cli.running import run
+
+PATH = "/v1/healthz"
+
+
+@click.command()
+@with_host
+@click.option("--all-clusters", is_flag=True, help="Details of every peer, not only of those not ready.")
+@click.option("--brief", is_flag=True, help="OK, or the first component with an error.")
+@click.option("--timeout", type=duration, default="30s", show_default=True)
+@with_output
+def status(*, host: str, all_clusters: bool, brief: bool, timeout: float, output: str) -> None:
+    """Show the agent's state; exit 1 unless its components are well."""
+    body, found, peers = run(_read(host, timeout))
+    verdict = statustext.brief(found)
+    if brief:
+        click.echo(verdict)
+    elif output == "json":
+        click.echo(body)
+    else:
+        click.echo(statustext.full(found, peers, all_clusters=all_clusters), nl=False)
+    if verdict != "OK":
+        raise SystemExit(1)
+
+
+async def _read(host: str, seconds: float) -> tuple[bytes, dict[str, Any], list[RemoteCluster]]:
+    body = await get(host, PATH, seconds)
+    try:
+        return body, msgspec.json.decode(body, type=dict[str, Any]), agentreport.peers(body)
+    except ValueError as error:
+        raise CommandError(f"the agent's answer to {PATH} is not understood: {error}") from error

@@ -1,0 +1,94 @@
+"""The agent's answers as tables: columns and words are those of cilium-dbg. Pure.
+
+Every function takes the decoded JSON of one path of the agent's API. Lenient: what is absent is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cli.dbg.column import columns
+
+Object = Mapping[str, Any]
+Render = Callable[[Any], str]
+
+
+def identities(found: Sequence[Object]) -> str:
+    ordered = sorted(found, key=lambda each: int(each["id"]))
+    return columns(("ID", "LABELS"), [(str(each["id"]), _lines(each.get("labels"))) for each in ordered])
+
+
+def map_entries(*head: str) -> Render:
+    """For maps whose entries are a key and a value in words."""
+
+    def render(found: Object) -> str:
+        return columns(head, [(each["key"], each["value"]) for each in found.get("entries") or ()])
+
+    return render
+
+
+def load_balancer(found: Object) -> str:
+    """One service address a block: its master line (slot 0), then its backends by slot."""
+    head = ("SERVICE ADDRESS", "BACKEND ADDRESS (REVNAT_ID) (SLOT)")
+    return columns(head, [(each["key"], each["value"]) for each in found.get("entries") or ()])
+
+
+def services(found: Sequence[Object]) -> str:
+    rows = []
+    for each in found:
+        spec = each.get("spec") or {}
+        backends = [
+            f"{number} => {_address(backend)} ({backend.get('state') or 'active'})"
+            for number, backend in enumerate(spec.get("backend-addresses") or (), 1)
+        ]
+        kind = (spec.get("flags") or {}).get("type", "")
+        rows.append(
+            (str(spec.get("id", "")), _address(spec.get("frontend-address") or {}), kind, _lines(backends))
+        )
+    return columns(("ID", "Frontend", "Service Type", "Backend"), rows)
+
+
+def nodes(found: Object) -> str:
+    head = ("Name", "IPv4 Address", "Endpoint CIDR", "IPv6 Address", "Endpoint CIDR", "Source")
+    rows = []
+    for each in sorted(found.get("nodes") or (), key=lambda node: str(node.get("name"))):
+        primary = each.get("primary-address") or {}
+        ipv4, ipv6 = primary.get("ipv4") or {}, primary.get("ipv6") or {}
+        addresses = [ipv4.get("ip"), ipv4.get("alloc-range"), ipv6.get("ip"), ipv6.get("alloc-range")]
+        rows.append((each["name"], *(text or "" for text in addresses), each.get("source") or ""))
+    return columns(head, rows)
+
+
+def endpoints(found: Sequence[Object]) -> str:
+    head = ("ENDPOINT", "POLICY (ingress)", "IDENTITY", "LABELS (source:key[=value])", "IPv4", "STATUS")
+    rows = []
+    for each in sorted(found, key=lambda endpoint: int(endpoint["id"])):
+        status = each.get("status") or {}
+        identity = status.get("identity") or {}
+        addressing = ((status.get("networking") or {}).get("addressing") or [{}])[0]
+        is_enforced = (status.get("policy") or {}).get("ingress-enforced")
+        rows.append(
+            (
+                str(each["id"]),
+                "Enabled" if is_enforced else "Disabled",
+                str(identity.get("id", "")),
+                _lines(identity.get("labels")),
+                addressing.get("ipv4") or "",
+                status.get("state") or "",
+            )
+        )
+    return columns(head, rows)
+
+
+def _address(of: Object) -> str:
+    ip, port = of.get("ip", ""), of.get("port", 0)
+    return f"[{ip}]:{port}/{_protocol(of)}" if ":" in ip else f"{ip}:{port}/{_protocol(of)}"
+
+
+def _protocol(of: Object) -> str:
+    return str(of.get("protocol") or "TCP").upper()
+
+
+def _lines(found: Sequence[str] | None) -> str:
+    return "\n".join(found or ())

@@ -1,0 +1,221 @@
+"""`clustermesh-dbg` against a small agent on a unix socket: columns and words that operators know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from click.testing import CliRunner, Result
+
+from aiokit.http import serve_unix
+from cli.dbg.__main__ import main
+
+WEST: dict[str, Any] = {
+    "name": "west",
+    "connected": True,
+    "ready": True,
+    "programmed": True,
+    "status": "etcd: 1/1 connected, has-quorum=true, ID: c6ba18866da7dfd8",
+    "config": {"required": True, "retrieved": True, "cluster-id": 4, "sync-canaries": True},
+    "synced": {"nodes": True, "endpoints": True, "identities": True, "services": True},
+    "num-nodes": 3,
+    "num-endpoints": 25,
+    "num-identities": 8,
+    "num-shared-services": 10,
+    "last-failure": "0001-01-01T00:00:00Z",
+}
+WELL = {"state": "Ok", "msg": "fine"}
+STATUS: dict[str, Any] = {
+    "cilium": WELL,
+    "kubernetes": WELL,
+    "kvstore": {"state": "Disabled", "msg": "identities are allocated through Kubernetes"},
+    "cluster": {"name": "east", "self": "east/node-1"},
+    "cluster-mesh": {"clusters": [WEST]},
+}
+ANSWERS: dict[str, Any] = {
+    "/v1/identity": [
+        {"id": 131073, "labels": ["k8s:app=web", "k8s:io.cilium.k8s.policy.cluster=west"]},
+        {"id": 1, "labels": ["reserved:host"]},
+    ],
+    "/v1/map/cilium_ipcache_v2": {
+        "name": "cilium_ipcache_v2",
+        "entries": [
+            {
+                "key": "10.2.1.4/32",
+                "value": "identity=131073 encryptkey=0 tunnelendpoint=198.18.2.11 flags=hastunnel",
+            }
+        ],
+    },
+    "/v1/map/cilium_lb4_services_v2": {
+        "entries": [
+            {"key": "172.20.1.9:80/TCP (0)", "value": "0.0.0.0:0 (3) (0)"},
+            {"key": "172.20.1.9:80/TCP (1)", "value": "10.2.1.4:8080/TCP (3) (1)"},
+        ]
+    },
+    "/v1/map/cilium_policy": {"entries": [{"key": "7 Ingress 131073 0/0", "value": "Allow"}]},
+    "/v1/service": [
+        {
+            "spec": {
+                "id": 1,
+                "frontend-address": {"ip": "172.20.1.9", "port": 80, "protocol": "TCP"},
+                "backend-addresses": [{"ip": "10.2.1.4", "port": 8080, "protocol": "TCP", "state": "active"}],
+                "flags": {"type": "ClusterIP", "namespace": "default", "name": "web"},
+            }
+        }
+    ],
+    "/v1/cluster/nodes": {
+        "nodes": [
+            {
+                "name": "west/node-1",
+                "primary-address": {"ipv4": {"ip": "198.18.2.11", "alloc-range": "10.2.1.0/24"}, "ipv6": {}},
+                "source": "clustermesh",
+            }
+        ]
+    },
+    "/v1/endpoint": [
+        {
+            "id": 7,
+            "status": {
+                "state": "ready",
+                "identity": {"id": 65537, "labels": ["k8s:app=client"]},
+                "networking": {"addressing": [{"ipv4": "10.1.1.4"}]},
+                "policy": {"ingress-enforced": True},
+            },
+        }
+    ],
+}
+LISTS = {
+    ("identity", "list"): ["ID       LABELS", "1        reserved:host", "131073   k8s:app=web"],
+    ("bpf", "ipcache", "list"): [
+        "IP PREFIX/ADDRESS   IDENTITY",
+        "10.2.1.4/32         identity=131073 encryptkey=0 tunnelendpoint=198.18.2.11 flags=hastunnel",
+    ],
+    ("bpf", "lb", "list"): [
+        "SERVICE ADDRESS         BACKEND ADDRESS (REVNAT_ID) (SLOT)",
+        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0)",
+        "172.20.1.9:80/TCP (1)   10.2.1.4:8080/TCP (3) (1)",
+    ],
+    ("bpf", "policy", "list"): ["7 Ingress 131073 0/0"],
+    ("service", "list"): [
+        "ID   Frontend            Service Type   Backend",
+        "1    172.20.1.9:80/TCP   ClusterIP      1 => 10.2.1.4:8080/TCP (active)",
+    ],
+    ("node", "list"): [
+        "west/node-1   198.18.2.11    10.2.1.0/24                                    clustermesh"
+    ],
+    ("endpoint", "list"): [
+        "7          Enabled            65537      k8s:app=client                10.1.1.4   ready",
+    ],
+}
+
+
+@asynccontextmanager
+async def agent(socket: Path, answers: dict[str, Any]) -> AsyncGenerator[None]:
+    async def answer(request: web.Request) -> web.Response:
+        found = answers.get(request.path)
+        if found is None:
+            return web.json_response({"message": "nothing there"}, status=404)
+        return web.Response(body=found if isinstance(found, bytes) else msgspec.json.encode(found))
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with serve_unix(app, socket):
+        yield
+
+
+async def dbg(tmp_path: Path, answers: dict[str, Any], *arguments: str) -> Result:
+    socket = tmp_path / "cilium.sock"
+    async with agent(socket, answers):
+        words = ["--host", str(socket), *arguments]
+        return await asyncio.to_thread(CliRunner().invoke, main, words)
+
+
+@pytest.mark.parametrize("command", sorted(LISTS), ids=" ".join)
+async def test_a_list_has_the_columns_that_operators_know(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = await dbg(tmp_path, ANSWERS, *command)
+    assert result.exit_code == 0, result.output
+    for line in LISTS[command]:
+        assert line in result.stdout
+
+
+async def test_further_labels_stand_below_the_first(tmp_path: Path) -> None:
+    result = await dbg(tmp_path, ANSWERS, "identity", "list")
+    assert "\n         k8s:io.cilium.k8s.policy.cluster=west\n" in result.stdout
+
+
+@pytest.mark.parametrize("command", sorted(LISTS), ids=" ".join)
+async def test_json_is_what_the_agent_sent(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = await dbg(tmp_path, ANSWERS, *command, "-o", "json")
+    assert msgspec.json.decode(result.stdout) in ANSWERS.values()
+
+
+async def test_the_status_of_a_peer_reads_as_cilium_prints_it(tmp_path: Path) -> None:
+    result = await dbg(tmp_path, {"/v1/healthz": STATUS}, "status", "--all-clusters")
+    assert result.exit_code == 0
+    expected = """\
+ClusterMesh:             1/1 remote clusters ready
+   west: ready, 3 nodes, 25 endpoints, 8 identities, 10 services, 0 endpoint slices, \
+0 MCS-API service exports, 0 reconnections (last: never)
+   └  etcd: 1/1 connected, has-quorum=true, ID: c6ba18866da7dfd8
+   └  remote configuration: expected=true, retrieved=true, cluster-id=4, kvstoremesh=false, \
+sync-canaries=true, service-exports=unsupported, endpoint-slice-export-mode=services-only
+   └  synchronization status: nodes=true, endpoints=true, identities=true, services=true
+   └  programmed in the kernel: true
+"""
+    assert expected in result.stdout
+
+
+async def test_only_peers_that_are_not_ready_get_details_by_default(tmp_path: Path) -> None:
+    north = {
+        "name": "north",
+        "status": "Waiting for initial connection to be established",
+        "refusals": {"x": 2},
+    }
+    status = {**STATUS, "cluster-mesh": {"clusters": [WEST, north]}}
+    result = await dbg(tmp_path, {"/v1/healthz": status}, "status")
+    assert "1/2 remote clusters ready" in result.stdout
+    assert "west: ready" not in result.stdout
+    assert "north: not-ready" in result.stdout
+    assert "refused 2: x" in result.stdout
+
+
+async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:
+    result = await dbg(tmp_path, {"/v1/healthz": STATUS}, "status", "--brief")
+    assert (result.exit_code, result.stdout) == (0, "OK\n")
+    ill = {**STATUS, "kubernetes": {"state": "Failure", "msg": "no answer"}}
+    result = await dbg(tmp_path, {"/v1/healthz": ill}, "status", "--brief")
+    assert (result.exit_code, result.stdout) == (1, "error in kubernetes: no answer\n")
+
+
+def test_without_an_agent_one_line_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["identity", "list", "-H", f"unix://{tmp_path}/none.sock"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: no agent answers at {tmp_path}/none.sock")
+
+
+async def test_an_answer_that_is_not_understood_is_an_error(tmp_path: Path) -> None:
+    for body in (b"", b"<html>", b"[3]", b'{"nodes":[{}]}'):
+        result = await dbg(tmp_path, {"/v1/cluster/nodes": body}, "node", "list")
+        assert result.exit_code == 1
+        assert "is not understood" in result.stderr
+
+
+async def test_a_map_that_the_agent_does_not_have_is_an_error(tmp_path: Path) -> None:
+    result = await dbg(tmp_path, {}, "bpf", "lb", "list")
+    assert result.exit_code == 1
+    assert "answered 404" in result.stderr
+
+
+async def test_the_socket_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    socket = tmp_path / "cilium.sock"
+    async with agent(socket, ANSWERS):
+        result = await asyncio.to_thread(
+            CliRunner().invoke, main, ["endpoint", "list"], env={"CILIUM_SOCK": str(socket)}
+        )
+    assert result.exit_code == 0, result.output

@@ -35,6 +35,7 @@ class Ledger:
         # In order; a key that changes again keeps its one place. Not a dict: finding the first key of
         # one from whose front many were deleted takes time in proportion to those.
         self._queue: OrderedDict[bytes, None] = OrderedDict()
+        self._taken: set[bytes] = set()  # being done now
         self._parked: set[bytes] = set()  # refused by the store: tried again after the next compare
         self._is_listed = False
 
@@ -49,6 +50,11 @@ class Ledger:
     @property
     def parked(self) -> int:
         return len(self._parked)
+
+    @property
+    def pending(self) -> int:
+        """How many entries are not known to be stored: queued, being done, or refused."""
+        return len(self._queue) + len(self._taken) + len(self._parked)
 
     @property
     def stored(self) -> int:
@@ -90,7 +96,10 @@ class Ledger:
                 self._enqueue(key)
 
     def take(self, count: int, size: int) -> list[Step]:
-        """The next steps to do, at most `count` of them and about `size` bytes, but at least one."""
+        """The next steps to do, at most `count` of them and about `size` bytes, but at least one.
+
+        Each must come back by `done`, `failed` or `refused`.
+        """
         steps: list[Step] = []
         while self._queue and len(steps) < count:
             key, _ = self._queue.popitem(last=False)
@@ -100,14 +109,16 @@ class Ledger:
                 self._queue[key] = None
                 self._queue.move_to_end(key, last=False)
                 break
+            self._taken.add(key)
             steps.append(step)
         return steps
 
     def is_stored(self, step: Step, lease: Lease) -> bool:
-        """Whether storing this step would change nothing."""
+        """Whether doing this step would change nothing: then it is done."""
         return step.value is not None and self._stored.get(step.key) == (step.value, lease)
 
     def done(self, step: Step, lease: Lease) -> None:
+        self._taken.discard(step.key)
         if step.value is None:
             self._stored.pop(step.key, None)
         else:
@@ -115,13 +126,16 @@ class Ledger:
 
     def failed(self, step: Step) -> None:
         """Not done, or nobody knows: forget what is stored and do it again."""
+        self._taken.discard(step.key)
         self._stored.pop(step.key, None)
         self._enqueue(step.key)
 
     def refused(self, step: Step) -> None:
         """The store said no: trying again at once would not help, and must not hold back the others."""
+        self._taken.discard(step.key)
         self._stored.pop(step.key, None)
-        self._parked.add(step.key)
+        if step.key not in self._queue:  # else it has changed meanwhile: that is another try
+            self._parked.add(step.key)
 
     def _enqueue(self, key: bytes) -> None:
         self._parked.discard(key)

@@ -38,7 +38,7 @@ class Store(Readable, Writable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
-    """`queued` includes entries that the store refused; `synced` is about the synced key."""
+    """`queued` includes entries being written and refused ones; `synced` is about the synced key."""
 
     queued: int
     stored: int
@@ -89,9 +89,8 @@ class SyncStore:
         self._work.set()
 
     def status(self) -> SyncStatus:
-        ledger = self._ledger
-        queued = ledger.queued + ledger.parked
-        return SyncStatus(queued, ledger.stored, self._errors, self._is_announced, self._last_error)
+        pending, stored = self._ledger.pending, self._ledger.stored
+        return SyncStatus(pending, stored, self._errors, self._is_announced, self._last_error)
 
     async def run(self) -> None:
         """Store until cancelled. Store errors are retried; another etcd cluster ends it."""
@@ -161,7 +160,7 @@ class SyncStore:
             for step in steps:
                 self._ledger.failed(step)
             return await self._after_lost(leases, error) if isinstance(error, LeaseLostError) else error
-        for step, lease in due:
+        for step, lease in planned:
             self._ledger.done(step, lease)
             if step.value is None:
                 self._leases.release(self._prefix + step.key)

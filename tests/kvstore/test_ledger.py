@@ -47,6 +47,7 @@ class World:
     def flush(self, *, fails: bool = False, written: bool = True) -> None:
         for step in self.ledger.take(3, 1000):
             if self.ledger.is_stored(step, LEASE):
+                self.ledger.done(step, LEASE)
                 continue
             if written:
                 self.write(step)
@@ -102,6 +103,7 @@ def test_after_any_history_the_store_has_what_is_wanted_with_our_lease(
     world.settle()
 
     assert world.store == {key: (value, LEASE) for key, value in world.wanted.items()}
+    assert (world.ledger.pending, world.ledger.stored) == (0, len(world.wanted))
 
 
 @settings(max_examples=300)
@@ -117,6 +119,7 @@ def test_without_foreign_changes_no_compare_is_needed(
         world.flush()
 
     assert world.store == {key: (value, LEASE) for key, value in world.wanted.items()}
+    assert (world.ledger.pending, world.ledger.stored) == (0, len(world.wanted))
 
 
 def test_what_stands_there_already_is_not_written_again() -> None:
@@ -145,6 +148,20 @@ def test_what_an_ended_lease_took_is_written_again_without_a_compare() -> None:
         world.act(*action)
 
     assert world.store == {b"a": (b"1", LEASE)}
+
+
+def test_an_entry_is_pending_until_it_is_known_to_be_stored() -> None:
+    ledger = Ledger()
+    ledger.upsert(b"a", b"1")
+    steps = ledger.take(1, 10)
+    assert (ledger.queued, ledger.pending) == (0, 1)
+    ledger.upsert(b"a", b"2")
+    ledger.refused(*steps)
+    assert (ledger.queued, ledger.parked) == (1, 0)  # the change is a new try
+    (step,) = ledger.take(1, 10)
+    ledger.done(step, LEASE)
+
+    assert ledger.pending == 0
 
 
 def test_a_batch_is_bounded_by_count_and_bytes_but_never_empty() -> None:

@@ -190,7 +190,7 @@ async def test_an_entry_that_the_store_refuses_does_not_hold_back_the_others(
         store.upsert(b"b", b"1")
         store.upsert(b"c", b"1")
         store.mark_listed()
-        await eventually(lambda: store.status().stored == 2)
+        await eventually(lambda: store.status().stored == 2 and store.status().last_error != "")
 
         assert await stored(backend) == {b"b": b"1", b"c": b"1"}
         assert store.status().queued == 1

@@ -89,7 +89,7 @@ def _create(pin: Path, program_fd: int, attach_type: AttachType, target: Target)
 
 
 def detach(pins: Pins, program: ProgramSpec, target_name: str) -> None:
-    """Removing the pin detaches at once. Nothing attached is no error."""
+    """Nothing attached is no error. The kernel takes the program off a moment later."""
     pins.link(program, target_name).unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bpf import ct_map, datapath, link, loader, policy_map
+from bpf import ct_map, datapath, lb_map, link, loader, policy_map
 from bpf.errors import NotLoadedError
 from bpf.pins import Pins
 from bpf.policy_map import Direction
@@ -91,6 +91,15 @@ def test_a_service_without_backends_is_refused_at_once(mesh: World) -> None:
             mesh.client.do(command, ip=WEB_TCP.ip, port=80)
         assert caught.value.errno == errno.EHOSTUNREACH
     assert mesh.east.drops() == {"no backend": 3}
+
+
+def test_a_list_that_has_just_become_shorter_refuses_nobody(mesh: World) -> None:
+    publish(mesh.east, mesh.far, mesh.near)
+    # as a reader finds it that read the count before the master entry was rewritten
+    slot = lb_map.pack_service(WEB_TCP.ip, WEB_TCP.port, WEB_TCP.protocol, slot=2)
+    mesh.east.datapath.services.services.delete([slot])
+    said = [mesh.client.do("tcp", ip=WEB_TCP.ip, port=80)["said"] for _ in range(20)]
+    assert set(said) == {"far:hello"}
 
 
 def test_a_process_outside_the_cgroup_is_not_translated(mesh: World) -> None:

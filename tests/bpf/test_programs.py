@@ -1,5 +1,6 @@
 """The tc programs packet by packet; the policy look-up against a model in Python."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bpf import endpoint_map, ipcache_map, metrics_map, policy_map
+from bpf import ct_map, endpoint_map, ipcache_map, metrics_map, policy_map
 from bpf.datapath import Datapath
 from bpf.endpoint_map import Endpoint
+from bpf.layout import CT_VALUE
 from bpf.pins import Pins
 from bpf.policy_map import PolicyKey
 from bpf.spec import FROM_CONTAINER, FROM_OVERLAY, TO_CONTAINER
@@ -154,6 +156,32 @@ def test_a_closed_connection_can_be_opened_again(pod: Datapath, to_pod: Ask, fro
         assert to_pod(question.reply()) == PASS
         assert from_pod(Packet(POD, PEER, tcp_flags=FIN | ACK)) == PASS
         assert to_pod(question.reply(FIN | ACK)) == PASS
+
+
+def test_a_connection_that_has_expired_admits_nothing(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
+    question = Packet(POD, PEER, UDP)
+    assert from_pod(question) == PASS
+    ((key, raw),) = pod.connections.dump().items()
+    at, size = CT_VALUE.offsets["lifetime"]
+    pod.connections.update([(key, raw[:at] + bytes(size) + raw[at + size :])])
+    assert to_pod(question.reply()) == SHOT
+    assert from_pod(question) == PASS
+    assert to_pod(question.reply()) == PASS
+
+
+def test_a_connection_lives_as_long_as_its_state_deserves(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
+    question = Packet(POD, PEER)
+    lifetimes = []
+    for send, packet in (
+        *((from_pod, question), (to_pod, question.reply()), (from_pod, Packet(POD, PEER, tcp_flags=ACK))),
+        *((from_pod, Packet(POD, PEER, tcp_flags=FIN | ACK)), (to_pod, question.reply(FIN | ACK))),
+        (from_pod, question),
+    ):
+        assert send(packet) == PASS
+        (raw,) = pod.connections.dump().values()
+        lifetimes.append(ct_map.unpack_value(raw).lifetime - int(time.monotonic()))
+    wanted = [60, 60, 8000, 8000, 10, 60]
+    assert all(abs(found - right) <= 2 for found, right in zip(lifetimes, wanted, strict=True)), lifetimes
 
 
 def test_the_node_itself_needs_no_policy_and_an_impostor_of_a_tunnelled_pod_does_not_pass(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -86,7 +87,7 @@ class KubernetesSync:
         self.view = KubernetesView()
         self._node_claims: dict[str, tuple[Rank, dict[str, IPCacheEntry]]] = {}
         self._endpoint_claims: dict[str, dict[str, IPCacheEntry]] = {}
-        self._kinds: list[tuple[Resource, Callable[[], Awaitable[None]]]] = [
+        self._kinds: list[tuple[Resource, Callable[[], Coroutine[None, None, None]]]] = [
             (SERVICE, lambda: self._follow(SERVICE, Service, self._services)),
             (ENDPOINTSLICE, lambda: self._follow(ENDPOINTSLICE, EndpointSlice, self._slices)),
             (CILIUMNODE, lambda: self._follow(CILIUMNODE, CiliumNode, self._nodes)),
@@ -104,24 +105,28 @@ class KubernetesSync:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for resource, work in self._kinds:
-                group.create_task(_run(work), name=f"k8s/{resource.plural}")
+                group.create_task(work(), name=f"k8s/{resource.plural}")
 
     async def _follow(
         self, resource: Resource, type_: type[T], fold: Fold[T], field_selector: str = ""
     ) -> None:
         backoff = Backoff(RETRY_FIRST, RETRY_CAP)
-        deltas: AsyncIterator[ObjectDelta[T]] = follow(
-            self._client, resource, type_, field_selector=field_selector, backoff=backoff
-        )
-        async for delta in deltas:
-            fold(delta)
-            if delta.synced and resource.plural not in self.view.listed:
-                self.view.listed.add(resource.plural)
-                log.info("%s are listed", resource.plural)
-                if self.view.listed.issuperset(self.kinds):
-                    self._tables.own_listed()
-            changed, self.view.changed = self.view.changed, asyncio.Event()
-            changed.set()
+        stream = follow(self._client, resource, type_, field_selector=field_selector, backoff=backoff)
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                fold(delta)
+                if delta.synced:
+                    self._listed(resource)
+                changed, self.view.changed = self.view.changed, asyncio.Event()
+                changed.set()
+
+    def _listed(self, resource: Resource) -> None:
+        if resource.plural in self.view.listed:
+            return
+        self.view.listed.add(resource.plural)
+        log.info("%s are listed", resource.plural)
+        if self.view.listed.issuperset(self.kinds):
+            self._tables.own_listed()
 
     def _services(self, delta: ObjectDelta[Service]) -> None:
         for key, service in delta.upserts.items():
@@ -216,7 +221,3 @@ class KubernetesSync:
 
 def _address(endpoint: CiliumEndpoint) -> str:
     return next((pair.ipv4 for pair in endpoint.status.networking.addressing if pair.ipv4), "")
-
-
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()

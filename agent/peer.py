@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from agent.backoff import LinearBackoff
 from agent.clusterids import ClusterIDs
@@ -25,6 +25,7 @@ from aiokit.backoff import Backoff
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig, parse
 from kvstore.errors import KVStoreError
+from kvstore.etcd import ConnectionStatus
 from kvstore.watch import Delta
 from kvstore.watchstore import follow
 from mesh import clusterconfig, keys
@@ -48,6 +49,13 @@ class Sink(Protocol):
     def drain(self) -> None: ...
 
 
+@runtime_checkable
+class Describing(Protocol):
+    """A connection that can say how it is (`kvstore.etcd.EtcdBackend`)."""
+
+    def status(self) -> ConnectionStatus: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PeerTimes:
     """Seconds. The defaults are those of the wire reference; tests shorten them."""
@@ -56,7 +64,6 @@ class PeerTimes:
     config: float = 180.0  # until the cluster configuration is found
     config_retry: float = 1.0
     config_retry_cap: float = 30.0
-    config_check: float = 10.0  # a changed configuration is noticed within this
     silence: float = 120.0  # the writer beats every 60 s
     heartbeat_check: float = 30.0
     heartbeat_check_failing: float = 5.0
@@ -64,7 +71,6 @@ class PeerTimes:
     retry_cap: float = 60.0
     stream_retry: float = 0.05
     stream_retry_cap: float = 60.0
-    request: float = 25.0  # one etcd request
 
 
 class Peer:
@@ -92,10 +98,17 @@ class Peer:
         self._wall = wall
         self._status = PeerStatus()
         self._backoff = LinearBackoff(self._times.retry_step, self._times.retry_cap)
+        self._backend: Readable | None = None
         self._last_beat = 0.0
         self._last_id: ClusterID | None = None
 
     def status(self) -> PeerStatus:
+        """A connection that is being dialled anew says so, while its state is kept."""
+        backend = self._backend
+        if self._status.connected and isinstance(backend, Describing):
+            said = backend.status()
+            if not said.connected:
+                return self._status.with_changes(text=f"etcd: 0/1 connected: {said.error}")
         return self._status
 
     async def run(self, content: bytes) -> None:
@@ -121,6 +134,7 @@ class Peer:
         async with self._connect(config) as backend:
             async with asyncio.timeout(self._times.connect):
                 await backend.get_prefix(keys.HEARTBEAT)
+            self._backend = backend
             self._last_beat = self._now()
             self._set(connected=True, text=_connected_text(backend))
             raw, remote = await self._cluster_config(backend)
@@ -149,7 +163,7 @@ class Peer:
     async def _cluster_config(self, backend: Readable) -> tuple[bytes, clusterconfig.ClusterConfig]:
         """Wait for the peer's own description, under the name of our configuration file."""
         backoff = Backoff(self._times.config_retry, self._times.config_retry_cap)
-        key = keys.cluster_config(parse_cluster_name(self.name))
+        key = keys.cluster_config(self.name)
         try:
             async with asyncio.timeout(self._times.config):
                 while True:
@@ -173,22 +187,21 @@ class Peer:
 
     async def _config_watch(self, backend: Readable, known: bytes) -> None:
         """A changed configuration is a new session. A deleted one freezes what we have (rule 6)."""
-        key = keys.cluster_config(parse_cluster_name(self.name))
+        key = keys.cluster_config(self.name)
         before = clusterconfig.decode(self.name, known)
-        while True:
-            await asyncio.sleep(self._times.config_check)
-            async with asyncio.timeout(self._times.request):
-                pair = await backend.get(key)
-            if pair is None or pair.value == known:
-                continue
-            if clusterconfig.decode(self.name, pair.value) != before:
-                raise PeerConfigChangedError(f"the configuration of {self.name} changed")
-            known = pair.value
+        async with aclosing(follow(backend, key, backoff=self._stream_backoff(), single=True)) as deltas:
+            async for delta in deltas:
+                for _, value in delta.upserts:
+                    if clusterconfig.decode(self.name, value) != before:
+                        raise PeerConfigChangedError(f"the configuration of {self.name} changed")
 
     async def _heartbeat(self, backend: Readable) -> None:
-        async for delta in follow(backend, keys.HEARTBEAT, backoff=self._stream_backoff()):
-            if delta.upserts:
-                self._last_beat = self._now()
+        # the list of a new connection counts as a beat (spec 3.5): we hold nothing, so everything is news
+        stream = follow(backend, keys.HEARTBEAT, held=dict, backoff=self._stream_backoff())
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                if delta.upserts:
+                    self._last_beat = self._now()
 
     async def _liveness(self) -> None:
         """Etcd answering is not enough: its writer must be alive too."""
@@ -203,25 +216,25 @@ class Peer:
     async def _canaries(
         self, backend: Readable, canaries: Mapping[Kind, asyncio.Event], *, cached: bool
     ) -> None:
-        name = parse_cluster_name(self.name)
-        expected = {keys.synced_key(kind, name, cached=cached): event for kind, event in canaries.items()}
-        prefix = b"cilium/synced/%b/" % self.name.encode()
-        async for delta in follow(backend, prefix, backoff=self._stream_backoff()):
-            for suffix, _ in delta.upserts:
-                if event := expected.get(prefix + suffix):
-                    event.set()
+        expected = {
+            keys.synced_key(kind, self.name, cached=cached): event for kind, event in canaries.items()
+        }
+        prefix = keys.synced_prefix(self.name)
+        async with aclosing(follow(backend, prefix, backoff=self._stream_backoff())) as deltas:
+            async for delta in deltas:
+                for suffix, _ in delta.upserts:
+                    if event := expected.get(prefix + suffix):
+                        event.set()
 
     async def _import_kind(
         self, backend: Readable, kind: Kind, canary: asyncio.Event, scope: PeerScope, *, cached: bool
     ) -> None:
         await canary.wait()
-        name = parse_cluster_name(self.name)
-        prefix = keys.cache_prefix(kind, name) if cached else keys.state_prefix(kind, name)
-        deltas: AsyncIterator[Delta] = follow(
-            backend, prefix, held=lambda: self._sink.held(kind), backoff=self._stream_backoff()
-        )
-        async for delta in deltas:
-            await self._apply(kind, delta, scope)
+        prefix = keys.cache_prefix(kind, self.name) if cached else keys.state_prefix(kind, self.name)
+        stream = follow(backend, prefix, held=lambda: self._sink.held(kind), backoff=self._stream_backoff())
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                await self._apply(kind, delta, scope)
 
     async def _apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None:
         for start in range(0, len(delta.upserts), CHUNK):

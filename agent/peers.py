@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 from agent.peer import Peer
@@ -43,9 +44,9 @@ class Peers:
     def peers(self) -> Mapping[str, Peer]:
         return dict(sorted(self._peers.items()))
 
-    async def run(self, source: Callable[[Path], AsyncIterator[dict[str, bytes]]] = changes) -> None:
-        async with asyncio.TaskGroup() as group:
-            async for files in source(self._directory):
+    async def run(self, source: Callable[[Path], AsyncGenerator[dict[str, bytes], None]] = changes) -> None:
+        async with asyncio.TaskGroup() as group, aclosing(source(self._directory)) as readings:
+            async for files in readings:
                 await self._follow(group, self._configurations(files))
                 self.is_read = True
                 self._changed()

@@ -1,0 +1,178 @@
+"""Policies x identities x endpoints, computed piece by piece."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.desired import Clock
+from agent.identities import Identities
+from agent.policy import Policies, PolicyKey
+from mesh.identity import Labels
+from mesh.policy import parse_policy, resolve
+from tests.agent.values import EAST, endpoint, labels, number
+
+WEST_CLIENT, EAST_CLIENT = number(2, 5), number(1, 50)
+
+
+def policy(name: str = "allow-client", cluster: str = "west", app: str = "client", **more: Any) -> Any:
+    match = {"app": app, "io.cilium.k8s.policy.cluster": cluster}
+    spec = {
+        "endpointSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"fromEndpoints": [{"matchLabels": match}]}],
+        **more,
+    }
+    return {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+
+
+def started(identities: Identities | None = None) -> Policies:
+    policies = Policies(Clock(), EAST.name, identities or Identities())
+    policies.start()
+    return policies
+
+
+def allowed(policies: Policies, endpoint_id: int = 1) -> set[int]:
+    return {key.identity for key, deny in policies.entries.entries.items() if key.endpoint == endpoint_id}
+
+
+def test_an_endpoint_that_no_policy_selects_is_open_and_has_no_entries() -> None:
+    policies = started()
+    policies.upsert_endpoint(endpoint(1, "other"))
+    policies.commit({"shop/p": parse_policy(policy())})
+    assert policies.entries.entries == {}
+    assert not policies.endpoints.entries["10.1.1.2"].enforced
+
+
+def test_a_selected_endpoint_is_enforced_and_admits_the_named_identity_when_it_is_known() -> None:
+    identities = Identities()
+    policies = started(identities)
+    policies.commit({"shop/p": parse_policy(policy())})
+    policies.upsert_endpoint(endpoint(1))
+    assert policies.endpoints.entries["10.1.1.2"].enforced
+    assert WEST_CLIENT not in allowed(policies)
+    identities.commit({WEST_CLIENT: labels("client", "west")})
+    assert WEST_CLIENT in allowed(policies)
+    identities.commit({}, [WEST_CLIENT])
+    assert WEST_CLIENT not in allowed(policies)
+
+
+def test_nothing_is_wanted_before_policies_are_listed() -> None:
+    policies = Policies(Clock(), EAST.name, Identities())
+    policies.upsert_endpoint(endpoint(1))
+    assert policies.endpoints.entries == {}
+    policies.commit({"shop/p": parse_policy(policy())})
+    policies.start()
+    assert policies.endpoints.entries["10.1.1.2"].enforced
+
+
+def test_a_removed_policy_opens_the_endpoint_again() -> None:
+    policies = started()
+    policies.upsert_endpoint(endpoint(1))
+    policies.commit({"shop/p": parse_policy(policy())})
+    policies.commit({}, ["shop/p"])
+    assert policies.entries.entries == {}
+    assert not policies.endpoints.entries["10.1.1.2"].enforced
+
+
+def test_a_removed_endpoint_takes_its_entries_along_and_leaves_its_twins() -> None:
+    identities = Identities()
+    identities.commit({WEST_CLIENT: labels("client", "west")})
+    policies = started(identities)
+    policies.commit({"shop/p": parse_policy(policy())})
+    policies.upsert_endpoint(endpoint(1))
+    policies.upsert_endpoint(endpoint(2))
+    policies.remove_endpoint(1)
+    assert allowed(policies, 1) == set()
+    assert WEST_CLIENT in allowed(policies, 2)
+    assert list(policies.endpoints.entries) == ["10.1.1.3"]
+
+
+def test_a_relabelled_endpoint_has_the_entries_of_its_new_labels_only() -> None:
+    policies = started()
+    policies.commit({"shop/p": parse_policy(policy())})
+    policies.upsert_endpoint(endpoint(1, "web"))
+    policies.upsert_endpoint(endpoint(1, "other"))
+    assert policies.entries.entries == {}
+    assert not policies.endpoints.entries["10.1.1.2"].enforced
+
+
+def test_entries_of_a_silent_peer_stay_until_it_has_spoken() -> None:
+    identities = Identities()
+    policies = Policies(Clock(), EAST.name, identities)
+    policies.upsert_endpoint(endpoint(1))
+    kept = PolicyKey(1, WEST_CLIENT, 0, 0)
+    policies.set_recovered({kept: False})
+    policies.commit({"shop/p": parse_policy(policy())})
+    policies.start()
+    assert policies.entries.entries[kept] is False
+    policies.forget_recovered([kept])
+    assert kept not in policies.entries.entries
+
+
+def test_an_entry_that_its_owner_confirmed_survives_the_end_of_the_recovery() -> None:
+    identities = Identities()
+    policies = Policies(Clock(), EAST.name, identities)
+    policies.upsert_endpoint(endpoint(1))
+    kept = PolicyKey(1, WEST_CLIENT, 0, 0)
+    policies.set_recovered({kept: False})
+    policies.commit({"shop/p": parse_policy(policy())})
+    policies.start()
+    identities.commit({WEST_CLIENT: labels("client", "west")})
+    policies.forget_recovered([kept])
+    assert policies.entries.entries[kept] is False
+
+
+POOL: dict[int, Labels] = {
+    number(2, 1): labels("client", "west"),
+    number(2, 2): labels("client", "west", "other"),
+    number(3, 1): labels("client", "north"),
+    number(1, 60): labels("client", "east"),
+}
+OBJECTS = {
+    "shop/west": policy("west"),
+    "shop/north": policy("north", "north"),
+    "shop/deny": policy("deny", ingressDeny=[{"fromEndpoints": [{"matchLabels": {"app": "client"}}]}]),
+}
+STEPS = st.lists(
+    st.tuples(st.just("identity"), st.sampled_from(sorted(POOL)), st.booleans())
+    | st.tuples(st.just("policy"), st.sampled_from(sorted(OBJECTS)), st.booleans())
+    | st.tuples(st.just("endpoint"), st.integers(1, 2), st.booleans()),
+    max_size=14,
+)
+
+
+@given(STEPS, st.randoms(use_true_random=False))
+def test_any_order_of_changes_ends_in_what_resolve_says(steps: list[Any], random: Random) -> None:
+    identities = Identities()
+    policies = Policies(Clock(), EAST.name, identities)
+    start_at = random.randint(0, len(steps))
+    known: dict[str, dict[Any, Any]] = {"identity": {}, "policy": {}, "endpoint": {}}
+    for index, (what, key, present) in enumerate(steps):
+        if index == start_at:
+            policies.start()
+        known[what].pop(key, None)
+        if what == "identity":
+            identities.commit({key: POOL[key]} if present else {}, [] if present else [key])
+            known[what].update({key: POOL[key]} if present else {})
+        elif what == "policy":
+            parsed = parse_policy(OBJECTS[key])
+            policies.commit({key: parsed} if present else {}, [] if present else [key])
+            known[what].update({key: parsed} if present else {})
+        elif present:
+            policies.upsert_endpoint(endpoint(key))
+            known[what][key] = endpoint(key)
+        else:
+            policies.remove_endpoint(key)
+    policies.start()
+    wanted = resolve(known["policy"].values(), labels("web"), known["identity"], EAST.name)
+    entries: dict[PolicyKey, bool] = {}
+    for member in known["endpoint"]:
+        for entry in wanted.entries:
+            at = PolicyKey(member, entry.identity, entry.port, entry.protocol)
+            entries[at] = entries.get(at, False) or entry.deny
+    assert policies.entries.entries == entries
+    enforced = {e.endpoint.id: e.enforced for e in policies.endpoints.entries.values()}
+    assert enforced == dict.fromkeys(known["endpoint"], wanted.ingress_enforced)

@@ -44,9 +44,14 @@ def remove_pins(lab: str) -> int:
 def unmount(state_root: Path = STATE_ROOT) -> bool:
     """Undo `mount` when nobody has anything pinned any more; whether it was undone."""
     mark = state_root / _MARK
-    if not mark.exists() or any(BPF_ROOT.iterdir()):
+    if not mark.exists() or _has_pins():
         return False
     if is_mounted():
         netns.unmount(BPF_ROOT)
     mark.unlink()
     return True
+
+
+def _has_pins() -> bool:
+    """The kernel's own two files (maps.debug, progs.debug) are always there."""
+    return any(each.suffix != ".debug" for each in BPF_ROOT.iterdir())

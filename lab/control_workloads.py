@@ -55,7 +55,7 @@ def _deployment(workload: Workload, owned: list[Pod]) -> Iterator[Write]:
     surplus = living[: max(0, len(living) - replicas)]
     for pod in surplus:
         yield _deletion(pod)
-    settled = not surplus and len(owned) == replicas
+    settled = len(owned) == len(living) == replicas  # nobody is missing, too many, or still ending
     outdated = [pod for pod in living if pod not in current]
     if settled and outdated and (all(pod.is_ready for pod in living) or not outdated[0].is_ready):
         yield _deletion(outdated[0])
@@ -89,7 +89,8 @@ def _daemonset(workload: Workload, owned: list[Pod], nodes: list[Node]) -> Itera
         else:
             kept[pod.spec.nodeName] = pod
     outdated = [pod for pod in kept.values() if pod.metadata.labels.get(HASH_LABEL) != revision]
-    if outdated and (all(pod.is_ready for pod in kept.values()) or not outdated[-1].is_ready):
+    settled = len(owned) == len(kept) == len(names)
+    if settled and outdated and (all(pod.is_ready for pod in kept.values()) or not outdated[-1].is_ready):
         yield _deletion(outdated[-1])
     ready = sum(pod.is_ready for pod in kept.values())
     yield from _status(

@@ -37,6 +37,7 @@ MAX_CONNECTED_CLUSTERS = 255
 LOG_LINES = 15  # of a server that ended, shown to whoever started it
 PROGRAMS = ("etcd", "nsenter", "unshare", "setpriv", "mount", "sh")
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 Say = Callable[[str], None]
 
 
@@ -67,10 +68,13 @@ def undone_on_error(paths: LabPaths, say: Say) -> Iterator[None]:
         yield
     except BaseException:
         # a second Ctrl-C must not leave half a lab behind
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
         say("removing what was made")
-        down.tear_down(paths)
+        try:
+            down.tear_down(paths)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         raise
 
 

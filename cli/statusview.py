@@ -74,7 +74,7 @@ def _control_plane(status: MeshStatus) -> list[str]:
     else:
         lines.append("❌ The Service has no address yet")
     lines += [f"❌ {text}" for text in status.missing] or ["✅ Deployment clustermesh-apiserver is ready"]
-    return [*lines, "🛈  KVStoreMesh is disabled"]
+    return [*lines, "ℹ️  KVStoreMesh is disabled"]  # noqa: RUF001 - the sign that Cilium prints
 
 
 def _agents(connectivity: Connectivity) -> list[str]:

@@ -20,7 +20,6 @@ from clustermesh_apiserver.proxy.method import ALARM, MEMBER_LIST, METHODS, RANG
 from kvstore import messages
 
 _REMOTE_OF_CLUSTER = re.compile(r"remote-([a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?)")
-_NO_END = b"\0"  # etcd: as a range_end, "every key from here on"
 
 
 class RoleKind(Enum):
@@ -41,8 +40,7 @@ class Grant:
 
     def covers(self, key: bytes, range_end: bytes) -> bool:
         """Whether all that etcd would select for (key, range_end) is inside, and that is something."""
-        if range_end == _NO_END:
-            return False
+        # b"\0" as a range_end means "no end" to etcd; here it is below every key, so nothing is covered
         end = range_end or key + b"\0"
         return self.start <= key < end <= self.end
 
@@ -108,7 +106,7 @@ def admit(role: Role, path: str, request: bytes) -> Allow | Refuse:
 def decide(role: Role, method: Method, message: Message) -> Allow | Refuse:
     """Judge a decoded request of a client that may only read."""
     refusal = _refusal(role, method, message)
-    return refusal or Allow(message.SerializeToString(deterministic=True))
+    return refusal or Allow(message.SerializeToString())
 
 
 def _refusal(role: Role, method: Method, message: Message) -> Refuse | None:

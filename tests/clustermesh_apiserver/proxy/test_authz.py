@@ -117,7 +117,7 @@ def test_what_is_sent_on_means_the_same_to_every_decoder(
     if isinstance(verdict, Allow):
         again = kind.FromString(verdict.request)
         again.DiscardUnknownFields()
-        assert again.SerializeToString(deterministic=True) == verdict.request
+        assert again.SerializeToString() == verdict.request
 
 
 def request(is_watch: bool, key: bytes, end: bytes) -> bytes:
@@ -149,6 +149,42 @@ def test_the_key_alone_is_granted_where_the_contract_names_one_key() -> None:
     assert admit(REMOTE, RANGE.path, one) == Allow(one)
     assert admit(REMOTE, RANGE.path, exact) == Allow(exact)
     assert admit(REMOTE, RANGE.path, prefix) == Refuse("range", f"{config!r}..b'cilium/cluster-config/easu'")
+
+
+def test_what_we_do_not_know_of_a_request_is_not_sent_on() -> None:
+    """A later etcd may read a field that we cannot judge."""
+    known = m.RangeRequest(key=b"cilium/state/a").SerializeToString()
+    assert admit(REMOTE, RANGE.path, known + b"\xf8\x07\x01") == Allow(known)
+
+
+@pytest.mark.parametrize(
+    ("key", "end"),
+    [
+        (b"cilium/state/b", b"cilium/state/a"),
+        (b"cilium/state/a", b"cilium/state/a"),
+        (b"zzz", b"cilium/state/a"),
+        (b"cilium/state/", b"\0"),
+        (b"", b"\0"),
+    ],
+)
+def test_a_range_that_selects_nothing_or_has_no_end_is_refused(key: bytes, end: bytes) -> None:
+    request = m.RangeRequest(key=key, range_end=end).SerializeToString()
+    assert isinstance(admit(REMOTE, RANGE.path, request), Refuse)
+
+
+def test_alarms_may_be_asked_for_but_not_raised_or_cleared() -> None:
+    allowed = {
+        action
+        for action in (m.AlarmRequest.GET, m.AlarmRequest.ACTIVATE, m.AlarmRequest.DEACTIVATE)
+        if isinstance(admit(REMOTE, ALARM.path, m.AlarmRequest(action=action).SerializeToString()), Allow)
+    }
+    assert allowed == {m.AlarmRequest.GET}
+
+
+@pytest.mark.parametrize("path", sorted(set(METHODS) - {RANGE.path, WATCH.path}))
+def test_of_the_other_methods_only_questions_about_etcd_itself_are_allowed(path: str) -> None:
+    is_allowed = isinstance(admit(REMOTE, path, b""), Allow)
+    assert is_allowed == (path in {STATUS.path, MEMBER_LIST.path, ALARM.path})
 
 
 def test_watches_of_the_stream_may_be_cancelled_and_asked_for_progress() -> None:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Protocol, Self, TypeVar
 
 from bpf import lb_map
@@ -97,7 +97,8 @@ class Mirror:
         for key, value in sorted(dumps.backends.items()):
             number = lb_map.unpack_backend_id(key)
             mirror._value_of[number] = value
-            mirror._id_of.setdefault(value, number)
+            if number:  # 0 is no backend: a master entry has it
+                mirror._id_of.setdefault(value, number)
         mirror._next_id = max(mirror._value_of, default=0) + 1
         mirror._rev_nats = {lb_map.unpack_rev_nat_id(k): v for k, v in dumps.reverse_nat.items()}
         mirror._recover_services(dumps.services)
@@ -200,16 +201,20 @@ class Mirror:
         return number
 
     def _count(self, old: Iterable[int], new: Iterable[int], writes: "_Writes") -> None:
-        before, after = Counter(old), Counter(new)
-        for number in before.keys() | after.keys():
-            self._users[number] += after[number] - before[number]
-            if not self._users[number]:
-                del self._users[number]
-                writes.unused.add(number)
+        for before, after in zip_longest(old, new, fillvalue=0):
+            if before == after:  # nearly all, when a long list changes a little
+                continue
+            self._users[after] += 1
+            self._users[before] -= 1
+            if not self._users[before]:
+                writes.unused.add(before)
 
     def _release_backends(self, writes: "_Writes") -> None:
         for number in writes.unused:
-            if self._users[number] == 0 and number in self._value_of:
+            if self._users[number]:  # another service, or another slot, took it up
+                continue
+            del self._users[number]
+            if number in self._value_of:
                 value = self._value_of.pop(number)
                 if self._id_of.get(value) == number:
                     del self._id_of[value]

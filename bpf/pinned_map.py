@@ -9,6 +9,7 @@ Does not know what the bytes mean: see the `*_map.py` files.
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,7 @@ from bpf.syscall import BatchError, MapInfo
 BATCH = 4096  # as fast as one huge batch, and keeps the kernel's buffers small
 _FULL = {errno.ENOSPC, errno.E2BIG}  # LPM tries say the one, hashes the other
 _PERCPU = {MapType.PERCPU_HASH}
+_KEY_OF, _VALUE_OF = itemgetter(0), itemgetter(1)
 
 
 def mismatch(spec: MapSpec, info: MapInfo) -> str:
@@ -110,10 +112,10 @@ class PinnedMap:
 
     def update(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Sorted, in batches; MapFullError and MapError say how many were made."""
-        ordered = sorted(items)
+        ordered = sorted(items, key=_KEY_OF)
         for start in range(0, len(ordered), BATCH):
             chunk = ordered[start : start + BATCH]
-            keys, values = b"".join(k for k, _ in chunk), b"".join(v for _, v in chunk)
+            keys, values = b"".join(map(_KEY_OF, chunk)), b"".join(map(_VALUE_OF, chunk))
             self._check(keys, self._key_size * len(chunk))
             self._check(values, self._value_size * len(chunk))
             try:

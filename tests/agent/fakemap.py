@@ -1,0 +1,97 @@
+"""Kernel maps in memory that can be full, or fail, on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from agent.kernel import KernelMaps
+from agent.tables import Tables
+from bpf.errors import MapError, MapFullError
+from bpf.lb_plan import BackendLike, Dumps, Mirror, Step, Table
+from mesh.merge import Frontend
+
+
+class FakeMap:
+    """Satisfies `agent.mapsync.MapTarget`. `log` has every write in order."""
+
+    def __init__(self, name: str, log: list[tuple[str, str, bytes]], *, size: int = 10**6) -> None:
+        self.name = name
+        self.entries: dict[bytes, bytes] = {}
+        self.size = size
+        self.failing = 0
+        self._log = log
+
+    def dump(self) -> dict[bytes, bytes]:
+        self._maybe_fail()
+        return dict(self.entries)
+
+    def update(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        self._maybe_fail()
+        for done, (key, value) in enumerate(sorted(items)):
+            if key not in self.entries and len(self.entries) >= self.size:
+                raise MapFullError(f"{self.name} is full at {self.size} entries", done)
+            self.entries[key] = value
+            self._log.append((self.name, "upsert", key))
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        self._maybe_fail()
+        for key in sorted(keys):
+            self.entries.pop(key, None)
+            self._log.append((self.name, "delete", key))
+
+    def _maybe_fail(self) -> None:
+        if self.failing > 0:
+            self.failing -= 1
+            raise MapError(f"{self.name} failed on purpose")
+
+
+class FakeServices:
+    """Satisfies `agent.servicesync.ServiceTarget`, with the real plan."""
+
+    def __init__(self, log: list[tuple[str, str, bytes]]) -> None:
+        self.maps = {table: FakeMap(table.value, log) for table in Table}
+
+    def dump(self) -> Dumps:
+        return Dumps(
+            *(self.maps[table].dump() for table in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT))
+        )
+
+    def sync(self, services: Mapping[Frontend, Sequence[BackendLike]], *, complete: bool = True) -> int:
+        self._mirror = Mirror.recover(self.dump())
+        return self._write(self._mirror.plan(services, complete=complete))
+
+    def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int:
+        self._mirror = Mirror.recover(self.dump())
+        return self._write(self._mirror.plan_changes(changes))
+
+    def _write(self, steps: Iterable[Step]) -> int:
+        count = 0
+        for step in steps:
+            table = self.maps[step.table]
+            table.update(step.upserts)
+            table.delete(step.deletes)
+            count += 1
+        return count
+
+
+class FakeKernel:
+    """All maps of one node."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str, bytes]] = []
+        self.ipcache = FakeMap("ipcache", self.log)
+        self.policy = FakeMap("policy", self.log)
+        self.endpoints = FakeMap("endpoints", self.log)
+        self.services = FakeServices(self.log)
+
+    def maps(self, tables: Tables) -> KernelMaps:
+        return KernelMaps(
+            tables,
+            ipcache=self.ipcache,
+            policy=self.policy,
+            endpoints=self.endpoints,
+            services=self.services,
+        )
+
+    def writes(self) -> list[tuple[str, str]]:
+        return [(name, action) for name, action, _ in self.log]

@@ -75,7 +75,12 @@ class Front:
 
     def _bound(self, call: Callable[[str, Any, Any], Any], path: str) -> Callable[[Any, Any], Any]:
         async def handle(request: Any, context: Any) -> Any:
-            return await call(path, request, context)
+            try:
+                return await call(path, request, context)
+            except grpc.aio.InternalError as error:
+                # The client went away before gRPC told us. This is how its server wants to hear of it:
+                # anything else is logged as a bug of ours.
+                raise asyncio.CancelledError from error
 
         return handle
 

@@ -40,6 +40,7 @@ REFUSED = Status(grpc.StatusCode.PERMISSION_DENIED, PERMISSION_DENIED)
 MALFORMED = Status(grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: malformed request")
 UNKNOWN_METHOD = Status(grpc.StatusCode.UNIMPLEMENTED, "not served by this proxy")
 STOPPING = Status(grpc.StatusCode.UNAVAILABLE, "etcdserver: server stopped")
+GONE = Status(grpc.StatusCode.CANCELLED, "the client is gone")
 STALLED = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, "the client does not read what it asked for")
 TOO_MANY_CREATES = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watches requested at once")
 

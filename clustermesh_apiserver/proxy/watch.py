@@ -19,6 +19,7 @@ from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.order import CreateOrder
 from clustermesh_apiserver.proxy.status import (
+    GONE,
     REFUSED,
     STALLED,
     STOPPING,
@@ -128,6 +129,8 @@ class Relay:
                 await self._context.write(answer)
         except TimeoutError as error:
             raise Ended(STALLED) from error
+        except grpc.aio.InternalError as error:
+            raise Ended(GONE) from error
 
     @property
     def _judges_watches(self) -> bool:

@@ -43,6 +43,7 @@ class Store:
         self._backend = backend
         self._collections: dict[bytes, Collection] = {}
         self._lock = asyncio.Lock()
+        self._has_gap = False
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -162,7 +163,8 @@ class Store:
             self.revision = max(self.revision, revision)
             if news or gone:
                 log.info("registry compared: %s objects differed, %s were gone", news, len(gone))
-                self.forget_history()
+                self._has_gap = True
+            await self._close_gap()
 
     async def _check(self, event: Changes) -> None:
         """Our own writes are known already; anything else is read again and passed on."""
@@ -171,6 +173,17 @@ class Store:
                 known = self._known(key)
                 if key != MARK and (known.value if known else None) != value:
                     await self._reread(key, event.revision)
+                await self._close_gap()
+
+    async def _close_gap(self) -> None:
+        """Changes became known out of order: begin a new history, at a revision that no client has seen.
+
+        Nobody can resume across it, so nobody misses a change made before a revision known already.
+        """
+        if self._has_gap:
+            self.revision = await self._commit([], [])
+            self.forget_history()
+            self._has_gap = False
 
     async def _reread(self, key: bytes, revision: int) -> None:
         pair = await self._backend.get(key)
@@ -202,10 +215,8 @@ class Store:
         entry = change.new or change.old
         if entry is None:
             return
-        collection = self.collection(_collection_prefix(entry.key))
-        collection.apply(change)
-        if change.revision < self.revision:  # somebody else's write, seen late: resuming would miss it
-            collection.forget_history(self.revision)
+        self.collection(_collection_prefix(entry.key)).apply(change)
+        self._has_gap = self._has_gap or change.revision < self.revision  # somebody else's write, seen late
         self.revision = max(self.revision, change.revision)
 
 

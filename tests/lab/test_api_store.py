@@ -120,3 +120,45 @@ async def test_open_watches_end_when_the_server_does() -> None:
             watched = group.create_task(client.request("GET", CONFIGMAP.path() + "?watch=1"), name="watch")
             await api.client.create(CONFIGMAP, config_map("c"))
         assert b'"type":"ADDED"' in await watched
+
+
+async def watched(store: Store, revision: int) -> bytes:
+    """What a watch from `revision` says first, and the end of it."""
+    asked = WatchRequest(CONFIGMAPS, CONFIGMAPS.prefix, None, str(revision), seconds=0.5)
+    async with aclosing(watch_lines(asked, store)) as lines:
+        return b"".join([line async for line in lines])
+
+
+async def test_a_version_from_the_future_is_expired() -> None:
+    store = Store(MemoryBackend())
+    async with store.running():
+        assert b'"code":410' in await watched(store, store.revision + 1)
+        assert await watched(store, store.revision) == b""
+
+
+async def test_history_is_unknown_after_changes_were_missed() -> None:
+    backend = MemoryBackend()
+    store = Store(backend)
+    async with store.running():
+        before = store.revision
+        backend.fail_reads(1)
+        backend.break_streams()
+        await backend.another_client().put(CONFIGMAPS.prefix + b"d/a", b'{"metadata":{"name":"a"}}')
+        await eventually(lambda: bool(store.of_kind(CONFIGMAPS).objects))
+        assert b'"code":410' in await watched(store, before)
+
+
+async def test_a_foreign_change_seen_late_cannot_be_missed_by_resuming() -> None:
+    """The foreign write comes first in etcd, but our own, later one is known before it."""
+    backend = MemoryBackend()
+    store = Store(backend)
+    key = CONFIGMAPS.prefix + b"d/"
+    async with store.running():
+        foreign = backend.another_client().put(key + b"foreign", b'{"metadata":{"name":"foreign"}}')
+        async with store.writing():
+            await foreign
+            own = await store.put(key + b"own", {"metadata": {"name": "own"}}, None)
+        await eventually(lambda: store.revision > own.revision)
+        assert len(store.of_kind(CONFIGMAPS).objects) == 2
+        assert b'"code":410' in await watched(store, own.revision)
+        assert await watched(store, store.revision) == b""

@@ -31,7 +31,8 @@ _KINDS: dict[str, Resource] = {
     "Service": SERVICE,
     "CiliumNetworkPolicy": CILIUMNETWORKPOLICY,
 }
-_CURL = 'curl -s -m {seconds} -w " %{{time_total}}\\n" {url} || echo " failed"'
+# unquoted on purpose: the shell makes one line of the echo's and curl's own
+_CURL = 'echo $(curl -s -m {seconds} -w " %{{time_total}}" {url} || echo failed)'
 _LOOP = "while :; do " + _CURL + "; sleep {interval}; done"
 
 

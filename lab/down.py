@@ -61,12 +61,15 @@ def tear_down(paths: LabPaths) -> Removed:
 
 def clear(paths: LabPaths) -> Removed:
     """Remove everything but the lab's own directory, which carries the caller's lock."""
-    processes = _end_servers(paths) + cgroup.remove(plan.cgroup(cgroup.root(), paths.lab))
+    group = plan.cgroup(cgroup.root(), paths.lab)
+    found = {*cgroup.members(group), *(each.pid for each in servers(paths))}
+    _end_servers(paths)
+    cgroup.remove(group)
     pins = bpffs.remove_pins(paths.lab)  # after its users: nobody pins anew
     namespaces = network.tear_down(paths.lab)
     for each in paths.root.glob("*"):
         shutil.rmtree(each) if each.is_dir() else each.unlink()
-    return Removed(processes, len(namespaces), pins)
+    return Removed(len(found), len(namespaces), pins)
 
 
 def servers(paths: LabPaths) -> list[Process]:
@@ -76,7 +79,7 @@ def servers(paths: LabPaths) -> list[Process]:
     return [each.process for each in found if each and each.process.is_alive]
 
 
-def _end_servers(paths: LabPaths) -> int:
+def _end_servers(paths: LabPaths) -> None:
     """At once: all that they would tidy up goes as a whole."""
     alive = servers(paths)
     for each in alive:
@@ -87,7 +90,6 @@ def _end_servers(paths: LabPaths) -> int:
             raise LabError("a server does not end")
         _reap()
         time.sleep(_POLL_SECONDS)
-    return len(alive)
 
 
 def _reap() -> None:

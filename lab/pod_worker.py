@@ -256,9 +256,12 @@ class PodWorker:
     async def _tear_down(self, grace: float) -> None:
         asked = self.pod.spec.terminationGracePeriodSeconds
         await self._containers.stop(grace if asked is None else min(grace, asked))
-        await asyncio.to_thread(cgroup.remove, self._node.cgroup(self.pod))
-        if not self.pod.spec.hostNetwork:
-            await self._node.network.remove(self._node.interface(self.pod))
+        try:
+            await asyncio.to_thread(cgroup.remove, self._node.cgroup(self.pod))
+            if not self.pod.spec.hostNetwork:
+                await self._node.network.remove(self._node.interface(self.pod))
+        except (LabError, OSError) as error:  # the node's other pods go on; `lab down` finds it
+            log.error("pod %s left something behind: %s", self.pod.metadata.key, error)
         await asyncio.to_thread(_remove_files, self._paths.root)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from lab import netlink, netns, plan
+from lab import netlink, netns, plan, private_file
 from lab.agent_client import Addressing, AgentClient, Allocation, Endpoint
 from lab.errors import NetworkNotReadyError
 
@@ -53,6 +53,7 @@ class PodNetwork:
     def __init__(self, agent: AgentClient, addresses: Path) -> None:
         self._agent = agent
         self._addresses = addresses
+        self._giving_back = asyncio.Lock()
 
     async def add(self, wanted: PodInterface) -> str:
         """Give the pod its network; its address. Raises NetworkNotReadyError; then nothing is left."""
@@ -80,22 +81,30 @@ class PodNetwork:
                 await self._give_back(held)
 
     async def _give_back(self, held: Held) -> None:
-        try:
-            await self._agent.remove_endpoint(held.container_id)
-            await self._agent.release(held.ip)
-        except NetworkNotReadyError as error:
-            log.debug("address %s stays out: %s", held.ip, error)
-            return
-        self._file(held).unlink(missing_ok=True)
+        # One at a time, and looked at again: an address given back by somebody else in between may
+        # belong to a new pod already.
+        async with self._giving_back:
+            if self._read(self._file(held)) != held:
+                return
+            try:
+                await self._agent.remove_endpoint(held.container_id)
+                await self._agent.release(held.ip)
+            except NetworkNotReadyError as error:
+                log.debug("address %s stays out: %s", held.ip, error)
+                return
+            self._file(held).unlink(missing_ok=True)
 
     def _remember(self, held: Held) -> None:
-        self._addresses.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file(held).write_bytes(msgspec.json.encode(held))
+        private_file.write(self._file(held), msgspec.json.encode(held))
 
     def _held(self) -> list[Held]:
-        if not self._addresses.is_dir():
-            return []
-        return [msgspec.json.decode(f.read_bytes(), type=Held) for f in self._addresses.glob("*.json")]
+        return [held for file in self._addresses.glob("*.json") if (held := self._read(file)) is not None]
+
+    def _read(self, file: Path) -> Held | None:
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=Held)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
 
     def _file(self, held: Held) -> Path:
         return self._addresses / f"{held.ip}.json"

@@ -94,6 +94,7 @@ class Lifecycle:
         self._path = path
         self._changed = changed
         self._locks: dict[str, _Lock] = {}
+        self._storing = asyncio.Lock()
 
     @property
     def pool(self) -> AddressPool:
@@ -268,8 +269,11 @@ class Lifecycle:
         self._changed()
 
     async def _store(self) -> None:
-        stored = Stored(endpoints=tuple(self._tables.endpoints.values()), addresses=dict(self._pool.owners))
-        await asyncio.to_thread(storage.store, self._path, stored)
+        """One writer at a time, and each writes what is true when its turn comes."""
+        async with self._storing:
+            endpoints = tuple(self._tables.endpoints.values())
+            stored = Stored(endpoints=endpoints, addresses=dict(self._pool.owners))
+            await asyncio.to_thread(storage.store, self._path, stored)
 
     @asynccontextmanager
     async def _locked(self, container_id: str) -> AsyncGenerator[None]:

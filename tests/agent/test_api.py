@@ -1,0 +1,201 @@
+"""The REST API over a real unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from agent import api
+from agent.agent import Agent
+from agent.peers import Peers
+from aiokit.http import serve_tcp, serve_unix
+from aiokit.wait import eventually
+from k8s.client import Client
+from kvstore.memory import MemoryBackend
+from mesh.keys import Kind
+from tests.agent.peerdata import FILE, PeerData
+from tests.agent.peering import Peering
+from tests.agent.station import Station, add_pods
+from tests.agent.values import endpoint
+
+WEST = PeerData()
+
+
+@asynccontextmanager
+async def served(agent: Agent, path: Path) -> AsyncGenerator[aiohttp.ClientSession]:
+    socket = path / "run" / "agent.sock"
+    async with (
+        serve_unix(api.application(agent), socket),
+        aiohttp.ClientSession("http://agent", connector=aiohttp.UnixConnector(str(socket))) as session,
+    ):
+        yield session
+
+
+async def ask(session: aiohttp.ClientSession, path: str, method: str = "GET", **body: Any) -> tuple[int, Any]:
+    async with session.request(method, path, json=body or None) as answer:
+        return answer.status, await answer.json() if answer.content_type == "application/json" else None
+
+
+@asynccontextmanager
+async def with_west(station: Station, store: MemoryBackend, path: Path) -> AsyncGenerator[Peering]:
+    """The station's agent with one peer, configured by a file."""
+    peering = Peering(store, station.tables)
+    station.agent.states["west"] = peering.state
+    peers = station.agent.peers = Peers(path, "east", lambda _: peering.peer, station.tables.settle)
+    station.tables.set_peer_listings(station.agent.peer_listings)
+    (path / "west").write_bytes(FILE)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(peers.run(), name="peers")
+        yield peering
+        task.cancel()
+
+
+async def test_a_starting_agent_answers_that_it_is_not_ready(tmp_path: Path) -> None:
+    async with served(Agent("east", "node-1"), tmp_path) as session:
+        assert (await ask(session, "/healthz"))[0] == 503
+        code, status = await ask(session, "/v1/healthz")
+        assert code == 200
+        assert status["cilium"]["state"] == "Warning"
+        assert status["cluster-mesh"] == {"clusters": []}
+        code, problem = await ask(session, "/v1/ipam?owner=shop/web", "POST")
+        assert (code, problem["message"]) == (503, "the agent is starting")
+
+
+async def test_a_plugins_whole_conversation(station: Station, client: Client, tmp_path: Path) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running(), served(station.agent, tmp_path) as session:
+        code, allocated = await ask(session, "/v1/ipam?owner=shop/web-1", "POST")
+        assert code == 201
+        assert allocated["ipv4"]["gateway"] == "10.1.1.1"
+        ip = allocated["address"]["ipv4"]
+        request = {
+            "container-id": "c1",
+            "interface-name": "lxc1",
+            "interface-index": 101,
+            "mac": "02:00:00:00:00:01",
+            "host-mac": "02:00:00:00:01:01",
+            "addressing": {"ipv4": ip},
+            "k8s-pod-name": "web-1",
+            "k8s-namespace": "shop",
+            "netns-cookie": "17",
+            "sync-build-endpoint": True,
+        }
+        code, made = await ask(session, "/v1/endpoint/c1", "PUT", **request)
+        assert (code, made["status"]["state"]) == (201, "ready")
+        assert (await ask(session, "/v1/endpoint"))[1] == [made]
+        for name in ("c1", "container-id:c1", str(made["id"]), "pod-name:shop/web-1"):
+            assert (await ask(session, f"/v1/endpoint/{name.replace('/', '%2F')}"))[1] == made
+        assert (await ask(session, "/v1/ipam"))[1]["allocations"] == {ip: "shop/web-1"}
+        (entry,) = (await ask(session, f"/v1/ip?cidr={ip}"))[1]
+        assert (entry["cidr"], entry["identity"]) == (f"{ip}/32", made["status"]["identity"]["id"])
+        identities = (await ask(session, "/v1/identity"))[1]
+        assert made["status"]["identity"] in [{k: i[k] for k in ("id", "labels")} for i in identities]
+        assert (await ask(session, "/v1/endpoint/c1", "DELETE"))[0] == 200
+        assert (await ask(session, "/v1/endpoint/c1", "DELETE"))[0] == 404
+        assert (await ask(session, f"/v1/ipam/{ip}", "DELETE"))[0] == 200
+        assert (await ask(session, f"/v1/ipam/{ip}", "DELETE"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("request_", "body", "code"),
+    [
+        ("POST /v1/ipam", {}, 400),
+        ("POST /v1/ipam?owner=a/b&family=ipv6", {}, 400),
+        ("PUT /v1/endpoint/c1", {"container-id": "c2"}, 400),
+        ("PUT /v1/endpoint/c1", {"interface-index": "no number"}, 400),
+        ("PUT /v1/endpoint/c1", {"mac": "xx"}, 400),
+        ("GET /v1/endpoint/nobody", {}, 404),
+        ("GET /v1/map/nothing", {}, 404),
+        ("GET /v1/identity/12345", {}, 404),
+        ("GET /v1/ip?cidr=garbage", {}, 400),
+    ],
+)
+async def test_wrong_requests_are_refused_with_a_reason(
+    station: Station, tmp_path: Path, request_: str, body: dict[str, Any], code: int
+) -> None:
+    async with station.running(), served(station.agent, tmp_path) as session:
+        method, path = request_.split()
+        station.tables.upsert_endpoint(endpoint(1))
+        answered, problem = await ask(session, path, method, **body)
+        assert answered == code
+        assert problem["message"]
+
+
+async def test_a_peer_is_ready_only_when_the_kernel_has_it(station: Station, tmp_path: Path) -> None:
+    store = MemoryBackend()
+    await WEST.publish(store)
+    async with station.running(), served(station.agent, tmp_path) as session:
+        station.kernel.ipcache.failing = 10**6
+        async with with_west(station, store, tmp_path) as peering:
+            await eventually(lambda: peering.is_ready)
+            (west,) = (await ask(session, "/v1/healthz"))[1]["cluster-mesh"]["clusters"]
+            assert west["connected"]
+            assert not west["programmed"]
+            assert "ready" not in west
+            station.kernel.ipcache.failing = 0
+            await eventually(lambda: station.agent.is_programmed(peering.state))
+            (west,) = (await ask(session, "/v1/healthz"))[1]["cluster-mesh"]["clusters"]
+            assert west["ready"]
+            assert west["programmed"]
+
+
+async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_path: Path) -> None:
+    store = MemoryBackend()
+    await WEST.publish(store)
+    await store.put(WEST.prefix(Kind.IPS) + b"10.2.1.66", b"no json")
+    async with (
+        station.running(),
+        served(station.agent, tmp_path) as session,
+        with_west(station, store, tmp_path) as peering,
+    ):
+        await eventually(lambda: peering.is_ready)
+        await eventually(lambda: station.agent.is_programmed(peering.state))
+        (west,) = (await ask(session, "/v1/healthz"))[1]["cluster-mesh"]["clusters"]
+        assert west.pop("digests").keys() == {"nodes", "identities", "ips", "services"}
+        assert list(west.pop("refusals").values()) == [1]
+        assert west.pop("status").startswith("etcd: 1/1 connected")
+        assert west == {
+            "name": "west",
+            "connected": True,
+            "ready": True,
+            "programmed": True,
+            "config": {
+                "required": True,
+                "retrieved": True,
+                "cluster-id": 2,
+                "kvstoremesh": False,
+                "sync-canaries": True,
+                "endpoint-slices-export-mode": "",
+            },
+            "synced": {"nodes": True, "endpoints": True, "identities": True, "services": True},
+            "num-nodes": 1,
+            "num-endpoints": 2,
+            "num-identities": 1,
+            "num-shared-services": 1,
+            "last-failure": "0001-01-01T00:00:00Z",
+        }
+        nodes = (await ask(session, "/v1/cluster/nodes"))[1]
+        assert nodes["self"] == "east/node-1"
+        assert [node["name"] for node in nodes["nodes"]] == ["west/node-1"]
+
+
+async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> None:
+    async with (
+        station.running(),
+        serve_tcp(api.probes(station.agent), "127.0.0.1", 0) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        station.agent.health.ok("running")
+        await eventually(station.agent.is_ready)
+        assert (await ask(session, "/healthz"))[0] == 200
+        assert (await ask(session, "/v1/healthz"))[1]["kubernetes"]["state"] == "Ok"
+        async with session.get("/metrics") as answer:
+            assert "cilium_clustermesh_remote_clusters 0\n" in await answer.text()
+        for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity"):
+            assert (await ask(session, path))[0] == 404

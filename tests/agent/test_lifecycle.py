@@ -1,0 +1,229 @@
+"""Endpoints from a plugin's request to the pod's end, with a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.endpoints import load
+from agent.errors import NotFoundError, NotReadyError, RequestError
+from aiokit.wait import eventually
+from bpf import endpoint_map
+from k8s.client import Client
+from k8s.resource import (
+    CILIUMENDPOINT,
+    CILIUMIDENTITY,
+    CILIUMNETWORKPOLICY,
+    NAMESPACE,
+    POD,
+)
+from tests.agent.fakemap import FakeKernel
+from tests.agent.station import FakeInterfaces, Station, add_pods, names
+from tests.agent.test_policy import policy
+from tests.agent.values import LAYOUT
+
+
+async def show(client: Client, name: str) -> Any:
+    raw = await client.get(CILIUMENDPOINT, name, "shop")
+    return msgspec.json.decode(raw) if raw is not None else None
+
+
+async def test_an_endpoint_is_programmed_attached_stored_and_published(
+    station: Station, client: Client, tmp_path: Path
+) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        endpoint = await station.lifecycle.create(await station.add(1))
+        assert endpoint_map.pack_key(endpoint.ipv4) in station.kernel.endpoints.entries
+        assert station.interfaces.attached == {101}
+        assert station.interfaces.routes == {endpoint.ipv4: 101}
+        assert load(tmp_path / "endpoints.json").endpoints == (endpoint,)
+        assert LAYOUT.contains(1, endpoint.identity)
+        await eventually(lambda: published(client, "web-1"))
+        shown = await show(client, "web-1")
+        assert shown["status"]["networking"] == {
+            "addressing": [{"ipv4": endpoint.ipv4}],
+            "node": "198.18.1.11",
+        }
+        assert shown["status"]["identity"]["id"] == endpoint.identity
+        assert shown["status"]["state"] == "ready"
+
+
+async def published(client: Client, name: str) -> bool:
+    return await show(client, name) is not None
+
+
+async def test_a_pod_that_a_policy_selects_is_never_open(station: Station, client: Client) -> None:
+    await add_pods(client, ["web-1"])
+    await client.create(CILIUMNETWORKPOLICY, policy())
+    async with station.running():
+        await station.lifecycle.create(await station.add(1))
+        written = [name for name, action in station.kernel.writes() if action == "upsert"]
+        assert written.index("policy") < written.index("endpoints")
+        (raw,) = station.kernel.endpoints.entries.values()
+        assert endpoint_map.unpack_value(raw).ingress_enforced
+
+
+async def test_pods_with_equal_labels_share_an_identity_and_others_do_not(
+    station: Station, client: Client
+) -> None:
+    await add_pods(client, ["web-1", "web-2", "api-3"])
+    async with station.running():
+        one, two = await asyncio.gather(
+            *[station.lifecycle.create(await station.add(index)) for index in (1, 2)]
+        )
+        other = await station.lifecycle.create(await station.add(3, "api"))
+        assert one.identity == two.identity != other.identity
+        assert await names(client, CILIUMIDENTITY) == sorted([str(one.identity), str(other.identity)])
+
+
+async def test_agents_that_allocate_at_once_converge_on_one_number(client: Client, tmp_path: Path) -> None:
+    await add_pods(client, [f"web-{index}" for index in range(1, 5)], app="web")
+    stations = [
+        Station(client, tmp_path / str(index), FakeKernel(), FakeInterfaces()) for index in range(1, 5)
+    ]
+    async with asyncio.TaskGroup() as group:
+        works = [
+            group.create_task(one_endpoint(s, index), name=f"{index}") for index, s in enumerate(stations, 1)
+        ]
+    assert len({work.result() for work in works}) == 1
+    assert len(await names(client, CILIUMIDENTITY)) == 1
+
+
+async def one_endpoint(station: Station, index: int) -> int:
+    async with station.running():
+        return (await station.lifecycle.create(await station.add(index))).identity
+
+
+async def test_asking_twice_is_asking_once(station: Station, client: Client) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        request = await station.add(1)
+        assert await station.lifecycle.create(request) == await station.lifecycle.create(request)
+        assert len(station.tables.endpoints) == 1
+
+
+async def test_a_container_with_a_new_interface_is_a_new_endpoint(station: Station, client: Client) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        request = await station.add(1)
+        first = await station.lifecycle.create(request)
+        moved = msgspec.structs.replace(request, interface="lxc7", ifindex=107)
+        second = await station.lifecycle.create(moved)
+        assert (second.ifindex, second.ipv4) == (107, first.ipv4)
+        assert list(station.tables.endpoints.values()) == [second]
+        assert station.interfaces.attached == {107}
+
+
+async def test_a_deleted_endpoint_leaves_nothing_but_its_address(station: Station, client: Client) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        endpoint = await station.lifecycle.create(await station.add(1))
+        await eventually(lambda: published(client, "web-1"))
+        with pytest.raises(NotFoundError, match="belongs to an endpoint"):
+            await station.lifecycle.release(endpoint.ipv4)
+        await station.lifecycle.delete("container-1")
+        await station.datapath.wait_applied(station.tables.clock.revision)
+        assert station.kernel.endpoints.entries == {}
+        assert station.interfaces.attached == set()
+        assert station.interfaces.routes == {}
+        await station.lifecycle.release(endpoint.ipv4)
+        assert station.lifecycle.pool.owners == {}
+
+        async def withdrawn() -> bool:
+            return await show(client, "web-1") is None
+
+        await eventually(withdrawn)
+        with pytest.raises(NotFoundError):
+            await station.lifecycle.delete("container-1")
+
+
+async def test_the_record_of_a_pod_that_lives_elsewhere_by_now_is_not_withdrawn(
+    station: Station, client: Client
+) -> None:
+    await add_pods(client, ["web-1", "web-2"])
+    async with station.running():
+        await station.lifecycle.create(await station.add(1))
+        await eventually(lambda: published(client, "web-1"))
+        moved = {"status": {"networking": {"addressing": [{"ipv4": "10.1.2.9"}], "node": "198.18.1.12"}}}
+        await client.merge_patch(CILIUMENDPOINT, "web-1", moved, "shop")
+        await station.lifecycle.delete("container-1")
+        await station.lifecycle.create(await station.add(2))
+        await eventually(lambda: published(client, "web-2"))
+        assert (await show(client, "web-1"))["status"]["networking"]["node"] == "198.18.1.12"
+
+
+async def test_the_next_life_takes_up_what_stands_and_writes_nothing(
+    station: Station, client: Client, tmp_path: Path
+) -> None:
+    await add_pods(client, ["web-1"])
+    await client.create(CILIUMNETWORKPOLICY, policy())
+    async with station.running():
+        endpoint = await station.lifecycle.create(await station.add(1))
+    station.kernel.log.clear()
+    after = Station(client, tmp_path / "endpoints.json", station.kernel, station.interfaces)
+    async with after.running():
+        await after.datapath.wait_applied(after.tables.clock.revision)
+        assert after.tables.endpoints == {endpoint.id: endpoint}
+        assert after.kernel.log == []
+        assert after.lifecycle.pool.owners == {endpoint.ipv4: "shop/web-1"}
+        assert endpoint.ipv4 != await after.lifecycle.allocate("shop/web-2")
+
+
+async def test_an_endpoint_whose_interface_is_gone_is_collected(
+    station: Station, client: Client, tmp_path: Path
+) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        await station.lifecycle.create(await station.add(1))
+    del station.interfaces.existing["lxc1"]
+    after = Station(client, tmp_path / "endpoints.json", station.kernel, station.interfaces)
+    async with after.running():
+        await after.datapath.wait_applied(after.tables.clock.revision)
+        assert after.tables.endpoints == {}
+        assert after.kernel.endpoints.entries == {}
+        assert after.lifecycle.pool.owners == {}
+
+
+async def test_a_relabelled_pod_gets_the_identity_of_its_new_labels(station: Station, client: Client) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        before = await station.lifecycle.create(await station.add(1))
+        await client.merge_patch(POD, "web-1", {"metadata": {"labels": {"app": "api"}}}, "shop")
+        await eventually(lambda: station.tables.endpoints[before.id].identity != before.identity)
+        assert "k8s:app=api" in station.tables.endpoints[before.id].labels
+        second = station.tables.endpoints[before.id].identity
+        await client.merge_patch(NAMESPACE, "shop", {"metadata": {"labels": {"team": "b"}}})
+        await eventually(lambda: station.tables.endpoints[before.id].identity != second)
+
+
+async def test_a_pod_that_kubernetes_does_not_know_is_refused_for_now(station: Station) -> None:
+    async with station.running():
+        with pytest.raises(NotReadyError, match="does not know pod shop/web-1"):
+            await station.lifecycle.create(await station.add(1))
+        assert station.tables.endpoints == {}
+
+
+async def test_an_address_outside_the_nodes_range_is_refused(station: Station, client: Client) -> None:
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        request = msgspec.structs.replace(await station.add(1), ipv4="10.9.9.9")
+        with pytest.raises(RequestError, match="not a pod address"):
+            await station.lifecycle.create(request)
+
+
+async def test_an_endpoint_that_cannot_be_programmed_is_not_answered_for_and_leaves_nothing(
+    station: Station, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.lifecycle.PROGRAM_SECONDS", 0.2)
+    await add_pods(client, ["web-1"])
+    async with station.running():
+        station.kernel.endpoints.failing = 10**6
+        with pytest.raises(NotReadyError, match="failed on purpose"):
+            await station.lifecycle.create(await station.add(1))
+        assert station.tables.endpoints == {}
+        assert station.interfaces.attached == set()

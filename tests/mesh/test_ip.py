@@ -45,6 +45,7 @@ ipv6_texts = st.builds(
 )
 def test_addresses_print_as_in_go(text: str, canonical: str) -> None:
     assert canonical_ip(text) == canonical
+    assert is_canonical(text) == (text == canonical)
 
 
 @pytest.mark.parametrize(

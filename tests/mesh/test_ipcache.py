@@ -32,6 +32,11 @@ entries = st.builds(
 )
 
 
+def plain(ip: str, host: str) -> bytes:
+    """With every field that Cilium always writes."""
+    return f'{{"IP":"{ip}","Mask":null,"HostIP":"{host}","ID":6,"Key":0,"Metadata":""}}'.encode()
+
+
 def entry(ip: str = "10.2.0.4", mask: bytes | None = None, identity: int = OWN) -> IPEntry:
     return IPEntry(ip=ip, mask=mask, identity=Identity(identity), host_ip="192.0.2.1")
 
@@ -90,7 +95,10 @@ def test_what_go_reads_is_read(suffix: str, value: bytes) -> None:
     ("suffix", "value"),
     [
         ("10.0.0.1", b'{"IP":"10.0.0.2"}'),
-        ("FD00::1", b'{"IP":"FD00::1","Mask":null,"HostIP":"","ID":1,"Key":0,"Metadata":""}'),
+        ("10.0.0.1", plain("10.0.0.2", "")),
+        ("10.0.0.1", plain("10.0.0.1", "node-1")),
+        ("10.0.0.1", plain("10.0.0.1", "192.0.2.01")),
+        ("FD00::1", plain("FD00::1", "")),
         ("10.0.0.1", b'{"IP":"10.0.0.1","Mask":"/////w=="}'),
         ("10.0.0.1/32", b'{"IP":"10.0.0.1"}'),
         ("10.0.0.01", b'{"IP":"10.0.0.01"}'),
@@ -111,6 +119,13 @@ def test_other_values_are_refused(suffix: str, value: bytes) -> None:
     with pytest.raises(DecodeError) as caught:
         decode(suffix, value)
     assert caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("host", "text"), [("FD00:0::2", "fd00::2"), ("::ffff:192.0.2.1", "192.0.2.1"), ("", "")]
+)
+def test_a_nodes_address_is_kept_in_canonical_text(host: str, text: str) -> None:
+    assert decode("10.0.0.1", plain("10.0.0.1", host)).host_ip == text
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class FakeAgent:
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.refuses_endpoints = False
         self.stalls_endpoints = asyncio.Event()
+        self.releases: list[str] = []
         self._next = 2
 
     @asynccontextmanager
@@ -41,6 +42,8 @@ class FakeAgent:
         return web.json_response({"address": {"ipv4": ip}, "ipv4": gateway}, status=201)
 
     async def _release(self, request: web.Request) -> web.Response:
+        self.releases.append(request.match_info["ip"])
+        await asyncio.sleep(0)  # lets others in, as a real agent's work does
         known = self.addresses.pop(request.match_info["ip"], None)
         return web.Response(status=200 if known else 404)
 

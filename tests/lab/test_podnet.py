@@ -140,3 +140,11 @@ async def test_addresses_of_an_absent_agent_are_returned_when_it_is_back(
         assert fake.addresses != {}
         await pods.reclaim(live=set())
     assert (fake.addresses, fake.endpoints) == ({}, {})
+
+
+async def test_an_address_is_given_back_once_whoever_wants_to(
+    pods: PodNetwork, agent: FakeAgent, wanted: PodInterface
+) -> None:
+    await pods.add(wanted)
+    await asyncio.gather(pods.reclaim(set()), pods.remove(wanted), pods.reclaim(set()))
+    assert agent.releases == ["10.1.1.2"]  # a second time it might be another pod's

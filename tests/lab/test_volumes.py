@@ -57,6 +57,9 @@ def test_a_reader_never_sees_half_a_change(tmp_path: Path) -> None:
 
     def read() -> None:
         while not stop.is_set():
+            if not (directory / "..data").is_symlink():
+                torn.append((b"there was", b"no version"))
+                return
             try:
                 version = (directory / "..data").resolve()
                 pair = (version / "crt").read_bytes(), (version / "key").read_bytes()

@@ -3,7 +3,8 @@
 Reading has two ways. Exact names, no nulls where Go has none and valid UTF-8, which is what peers write,
 goes straight through msgspec. Everything else takes the slow way, which follows Go: names in any case,
 unknown fields ignored, null meaning "leave it", invalid UTF-8 replaced, the last of equal names winning
-(Go would merge equal names of objects; nobody writes those). Any failure is a DecodeError.
+(Go would merge equal names of objects; nobody writes those, nor the `-0` that we take and Go does not). Any
+failure is a DecodeError. Nesting is bounded by the interpreter's stack, far below Go's 10,000.
 
 Writing follows Go 1.22 and later (control characters as \\b, \\f, \\u000b): map keys in byte order, and
 `<`, `>`, `&`, U+2028 and U+2029 escaped.

@@ -1,0 +1,69 @@
+"""Devices, addresses and routes in a namespace of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agent import netlink
+from agent.netlink import NetlinkFailedError
+from tests.agent.nodespace import node_namespace, pods
+from tests.bpf.world import ip, within
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def node() -> Iterator[str]:
+    with node_namespace() as name:
+        yield name
+
+
+def show(node: str, *words: str) -> Any:
+    return json.loads(ip("-j", "-d", *words, namespace=node))
+
+
+def test_the_tunnel_device_takes_its_destination_from_each_packet(node: str) -> None:
+    made = within(node, lambda: netlink.ensure_vxlan("cilium_vxlan", mtu=1450))
+    (link,) = show(node, "link", "show", "cilium_vxlan")
+    assert link["linkinfo"]["info_data"]["external"] is True
+    assert link["linkinfo"]["info_data"]["port"] == 8472
+    assert "UP" in link["flags"]
+    assert (link["ifindex"], link["mtu"]) == (made.index, 1450)
+    assert within(node, lambda: netlink.ensure_vxlan("cilium_vxlan", mtu=1450)) == made
+
+
+def test_the_gateway_has_the_nodes_address_and_no_older_one(node: str) -> None:
+    within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.9.1"))
+    within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1"))
+    (shown,) = show(node, "addr", "show", "cilium_host")
+    assert [(a["local"], a["prefixlen"]) for a in shown["addr_info"] if a["family"] == "inet"] == [
+        ("10.1.1.1", 32)
+    ]
+    assert within(node, lambda: netlink.address_of("cilium_host")) == ["10.1.1.1"]
+
+
+def test_a_pod_is_reached_by_its_cable_without_arp(node: str) -> None:
+    with pods(node, 1):
+        within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1"))
+        index = within(node, netlink.links)["lxc1"]
+        for _ in range(2):
+            within(node, lambda: netlink.ensure_pod_route("10.1.1.5", index, "02:00:00:00:00:05", "10.1.1.1"))
+        (route,) = show(node, "route", "show", "10.1.1.5")
+        assert (route["dev"], route["prefsrc"], route["scope"]) == ("lxc1", "10.1.1.1", "link")
+        (neighbour,) = show(node, "neigh", "show", "10.1.1.5")
+        assert (neighbour["lladdr"], neighbour["state"]) == ("02:00:00:00:00:05", ["PERMANENT"])
+        for _ in range(2):
+            within(node, lambda: netlink.remove_pod_route("10.1.1.5", index))
+        assert show(node, "route", "show", "10.1.1.5") == []
+    # the cable went with the pod's namespace: removing its route is no error
+    within(node, lambda: netlink.remove_pod_route("10.1.1.5", index))
+
+
+def test_a_refusal_of_the_kernel_is_our_error(node: str) -> None:
+    with pytest.raises(NetlinkFailedError):
+        within(node, lambda: netlink.ensure_pod_route("10.1.1.5", 9999, "02:00:00:00:00:05", "10.1.1.1"))
+    assert within(node, lambda: netlink.find("nothing")) is None

@@ -33,7 +33,8 @@ async def test_a_service_that_is_no_longer_shared_is_served_at_home_only(mesh: M
             while Counter(await _clusters(mesh, 30)).keys() != {"east"}:
                 pass
     finally:
-        await mesh.lab.apply("west", service("web"))
+        shared = private | {"service.cilium.io/shared": "true"}
+        await mesh.lab.apply("west", service("web", annotations=shared))
     answers = await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east", "west"})
     assert all(answer.served_by for answer in answers)
 

@@ -19,14 +19,15 @@ from typing import Any
 from aiokit.backoff import Backoff
 from k8s.errors import KubernetesError, NotFoundError
 from k8s.resource import POD
-from lab import cgroup, container, pod_record, pod_status, volumes
+from lab import cgroup, container, pod_record, pod_status
 from lab.errors import LabError, PodConfigError
-from lab.manifest import Container, Pod, Volume
+from lab.manifest import Pod
 from lab.node_context import NodeContext
 from lab.pod_containers import PodContainers, log_tail
 from lab.pod_record import ContainerRecord, PodRecord
+from lab.pod_setup import PodSetup
 from lab.pod_status import PodFacts
-from lab.runtime import Bind, Launch, exec_command
+from lab.runtime import exec_command
 from lab.world import FINALIZER
 
 GRACE_SECONDS = 5.0  # at most, whatever the pod asks for: nobody waits half a minute for a lab
@@ -41,12 +42,12 @@ class PodWorker:
     def __init__(self, pod: Pod, node: NodeContext) -> None:
         self.pod = pod
         self._node = node
-        self._paths = node.paths.pod(pod.metadata.uid)
+        self._setup = PodSetup(pod, node)
+        self._paths = self._setup.paths
         self._facts = PodFacts(str(node.plan.ip), started=_now())
-        self._published: dict[str, volumes.Files] = {}
         self._reported: dict[str, Any] = {}
         self._ending = asyncio.Event()
-        self._containers = PodContainers(pod, self._launch, node.plan.namespace, _now)
+        self._containers = PodContainers(pod, self._setup.launch, node.plan.namespace, _now)
 
     def update(self, pod: Pod) -> None:
         self.pod = pod
@@ -71,16 +72,16 @@ class PodWorker:
 
     def exec_argv(self, name: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """How to run `argv` in a container, and its environment. Raises LabError."""
-        spec = self._container(name)
+        spec = self._setup.container(name)
         running = self._containers.running.get(spec.name)
         if running is None or not running.identity.is_alive:
             raise LabError(f"container {spec.name} of pod {self.pod.metadata.name} is not running")
         words = container.program(list(argv), sys.executable)
         command = exec_command(running.identity.pid, self._node.cgroup(self.pod), words)
-        return command, self._environment(spec)
+        return command, self._setup.environment(spec)
 
     def read_log(self, name: str, tail: int | None) -> bytes:
-        return log_tail(self._paths.log(self._container(name).name), tail)
+        return log_tail(self._paths.log(self._setup.container(name).name), tail)
 
     # -- living -------------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class PodWorker:
             await self._fill_volumes()
             group.create_task(self._refresh_volumes(), name=f"volumes {self.pod.metadata.key}")
             address = await self._join_network()
-            self._containers.pod_ip = address
+            self._containers.pod_ip = self._setup.pod_ip = address
             self._say(pod_ip=address, blocker="", message="")
             await self._containers.run()
 
@@ -101,7 +102,7 @@ class PodWorker:
             await self._node.sources.wait_newer(revision)
             revision = self._node.sources.revision
             try:
-                self._publish()
+                self._setup.publish()
             except PodConfigError as error:
                 self._say(blocker="FailedMount", message=str(error))
             else:
@@ -113,17 +114,9 @@ class PodWorker:
             await self._node.sources.wait_newer(revision)
             revision = self._node.sources.revision
             try:
-                self._publish()
+                self._setup.publish()
             except PodConfigError as error:  # keeps what it had, as a real kubelet does
                 log.warning("volumes of %s stay as they are: %s", self.pod.metadata.key, error)
-
-    def _publish(self) -> None:
-        sources = self._node.sources.of(self.pod.metadata.namespace)
-        for volume in self.pod.spec.volumes:
-            files = volumes.wanted(volume, sources)
-            if files is not None and files != self._published.get(volume.name):
-                volumes.publish(self._paths.volumes / volume.name, files)
-                self._published[volume.name] = files
 
     async def _join_network(self) -> str:
         if self.pod.spec.hostNetwork:
@@ -135,40 +128,6 @@ class PodWorker:
             except (LabError, OSError) as error:
                 self._say(blocker="NetworkNotReady", message=str(error))
             await asyncio.sleep(backoff.next())
-
-    def _launch(self, spec: Container) -> Launch:
-        env = self._environment(spec)
-        return Launch(
-            container.argv(spec, env, sys.executable),
-            env,
-            self._node.network_namespace(self.pod),
-            self._node.cgroup(self.pod),
-            self._binds(spec),
-            self._paths.log(spec.name),
-        )
-
-    def _environment(self, spec: Container) -> dict[str, str]:
-        place = container.Place(self._node.plan.name, str(self._node.plan.ip), self._facts.pod_ip)
-        sources = self._node.sources.of(self.pod.metadata.namespace)
-        return container.environment(self.pod, spec, self._node.environment(self.pod), place, sources)
-
-    def _binds(self, spec: Container) -> list[Bind]:
-        named: dict[str, Volume] = {volume.name: volume for volume in self.pod.spec.volumes}
-        binds = []
-        for mount in spec.volumeMounts:
-            if mount.name not in named:
-                raise PodConfigError(f"container {spec.name} mounts volume {mount.name}, which is not there")
-            source = volumes.place(named[mount.name], self._paths.volumes, self._node.paths.rootfs)
-            if source is not None:
-                source = source / mount.subPath if mount.subPath else source
-                binds.append(Bind(source, container.mount_target(mount.mountPath), mount.readOnly))
-        return binds
-
-    def _container(self, name: str) -> Container:
-        for each in self.pod.spec.containers:
-            if name in ("", each.name):
-                return each
-        raise LabError(f"pod {self.pod.metadata.name} has no container {name}")
 
     # -- telling ------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from agent.config import (
     checked_ip,
     local_cluster,
 )
-from agent.errors import ConfigError
+from agent.errors import AgentError
 from agent.serve import serve
 from aiokit import log
 from bpf.errors import BPFError
@@ -64,6 +65,7 @@ def main(  # noqa: PLR0917 - click gives them by name
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
     log.configure(log_level)
+    status = 0  # an exit inside `except*` would be wrapped like an error
     try:
         config = Config(
             cluster=local_cluster(cluster_name, cluster_id, max_connected_clusters),
@@ -80,9 +82,20 @@ def main(  # noqa: PLR0917 - click gives them by name
             log_level=log_level,
         )
         asyncio.run(serve(config))
-    except (ConfigError, AccessError, BPFError) as error:
-        click.echo(f"clustermesh-agent: {error}", err=True)
-        sys.exit(1)
+    except* (AgentError, AccessError, BPFError, OSError) as errors:
+        # what somebody can put right, in one line each; anything else is a bug and shows where it is
+        for error in _leaves(errors):
+            click.echo(f"clustermesh-agent: {error}", err=True)
+        status = 1
+    sys.exit(status)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

@@ -22,16 +22,18 @@ class Clock:
 
     def __init__(self) -> None:
         self.revision = 0
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None  # made by who waits: ticks come by the hundred thousand
 
-    def tick(self) -> int:
+    def tick(self) -> None:
         self.revision += 1
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-        return self.revision
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def wait_newer(self, revision: int) -> None:
         while self.revision <= revision:
+            if self._changed is None:
+                self._changed = asyncio.Event()
             await self._changed.wait()
 
 

@@ -287,6 +287,7 @@ def connect(source: str, address: str) -> None:
         (["--cluster-name=east", "--cluster-id=1", "--node-ip=fd00::1"], "not an IPv4 address"),
         (["--cluster-name=east", "--cluster-id=1", "--no-such-flag"], "no-such-flag"),
         (["--cluster-id=1"], "cluster-name"),
+        (["--cluster-name=east", "--cluster-id=1", "--kubeconfig=/no/such/file"], "/no/such/file"),
     ],
 )
 def test_wrong_settings_are_refused_with_one_clear_line(arguments: list[str], reason: str) -> None:

@@ -14,6 +14,8 @@ from e2e.conftest import Mesh
 from lab.demo_steps import until_answered_by
 from lab.driver import Answer
 
+AGENT = ("-m agent ", "--socket-path")
+
 
 def pids_of(*words: str) -> list[int]:
     """Processes whose command line has every one of `words`."""
@@ -59,7 +61,7 @@ async def test_an_agent_killed_and_restarted_fails_no_curl_and_serves_new_pods(m
     agents = [
         pid
         for each in mesh.plan.cluster("east").nodes[1:]
-        for pid in in_namespace(pids_of("clustermesh-agent", "--socket-path"), each.namespace)
+        for pid in in_namespace(pids_of(*AGENT), each.namespace)
     ]
     assert len(agents) == 2
     async with curls_counted(mesh) as answers:
@@ -67,9 +69,7 @@ async def test_an_agent_killed_and_restarted_fails_no_curl_and_serves_new_pods(m
             os.kill(pid, signal.SIGKILL)
 
         def restarted() -> bool:
-            return any(
-                pid not in agents for pid in in_namespace(pids_of("clustermesh-agent"), node.namespace)
-            )
+            return any(pid not in agents for pid in in_namespace(pids_of(*AGENT), node.namespace))
 
         await eventually(restarted, 60)
         await mesh.lab.command("status", "--context", "east", "--wait", "--wait-duration", "60s")

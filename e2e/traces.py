@@ -7,7 +7,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-_OURS = ("lab.server", "lab.echo", "clustermesh-agent", "clustermesh-apiserver", "127.0.0.1:2378", "127.0.0.1:2381")
+_OURS = (
+    "lab.server",
+    "lab.echo",
+    "-m agent ",
+    "-m clustermesh_apiserver ",
+    "127.0.0.1:2378",
+    "127.0.0.1:2381",
+)
 
 
 @dataclass(frozen=True)

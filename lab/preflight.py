@@ -38,7 +38,9 @@ def _wrong_system() -> str | None:
 
 def parse_release(release: str) -> tuple[int, ...]:
     """(6, 18) of "6.18.44-amd64"; (0,) of what is no release."""
-    numbers = [part for part in release.split("-", maxsplit=1)[0].split(".")[:2] if part.isascii() and part.isdigit()]
+    numbers = [
+        part for part in release.split("-", maxsplit=1)[0].split(".")[:2] if part.isascii() and part.isdigit()
+    ]
     return tuple(int(number) for number in numbers) or (0,)
 
 

@@ -25,6 +25,7 @@ from lab.plan import LabPlan, make
 LAB = "demo"
 CLUSTERS = ["east", "west"]
 STATUS_WAIT = "60s"
+FEW_CURLS = 8  # enough to see both clusters take part
 
 
 class Progress:
@@ -47,7 +48,7 @@ async def demo(lab: Driver, plan: LabPlan, progress: Progress) -> DemoResult:
     """The whole way, in a lab that is up."""
     client, url = await _prepare(lab, progress)
     with progress.step("curl east's service until both clusters have answered"):
-        answers = await until_answered_by(lab, client, url, set(CLUSTERS))
+        answers = await until_answered_by(lab, client, url, set(CLUSTERS), at_least=FEW_CURLS)
     with progress.step("measure west's etcd to east's kernel map"):
         spread = await measure_propagation(lab, plan)
     with progress.step("scale east to 0, curl on"):

@@ -10,37 +10,12 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import click
 
-DEFAULT_LAB = "lab"
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def name_option(function: F) -> F:
-    """`--name` after the subcommand too; what stands last wins."""
-
-    def remember(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-        if value is not None:
-            context.obj = value
-
-    return click.option(
-        "--name", callback=remember, expose_value=False, help=f"The lab's name (default: {DEFAULT_LAB})."
-    )(function)
-
-
-output_option = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
-
-
-def say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def fail(text: str) -> NoReturn:
-    click.echo(f"Error: {text}", err=True)
-    raise SystemExit(1)
+from cli.labobjects import apply, delete, scale, service_ip
+from cli.laboption import DEFAULT_LAB, fail, name_option, output_option, print_json, print_table, say
 
 
 class LabGroup(click.Group):
@@ -94,7 +69,7 @@ def up(name: str, clusters: int | None, nodes: int, cluster_names: str | None, o
         described = [
             {"name": c.name, "id": c.id, "nodes": [n.name for n in c.nodes]} for c in layout.clusters
         ]
-        _print_json({"lab": name, "kubeconfig": str(kubeconfig), "clusters": described})
+        print_json({"lab": name, "kubeconfig": str(kubeconfig), "clusters": described})
     else:
         click.echo(kubeconfig)
         say(f"export KUBECONFIG={kubeconfig}; contexts: {', '.join(names)}")
@@ -110,7 +85,7 @@ def down(name: str, output: str) -> None:
 
     removed = removing.down(name)
     if output == "json":
-        _print_json(
+        print_json(
             {
                 "lab": name,
                 "processes": removed.processes,
@@ -134,7 +109,7 @@ def status(name: str, output: str) -> None:
 
     clusters = overview.clusters(name)
     if output == "json":
-        _print_json({"lab": name, "clusters": clusters})
+        print_json({"lab": name, "clusters": clusters})
     else:
         rows = [
             (
@@ -147,7 +122,7 @@ def status(name: str, output: str) -> None:
             )
             for c in clusters
         ]
-        _print_table(("CLUSTER", "ID", "STATE", "NODES", "PODS", "API"), rows)
+        print_table(("CLUSTER", "ID", "STATE", "NODES", "PODS", "API"), rows)
     if not all(cluster["up"] for cluster in clusters):
         raise SystemExit(1)
 
@@ -162,10 +137,10 @@ def ps(name: str, output: str) -> None:
 
     containers = overview.containers(name)
     if output == "json":
-        _print_json(containers)
+        print_json(containers)
     else:
         columns = ("cluster", "node", "namespace", "pod", "container", "pid", "ip", "ready", "restarts")
-        _print_table(
+        print_table(
             tuple(column.upper() for column in columns),
             [tuple(each[column] for column in columns) for each in containers],
         )
@@ -233,14 +208,5 @@ def _first(group: BaseExceptionGroup[BaseException]) -> str:
     return str(error) or type(error).__name__
 
 
-def _print_json(value: Any) -> None:
-    import msgspec  # noqa: PLC0415 - see the module
-
-    click.echo(msgspec.json.encode(value))
-
-
-def _print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    cells = [header, *(tuple(str(cell) for cell in row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    for row in cells:
-        click.echo("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+for command in (apply, delete, scale, service_ip):
+    lab.add_command(command)

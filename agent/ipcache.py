@@ -68,7 +68,6 @@ class IPCache:
         current = self._winners.get(prefix)
         if current is not None and current.rank != rank:
             losers = self._losers.setdefault(prefix, {})
-            losers.pop(rank, None)
             if current.rank < rank:
                 losers[rank] = new
                 return

@@ -128,8 +128,6 @@ class Policies:
             return
         known = {number: self._identities.all[number] for number in numbers if number in self._identities.all}
         for group in self._groups.values():
-            if not group.enforced:
-                continue
             policy = resolve(self._policies.values(), group.labels, known, self._cluster)
             new = _by_identity(policy.entries)
             before = {int(number): group.entries.get(int(number), frozenset()) for number in numbers}
@@ -161,15 +159,9 @@ class Policies:
                 for (port, protocol), deny in now.items():
                     self.entries.upsert(PolicyKey(member, number, port, protocol), deny)
                 for port, protocol in old.keys() - now.keys():
-                    self._withdraw(PolicyKey(member, number, port, protocol))
+                    self.entries.remove(PolicyKey(member, number, port, protocol))
         for endpoint in group.members.values():
             self.endpoints.upsert(endpoint.ipv4, ProgrammedEndpoint(endpoint, group.enforced))
-
-    def _withdraw(self, key: PolicyKey) -> None:
-        if key in self._recovered:
-            self.entries.upsert(key, self._recovered[key])
-        else:
-            self.entries.remove(key)
 
     def _leave(self, number: int, new: Endpoint | None) -> None:
         """Take an endpoint out of its group; entries that the `new` one's group also has are rewritten."""
@@ -181,7 +173,7 @@ class Policies:
         if new is None or new.labels != old.labels:
             for identity, entries in group.entries.items():
                 for port, protocol in _denies(entries):
-                    self._withdraw(PolicyKey(number, identity, port, protocol))
+                    self.entries.remove(PolicyKey(number, identity, port, protocol))
         if new is None or new.ipv4 != old.ipv4:
             self.endpoints.remove(old.ipv4)
         if not group.members:

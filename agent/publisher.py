@@ -52,7 +52,6 @@ class Publisher:
             except KubernetesError as error:
                 log.warning("endpoints cannot be published: %s", error)
                 delay = backoff.next()
-                self._wake.clear()
             try:
                 async with asyncio.timeout(delay):
                     await self._wake.wait()

@@ -201,6 +201,29 @@ async def test_a_relabelled_pod_gets_the_identity_of_its_new_labels(station: Sta
         await eventually(lambda: station.tables.endpoints[before.id].identity != second)
 
 
+async def test_a_successor_of_the_same_name_does_not_relabel_its_predecessor(
+    station: Station, client: Client
+) -> None:
+    await add_pods(client, ["web-1", "web-2"])
+    async with station.running():
+        before = await station.lifecycle.create(await station.add(1))
+        witness = await station.lifecycle.create(await station.add(2))
+        await client.delete(POD, "web-1", "shop")
+        await add_pods(client, ["web-1"], app="api")
+        await client.merge_patch(POD, "web-2", {"metadata": {"labels": {"app": "api"}}}, "shop")
+        await eventually(lambda: station.tables.endpoints[witness.id].identity != witness.identity)
+        assert station.tables.endpoints[before.id] == before
+
+
+async def test_no_endpoint_is_answered_for_before_policies_are_known(
+    station: Station, client: Client
+) -> None:
+    await add_pods(client, ["web-1"])
+    with pytest.raises(NotReadyError, match="policies are unknown"):
+        await station.lifecycle.create(await station.add(1))
+    assert station.tables.endpoints == {}
+
+
 async def test_a_pod_that_kubernetes_does_not_know_is_refused_for_now(station: Station) -> None:
     async with station.running():
         with pytest.raises(NotReadyError, match="does not know pod shop/web-1"):

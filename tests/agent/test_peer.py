@@ -37,6 +37,8 @@ async def test_everything_of_a_peer_is_imported_then_it_is_ready(data: PeerData)
         assert list(peering.tables.identities.all) == [WEST.identity]
         assert peering.tables.services.remotes("shop/web")["west"].backends.keys() == set(WEST.ips)
     assert peering.connections.open == 0
+    assert peering.peer.status().text == WAITING
+    assert not peering.is_ready
 
 
 async def test_a_kind_waits_for_its_own_canary_and_the_others_do_not() -> None:

@@ -83,6 +83,7 @@ async def test_a_changed_file_reconnects_without_forgetting_anything(tmp_path: P
         await eventually(lambda: directory.is_ready("west"))
         assert directory.tables.ipcache.wanted.entries == before
         assert directory.tables.ipcache.wanted.take_dirty() == set()
+        assert directory.peerings["west"].connections.open == 1
 
 
 async def test_a_removed_file_drains_that_peer_and_disturbs_no_other(tmp_path: Path) -> None:

@@ -99,6 +99,19 @@ def test_policy_entries_of_vanished_endpoints_are_not_taken_over() -> None:
     assert world.policies.entries.entries == {known: False}
 
 
+def test_policy_entries_of_a_listed_peer_are_what_the_policies_say_again() -> None:
+    restarted = Restarted()
+    world = restarted.tables
+    world.upsert_endpoint(endpoint(1))
+    world.own_listed()
+    restarted.states["west"] = PeerState("west", world)
+    kept = PolicyKey(1, number(2, 99), 0, 0)
+    world.recover({}, {}, {kept: False})
+    assert kept in world.policies.entries.entries
+    restarted.list_peer(WEST)
+    assert kept not in world.policies.entries.entries
+
+
 def test_our_own_endpoint_outranks_every_other_claim_to_its_address() -> None:
     world = tables()
     world.upsert_endpoint(endpoint(1))
@@ -155,6 +168,17 @@ def fill(state: PeerState, data: PeerData) -> None:
     for kind in KINDS:
         pairs = [(suffix.encode(), value) for suffix, value in data.pairs()[kind].items()]
         state.apply(kind, Delta(upserts=pairs), scope(data.name, data.id))
+
+
+def test_a_drained_peer_is_not_listed_any_more() -> None:
+    restarted = Restarted(WEST)
+    restarted.list_peer(WEST)
+    state = restarted.states["west"]
+    assert state.is_listed
+    assert state.listed_revision is not None
+    state.drain()
+    assert not state.is_listed
+    assert state.listed_revision is None
 
 
 def test_two_keys_for_one_prefix_are_two_claims() -> None:

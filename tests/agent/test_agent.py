@@ -1,0 +1,82 @@
+"""What the API reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.agent import Agent
+from agent.clusterids import ClusterIDs
+from agent.config import find_cgroup_root
+from agent.errors import ConfigError
+from agent.ipam import AddressPool
+from agent.ipcache import IPCacheEntry, Level, Rank
+from agent.node import cilium_node, internal_ip
+from agent.peers import Peers
+from k8s.objects import Node
+from kvstore.memory import MemoryBackend
+from tests.agent.peering import Peering
+from tests.agent.values import NODE, number, tables
+
+
+def test_the_configured_peers_are_unknown_until_the_directory_was_read(tmp_path: Path) -> None:
+    agent = Agent("east", "node-1")
+    peering = Peering(MemoryBackend(), tables(), ids=ClusterIDs())
+    assert agent.peer_listings() is None
+    agent.peers = Peers(tmp_path, "east", lambda _: peering.peer, lambda: None)
+    assert agent.peer_listings() is None
+    agent.peers.is_read = True
+    assert agent.peer_listings() == []
+
+
+def test_an_address_is_shown_with_its_source() -> None:
+    agent = Agent("east", "node-1")
+    world = agent.tables = tables()
+    world.ipcache.upsert(
+        "10.2.1.5/32", Rank(Level.PEER_ENDPOINT, "west"), IPCacheEntry(number(2, 1), "192.0.2.2")
+    )
+    world.ipcache.upsert("10.1.1.5/32", Rank(Level.OWN_NODE), IPCacheEntry(number(1, 1), None))
+    shown = {entry["cidr"]: entry for entry in agent.addresses()}
+    assert shown["10.2.1.5/32"]["hostIP"] == "192.0.2.2"
+    assert shown["10.2.1.5/32"]["metadata"] == {"source": "clustermesh", "name": "", "cluster": "west"}
+    assert shown["10.1.1.5/32"]["metadata"]["source"] == "local"
+    assert [entry["cidr"] for entry in agent.addresses("10.1.0.0/16")] == ["10.1.1.5/32"]
+
+
+def test_our_record_says_how_to_reach_us() -> None:
+    raw = {
+        "metadata": {"name": "node-1", "uid": "u", "labels": {"zone": "a"}},
+        "spec": {"podCIDR": "10.1.1.0/24"},
+    }
+    body = cilium_node(NODE, msgspec.convert(raw, Node), AddressPool("10.1.1.0/24"), "boot")
+    assert body["spec"] == {
+        "addresses": [
+            {"type": "InternalIP", "ip": "198.18.1.11"},
+            {"type": "CiliumInternalIP", "ip": "10.1.1.1"},
+        ],
+        "ipam": {"podCIDRs": ["10.1.1.0/24"]},
+        "encryption": {"key": 0},
+        "bootid": "boot",
+    }
+    assert body["metadata"]["labels"] == {"zone": "a"}
+    assert body["metadata"]["ownerReferences"][0]["uid"] == "u"
+
+
+def test_the_nodes_own_ipv4_address_is_the_tunnels() -> None:
+    addresses = [
+        {"type": "Hostname", "address": "node-1"},
+        {"type": "InternalIP", "address": "fd00::1"},
+        {"type": "InternalIP", "address": "198.18.1.11"},
+    ]
+    assert internal_ip(msgspec.convert({"status": {"addresses": addresses}}, Node)) == "198.18.1.11"
+    with pytest.raises(ConfigError, match="--node-ip"):
+        internal_ip(Node())
+
+
+def test_cgroup_two_is_found_where_it_is_mounted() -> None:
+    mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+    assert find_cgroup_root(mounts) == Path("/sys/fs/cgroup/unified")
+    with pytest.raises(ConfigError, match="--cgroup-root"):
+        find_cgroup_root("proc /proc proc rw 0 0\n")

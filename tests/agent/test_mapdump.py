@@ -1,0 +1,42 @@
+"""Kernel maps in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.mapdump import dumps
+from bpf import endpoint_map, ipcache_map, policy_map
+from bpf.datapath import Datapath as LoadedDatapath
+from mesh.merge import Backend, Frontend
+from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
+
+
+@pytest.mark.root
+def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> None:  # noqa: F811
+    node.ipcache.update(
+        [
+            (ipcache_map.pack_key("10.2.1.5/32"), ipcache_map.pack_value(131079, "198.18.2.11")),
+            (ipcache_map.pack_key("198.18.2.11/32"), ipcache_map.pack_value(6, None)),
+        ]
+    )
+    member = endpoint_map.Endpoint(7, 1, 65541, "02:00:00:00:00:01", "02:00:00:00:00:02", True)
+    node.endpoints.update([(endpoint_map.pack_key("10.1.1.5"), endpoint_map.pack_value(member))])
+    node.policy.update([(policy_map.pack_key(1, 131079, 80, 6), policy_map.pack_value(deny=True))])
+    node.services.sync({Frontend("172.20.1.5", 80, "TCP"): [Backend("10.2.1.5", 8080, "TCP", 2)]})
+    shown = {name: [(e["key"], e["value"]) for e in dump()] for name, dump in dumps(node).items()}
+    assert shown == {
+        "cilium_ipcache_v2": [
+            ("10.2.1.5/32", "identity=131079 encryptkey=0 tunnelendpoint=198.18.2.11 flags=hastunnel"),
+            ("198.18.2.11/32", "identity=6 encryptkey=0 tunnelendpoint=0.0.0.0 flags=<none>"),
+        ],
+        "cilium_lxc": [
+            ("10.1.1.5", "id=1 sec_id=65541 ifindex=7 mac=02:00:00:00:00:01 nodemac=02:00:00:00:00:02")
+        ],
+        "cilium_policy": [("1 Ingress 131079 80/6", "Deny")],
+        "cilium_lb4_services_v2": [
+            ("172.20.1.5:80/TCP (0)", "0.0.0.0:0 (1) (0)"),
+            ("172.20.1.5:80/TCP (1)", "10.2.1.5:8080/TCP (1) (1)"),
+        ],
+        "cilium_lb4_backends_v3": [("1", "10.2.1.5:8080/TCP")],
+        "cilium_lb4_reverse_nat": [("1", "172.20.1.5:80")],
+    }

@@ -50,26 +50,45 @@ def bpf_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_what_we_mounted_goes_with_the_last_pin(bpf_root: Path, tmp_path: Path) -> None:
-    bpffs.mount(tmp_path)
+@pytest.fixture
+def state_root(tmp_path: Path) -> Path:
+    root = tmp_path / "state"
+    root.mkdir()
+    return root
+
+
+def test_what_we_mounted_goes_with_the_last_pin(bpf_root: Path, state_root: Path) -> None:
+    bpffs.mount(state_root)
     try:
         assert bpffs.is_mounted()
         (bpf_root / "clustermesh/one/east").mkdir(parents=True)
         (bpf_root / "clustermesh/two").mkdir(parents=True)
         bpffs.remove_pins("one")
-        assert not bpffs.unmount(tmp_path)  # two is still there
+        assert not bpffs.unmount(state_root)  # two is still there
         bpffs.remove_pins("two")
-        assert bpffs.unmount(tmp_path)
+        assert bpffs.unmount(state_root)
         assert not bpffs.is_mounted()
     finally:
         netns.unmount(bpf_root)
 
 
-def test_what_somebody_else_mounted_stays(bpf_root: Path, tmp_path: Path) -> None:
+def test_a_lab_that_has_nothing_pinned_yet_keeps_it_mounted(bpf_root: Path, state_root: Path) -> None:
+    (state_root / "one").mkdir()
+    bpffs.mount(state_root)
+    try:
+        assert not bpffs.unmount(state_root)  # a lab named two has ended
+        assert bpffs.is_mounted()
+        (state_root / "one").rmdir()
+        assert bpffs.unmount(state_root)
+    finally:
+        netns.unmount(bpf_root)
+
+
+def test_what_somebody_else_mounted_stays(bpf_root: Path, state_root: Path) -> None:
     netns.mount("bpf", str(bpf_root), "bpf", 0)
     try:
-        bpffs.mount(tmp_path)
-        assert not bpffs.unmount(tmp_path)
+        bpffs.mount(state_root)
+        assert not bpffs.unmount(state_root)
         assert bpffs.is_mounted()
     finally:
         netns.unmount(bpf_root)

@@ -43,7 +43,7 @@ class Agent:
     datapath: Datapath | None = None
     lifecycle: Lifecycle | None = None
     peers: Peers | None = None
-    states: dict[str, PeerState] = field(default_factory=dict)
+    states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
     def peer_listings(self) -> list[PeerListing] | None:
@@ -159,14 +159,16 @@ class Agent:
             status.node(n, "local" if name == self.node_name else "custom-resource", qualified=True)
             for name, n in sorted(own.items())
         ]
-        for name in sorted(self.states):
+        for name in self.peers.peers if self.peers else {}:
             found = self.states[name].nodes
             elements += [status.node(found[key], "clustermesh", qualified=True) for key in sorted(found)]
         return {"nodes": elements, "self": f"{self.cluster_name}/{self.node_name}"}
 
     def metrics(self) -> dict[str, float]:
         values: dict[str, float] = {}
-        for name, state in self.states.items():
+        peers = self.peers.peers if self.peers else {}
+        for name, peer in peers.items():
+            state, said = self.states[name], peer.status()
             counts = state.counts()
             label = f'{{target_cluster="{name}"}}'
             values[f"cilium_clustermesh_remote_cluster_nodes{label}"] = counts.nodes
@@ -174,13 +176,10 @@ class Agent:
             values[f"cilium_clustermesh_remote_cluster_endpoints{label}"] = counts.endpoints
             values[f"clustermesh_remote_cluster_refusals{label}"] = sum(counts.refusals.values())
             values[f"clustermesh_remote_cluster_programmed{label}"] = self.is_programmed(state)
-        for name, peer in (self.peers.peers if self.peers else {}).items():
-            label = f'{{target_cluster="{name}"}}'
-            said = peer.status()
             values[f"cilium_clustermesh_remote_cluster_failures{label}"] = said.failures
             values[f"cilium_clustermesh_remote_cluster_last_failure_ts{label}"] = said.last_failure
             values[f"cilium_clustermesh_remote_cluster_readiness_status{label}"] = said.is_ready
-        values["cilium_clustermesh_remote_clusters"] = len(self.states)
+        values["cilium_clustermesh_remote_clusters"] = len(peers)
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

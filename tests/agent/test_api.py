@@ -185,6 +185,18 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
         assert [node["name"] for node in nodes["nodes"]] == ["west/node-1"]
 
 
+async def test_a_removed_peer_is_not_shown_any_more(station: Station, tmp_path: Path) -> None:
+    store = MemoryBackend()
+    await WEST.publish(store)
+    async with station.running(), with_west(station, store, tmp_path) as peering:
+        await eventually(lambda: peering.is_ready)
+        assert station.agent.metrics()["cilium_clustermesh_remote_clusters"] == 1
+        (tmp_path / "west").unlink()
+        await eventually(lambda: station.agent.remote_clusters() == [])
+        assert station.agent.nodes()["nodes"] == []
+        assert station.agent.metrics()["cilium_clustermesh_remote_clusters"] == 0
+
+
 async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> None:
     async with (
         station.running(),

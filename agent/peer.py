@@ -21,6 +21,7 @@ from agent.clusterids import ClusterIDs
 from agent.errors import AgentError, PeerConfigChangedError, PeerConfigMissingError, SilentPeerError
 from agent.local import LocalCluster
 from agent.peerstatus import IMPORTED_KINDS, WAITING, PeerStatus
+from aiokit.apart import apart
 from aiokit.backoff import Backoff
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig, parse
@@ -116,7 +117,8 @@ class Peer:
         try:
             while True:
                 try:
-                    await self._session(parse(content, self.name))
+                    session = self._session(parse(content, self.name))
+                    await apart(session, f"{self.name}/session")
                 except* (KVStoreError, MeshError, AgentError, OSError, TimeoutError) as errors:
                     self._failed(errors)
                 await asyncio.sleep(self._backoff.next())

@@ -13,7 +13,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from datetime import UTC, datetime
 
+from aiokit.apart import apart
 from aiokit.backoff import Backoff
 from clustermesh_apiserver import clusterconfig, heartbeat
 from clustermesh_apiserver.exporter import Exporter
@@ -46,12 +48,14 @@ class Publisher:
         *,
         lease_ttl_seconds: int,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._connect = connect
         self._scope = scope
         self._exporters = exporters
         self._lease_ttl_seconds = lease_ttl_seconds
         self._clock = clock
+        self._now = now
         self._began = clock()
         self._stores: dict[Kind, SyncStore] = {}
         self.sessions = 0
@@ -81,14 +85,16 @@ class Publisher:
         while True:
             self.sessions += 1
             try:
-                async with self._connect() as backend:
-                    await self._session(backend, backoff)
+                await apart(self._session(backoff), f"publisher/session-{self.sessions}")
             except* KVStoreError as group:
                 log.warning("publishing begins anew reason=%s", _reasons(group))
             await asyncio.sleep(backoff.next())
 
-    async def _session(self, backend: Backend, backoff: Backoff) -> None:
-        async with LeasePool(backend, self._lease_ttl_seconds).running() as leases:
+    async def _session(self, backoff: Backoff) -> None:
+        async with (
+            self._connect() as backend,
+            LeasePool(backend, self._lease_ttl_seconds).running() as leases,
+        ):
             stores = {
                 exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters
             }
@@ -98,7 +104,7 @@ class Publisher:
                     group.create_task(
                         clusterconfig.enforce(backend, leases, self._scope), name="clusterconfig"
                     )
-                    group.create_task(heartbeat.beat(backend, leases), name="heartbeat")
+                    group.create_task(heartbeat.beat(backend, leases, now=self._now), name="heartbeat")
                     group.create_task(self._guard(backend), name="guard")
                     for exporter in self._exporters:
                         store = stores[exporter.kind]
@@ -110,7 +116,8 @@ class Publisher:
 
     def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
         name = self._scope.name
-        return SyncStore(backend, state_prefix(kind, name), leases, synced_key=synced_key(kind, name))
+        prefix = state_prefix(kind, name)
+        return SyncStore(backend, prefix, leases, synced_key=synced_key(kind, name), now=self._now)
 
     async def _note_synced(self, backoff: Backoff) -> None:
         for store in list(self._stores.values()):

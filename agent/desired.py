@@ -1,6 +1,6 @@
 """Wanted state with a revision, and which of it the kernel has not seen yet.
 
-An `aiokit.table.Table` copies itself for a reader's snapshot; half a million remote addresses that change
+A table that hands out snapshots copies itself for its readers; half a million remote addresses that change
 hundreds of times a second cannot afford that. A `Desired` has one writer and one reader on one event loop:
 the reader takes the keys that changed instead of comparing everything. All tables share one `Clock`, so
 that "everything up to here is in the kernel" is one comparison. No I/O, no tasks.

@@ -57,12 +57,12 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     capabilities: _Capabilities = _Capabilities()
 
 
-_reader = gojson.Reader(_Wire)
+WIRE = gojson.Reader(_Wire)
 
 
 def decode(name: str, value: bytes) -> ClusterConfig:
     """Read what is stored under `name`. Whether it can be a peer is for `check` to say."""
-    wire = _reader.read(name, value)
+    wire = WIRE.read(name, value)
     said = wire.capabilities
     return ClusterConfig(
         wire.id,

@@ -58,10 +58,26 @@ class Reader(Generic[T]):
 
     def _read_slowly(self, key: str, value: bytes) -> T:
         try:
-            tree = _parser.decode(_SURROGATE.sub("\ufffd", value.decode("utf-8", "surrogateescape")))
+            tree = _parser.decode(_decoded(value))
             return msgspec.convert(_as_shape(self._shape, tree), self._wire)
         except (ValueError, RecursionError) as error:
             raise DecodeError(key, _reason(error)) from error
+
+    def members(self, value: bytes) -> tuple[str, ...]:
+        """The names of a value that was read, in their order, without those that nobody knows."""
+        tree = _verbatim.decode(_decoded(value))
+        return tuple(name for name, _ in _known(self._shape, tree)) if isinstance(tree, _Pairs) else ()
+
+    def known(self, value: bytes) -> bytes:
+        """A value that was read without the members that nobody knows, else to the byte.
+
+        The value itself when it is not written as compactly as Go does.
+        """
+        try:
+            tree = _verbatim.decode(_decoded(value))
+            return _compact(_known(self._shape, tree)) if _compact(tree) == value else value
+        except (ValueError, RecursionError):
+            return value
 
 
 def write(value: object) -> bytes:
@@ -70,6 +86,10 @@ def write(value: object) -> bytes:
     if not _ESCAPED.search(encoded):  # they can only stand inside texts, so replacing bytes is safe
         return encoded
     return _ESCAPED.sub(lambda match: _ESCAPES[match[0]], encoded)
+
+
+def _decoded(value: bytes) -> str:
+    return _SURROGATE.sub("\ufffd", value.decode("utf-8", "surrogateescape"))
 
 
 def _reason(error: Exception) -> str:
@@ -100,6 +120,41 @@ _parser = json.JSONDecoder(
     parse_float=lambda _: _NOT_AN_INTEGER,
     parse_constant=_no_constant,
 )
+
+_verbatim = json.JSONDecoder(
+    object_pairs_hook=_Pairs,
+    parse_int=lambda text: msgspec.Raw(text.encode()),
+    parse_float=lambda text: msgspec.Raw(text.encode()),
+    parse_constant=_no_constant,
+)
+
+
+def _compact(tree: Any) -> bytes:
+    """Objects as they were parsed: with their order, and names that come twice."""
+    match tree:
+        case _Pairs():
+            return b"{" + b",".join(write(name) + b":" + _compact(item) for name, item in tree) + b"}"
+        case list():
+            return b"[" + b",".join(map(_compact, tree)) + b"]"
+        case _:
+            return write(tree)
+
+
+def _known(shape: inspect.Type, tree: Any) -> Any:
+    """The parsed tree without members of objects that the shape has no field for."""
+    match shape:
+        case inspect.UnionType(types=types) if tree is not None:
+            return _known(_member(types, tree), tree)
+        case inspect.StructType(fields=fields) if isinstance(tree, _Pairs):
+            folded = {_fold(field.encode_name): field.type for field in fields}
+            members = ((name, folded.get(_fold(name)), item) for name, item in tree)
+            return _Pairs((name, _known(inner, item)) for name, inner, item in members if inner is not None)
+        case inspect.DictType(value_type=inner) if isinstance(tree, _Pairs):
+            return _Pairs((name, _known(inner, item)) for name, item in tree)
+        case inspect.VarTupleType(item_type=inner) | inspect.ListType(item_type=inner) if _is_array(tree):
+            return [_known(inner, item) for item in tree]
+        case _:
+            return tree
 
 
 def _as_shape(shape: inspect.Type, tree: Any) -> Any:  # noqa: PLR0911 - one a case

@@ -104,7 +104,7 @@ class _Written(_Always, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(IPEntry)
-_reader = gojson.Reader(_Wire)
+WIRE = gojson.Reader(_Wire)
 
 
 def decode(suffix: str, value: bytes) -> IPEntry:
@@ -130,7 +130,7 @@ def _is_canonical_host(host: str) -> bool:
 
 
 def _decode_slowly(suffix: str, value: bytes) -> IPEntry:
-    wire = _reader.read(suffix, value)
+    wire = WIRE.read(suffix, value)
     try:
         entry = IPEntry(
             ip=read_ip(wire.IP or ""),

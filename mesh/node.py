@@ -1,8 +1,8 @@
 """Nodes and their addresses (spec 2.5).
 
 Wire form: JSON with Go's field names under `cilium/state/nodes/v1/<cluster>/<node>`; nothing is left out.
-Wire freeze. CIDRs are texts here and objects with a base64 mask on the wire; a text on the wire, which later
-Cilium versions read, is read too and written as an object.
+Wire freeze. CIDRs are texts here and objects with a base64 mask on the wire. Later Cilium versions read texts
+there too: so do we, and write them where they were read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mesh.ip import cidr_text, family, is_proper_cidr, read_base64, read_cidr, r
 INTERNAL_IP = "InternalIP"
 
 _LISTS = frozenset({"IPAddresses", "IPv4SecondaryAllocCIDRs", "IPv6SecondaryAllocCIDRs"})
+_CIDRS = ("IPv4AllocCIDR", "IPv4SecondaryAllocCIDRs", "IPv6AllocCIDR", "IPv6SecondaryAllocCIDRs")
 _NO_FIELDS = "{}"  # a CIDR object without fields; no text of `cidr_text` looks like it
 _NULL = ""  # a null among secondary CIDRs
 
@@ -42,8 +43,9 @@ class NodeAddress:
 class Node:
     """One node. Addresses are canonical texts, "" for none; CIDRs as `10.1.0.0/24`.
 
-    `nulls` names the wire fields that are null rather than empty when they are empty: only bytes that must
-    come out as they came in care. Without a word, Cilium's own way.
+    `nulls` names the wire fields that are null rather than empty when they are empty, `texts` those whose
+    CIDRs are texts rather than objects: only bytes that must come out as they came in care. Without a word,
+    Cilium 1.20's own way.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Node:
     wireguard_pub_key: str = ""
     boot_id: str = ""
     nulls: frozenset[str] = _LISTS
+    texts: frozenset[str] = frozenset()
 
     def internal_ip(self, version: int = 4) -> str | None:
         """The address that other nodes reach this one by."""
@@ -90,16 +93,19 @@ class _CIDR(msgspec.Struct, forbid_unknown_fields=True):
     Mask: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
+_CIDRWire = _CIDR | str | None
+
+
 class _Wire(msgspec.Struct, forbid_unknown_fields=True):
     """In the order in which Cilium writes, with Go's zero values."""
 
     Name: str = ""
     Cluster: str = ""
     IPAddresses: list[_Address] | None = None
-    IPv4AllocCIDR: _CIDR | str | None = None
-    IPv4SecondaryAllocCIDRs: list[_CIDR | str | None] | None = None
-    IPv6AllocCIDR: _CIDR | str | None = None
-    IPv6SecondaryAllocCIDRs: list[_CIDR | str | None] | None = None
+    IPv4AllocCIDR: _CIDRWire = None
+    IPv4SecondaryAllocCIDRs: list[_CIDRWire] | None = None
+    IPv6AllocCIDR: _CIDRWire = None
+    IPv6SecondaryAllocCIDRs: list[_CIDRWire] | None = None
     IPv4HealthIP: str | None = ""
     IPv6HealthIP: str | None = ""
     IPv4IngressIP: str | None = ""
@@ -113,12 +119,12 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True):
     BootID: str = ""
 
 
-_reader = gojson.Reader(_Wire)
+WIRE = gojson.Reader(_Wire)
 
 
 def decode(suffix: str, value: bytes) -> Node:
     """Read one pair; `suffix` must be the node's name."""
-    wire = _reader.read(suffix, value)
+    wire = WIRE.read(suffix, value)
     for name, text in (("cluster", wire.Cluster), ("name", wire.Name)):
         if not text:
             raise DecodeError(suffix, f"{name} is unset")
@@ -151,10 +157,15 @@ def _from_wire(wire: _Wire) -> Node:
         wireguard_pub_key=wire.WireguardPubKey,
         boot_id=wire.BootID,
         nulls=frozenset(name for name in (*_LISTS, "Labels", "Annotations") if getattr(wire, name) is None),
+        texts=frozenset(name for name in _CIDRS if _has_text(getattr(wire, name))),
     )
 
 
-def _read_cidr(wire: _CIDR | str | None) -> str:
+def _has_text(wire: _CIDRWire | list[_CIDRWire]) -> bool:
+    return any(isinstance(item, str) for item in (wire if isinstance(wire, list) else [wire]))
+
+
+def _read_cidr(wire: _CIDRWire) -> str:
     match wire:
         case None:
             return _NULL
@@ -175,9 +186,9 @@ def encode(node: Node) -> tuple[str, bytes]:
         Name=node.name,
         Cluster=node.cluster,
         IPAddresses=_or_null(node, "IPAddresses", [_Address(item.type, item.ip) for item in node.addresses]),
-        IPv4AllocCIDR=_write_cidr(node.ipv4_pod_cidr or _NULL),
+        IPv4AllocCIDR=_write_cidr(node, "IPv4AllocCIDR", node.ipv4_pod_cidr or _NULL),
         IPv4SecondaryAllocCIDRs=_write_cidrs(node, "IPv4SecondaryAllocCIDRs", node.ipv4_secondary_pod_cidrs),
-        IPv6AllocCIDR=_write_cidr(node.ipv6_pod_cidr or _NULL),
+        IPv6AllocCIDR=_write_cidr(node, "IPv6AllocCIDR", node.ipv6_pod_cidr or _NULL),
         IPv6SecondaryAllocCIDRs=_write_cidrs(node, "IPv6SecondaryAllocCIDRs", node.ipv6_secondary_pod_cidrs),
         IPv4HealthIP=read_ip(node.ipv4_health_ip),
         IPv6HealthIP=read_ip(node.ipv6_health_ip),
@@ -198,12 +209,12 @@ def _or_null(node: Node, field_name: str, items: C) -> C | None:
     return items if items or field_name not in node.nulls else None
 
 
-def _write_cidrs(node: Node, field_name: str, cidrs: tuple[str, ...]) -> list[_CIDR | str | None] | None:
-    written: list[_CIDR | str | None] = [_write_cidr(cidr) for cidr in cidrs]
+def _write_cidrs(node: Node, field_name: str, cidrs: tuple[str, ...]) -> list[_CIDRWire] | None:
+    written: list[_CIDRWire] = [_write_cidr(node, field_name, cidr) for cidr in cidrs]
     return _or_null(node, field_name, written)
 
 
-def _write_cidr(text: str) -> _CIDR | None:
+def _write_cidr(node: Node, field_name: str, text: str) -> _CIDRWire:
     match text:
         case "":  # _NULL
             return None
@@ -211,6 +222,8 @@ def _write_cidr(text: str) -> _CIDR | None:
             return _CIDR()
         case _:
             ip, mask = split_cidr(text)
+            if field_name in node.texts and is_proper_cidr(text):
+                return text
             return _CIDR(ip, None if mask is None else b64encode(mask).decode())
 
 

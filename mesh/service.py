@@ -113,7 +113,7 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 _plain = msgspec.json.Decoder(_Plain)
-_reader = gojson.Reader(_Wire)
+WIRE = gojson.Reader(_Wire)
 
 
 def decode(suffix: str, value: bytes) -> GlobalService:
@@ -138,7 +138,7 @@ def _read(suffix: str, value: bytes) -> GlobalService:
             pass
         else:
             return _build(plain, plain.frontends, plain.backends, set())
-    wire = _reader.read(suffix, value)
+    wire = WIRE.read(suffix, value)
     nulls = {name for name in ("frontends", "backends", "labels", "selector") if getattr(wire, name) is None}
     frontends = _without_nulls("frontends", wire.frontends or {}, nulls)
     return _build(wire, frontends, _without_nulls("backends", wire.backends or {}, nulls), nulls)

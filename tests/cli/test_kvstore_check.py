@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.dbg.kvstore_check import check
+from mesh.addressing import ClusterID
+from mesh.endpointslice import ClusterEndpointSlice, Endpoint, encode
 from tests.mesh import golden
 
 
@@ -54,9 +57,29 @@ def test_what_comes_out_otherwise_is_a_failure_and_named_on_stderr() -> None:
 
 
 def test_values_that_are_no_text_come_in_base64() -> None:
-    key = "cilium/state/endpointslices/v1/east/shop/web"
-    result = run_on([{"key": key, "value_b64": "KLUv/Q=="}, {"key": "cilium/.heartbeat", "value_b64": ""}])
-    assert json.loads(result.stdout)["identical"] == 2
+    part = ClusterEndpointSlice("east", ClusterID(1), "shop", "web-1", endpoints=(Endpoint(("10.1.0.4",)),))
+    suffix, value = encode(part)
+    prefix = "cilium/state/endpointslices/v1/east/"
+    result = run_on(
+        [
+            {"key": prefix + suffix, "value_b64": b64encode(value).decode()},
+            {"key": prefix + "shop/web-2", "value_b64": b64encode(value).decode()},
+            {"key": prefix + suffix, "value_b64": b64encode(value[:-1]).decode()},
+            {"key": "cilium/.heartbeat", "value_b64": ""},
+        ]
+    )
+    report = json.loads(result.stdout)
+    assert [report[key] for key in ("total", "decoded", "identical")] == [4, 2, 2]
+    assert [item["reason"].partition(":")[0] for item in report["rejected"]] == [
+        "namespaced name does not match key",
+        "invalid zstd frame",
+    ]
+
+
+def test_the_help_says_what_identical_means() -> None:
+    help_text = " ".join(run("--help").stdout.split())
+    assert "how endpoint slices are compressed" in help_text
+    assert "Exit status: 0" in help_text
 
 
 def test_an_empty_dump_is_fine() -> None:

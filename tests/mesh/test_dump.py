@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import pytest
+import zstandard
 
+from mesh.addressing import ClusterID
 from mesh.dump import UNKNOWN_KEY, examine
+from mesh.endpointslice import ClusterEndpointSlice, Endpoint, encode, message
 from mesh.keys import Kind, cache_prefix, state_prefix
 from tests.mesh import golden
+
+SLICE = ClusterEndpointSlice("east", ClusterID(1), "shop", "web-1", endpoints=(Endpoint(("10.1.0.4",)),))
+EXPORT = (
+    b'{"cluster":"east","name":"web","namespace":"shop","exportCreationTimestamp":"2026-11-23T09:15:02Z",'
+    b'"ports":[{"name":"http","protocol":"TCP","port":80}],"type":"ClusterSetIP","sessionAffinity":"None",'
+    b'"ipFamilies":["IPv4"]}'
+)
 
 
 @pytest.mark.parametrize("recorded", golden.everything(), ids=str)
@@ -37,8 +47,13 @@ def test_other_keys_are_unknown(key: str) -> None:
         "cilium/.heartbeat",
         "cilium/synced/east/cilium/state/ip/v1",
         "cilium/.initlock/abc/1f",
+        "cilium/.initlock/abc",
+        "cilium/.has-cluster-config",
+        "cilium/kvstoremesh-lock/1f",
+        "cilium/synced/east/cilium/cache/identities/v1",
         "cilium/state/identities/v1/value/k8s:a=b;/192.0.2.1",
-        "cilium/state/endpointslices/v1/east/shop/web-x2x",
+        "cilium/state/identities/v1/value/k8s:a=b/c;k8s:d=;/node-1",
+        "cilium/state/identities/v1/locks/k8s:a=b;/1f",
     ],
 )
 def test_what_is_only_carried_is_identical_whatever_it_holds(key: str) -> None:
@@ -74,6 +89,12 @@ def test_what_is_only_carried_is_identical_whatever_it_holds(key: str) -> None:
         ),
         ("ip/v1/default/10.0.0.1", b'{"IP":"10.0.0.2"}', "IP address does not match key"),
         ("identities/v1/id/x", b"", "key is not a numeric identity"),
+        ("endpointslices/v1/east/shop/web-1", b"{}", "invalid zstd frame"),
+        ("endpointslices/v1/west/shop/web-1", encode(SLICE)[1], "cluster name does not match key"),
+        ("endpointslices/v1/east/shop/web-2", encode(SLICE)[1], "namespaced name does not match key"),
+        ("serviceexports/v1/east/shop/web", b"{}", "cluster is unset"),
+        ("serviceexports/v1/west/shop/web", EXPORT, "cluster name does not match key"),
+        ("serviceexports/v1/east/shop/db", EXPORT, "namespaced name does not match key"),
     ],
 )
 def test_what_a_decoder_with_defaults_refuses_is_refused(key: str, value: bytes, reason: str) -> None:
@@ -102,3 +123,67 @@ def test_copies_in_the_cache_read_as_the_state_does(kind: Kind) -> None:
         if key.startswith(prefix):
             copy = cache_prefix(kind, "alpha") + key.removeprefix(prefix)
             assert examine(copy, recorded.value) == examine(key, recorded.value)
+
+
+@pytest.mark.parametrize("level", [1, 9, 19])
+@pytest.mark.parametrize("root", ["state", "cache"])
+def test_an_endpoint_slice_is_identical_however_it_is_compressed(root: str, level: int) -> None:
+    value = zstandard.ZstdCompressor(level, write_content_size=False).compress(message(SLICE))
+    assert value != encode(SLICE)[1]
+    assert examine(f"cilium/{root}/endpointslices/v1/east/shop/web-1".encode(), value).is_identical
+
+
+def test_an_endpoint_slice_that_is_laid_out_otherwise_is_not_identical() -> None:
+    value = zstandard.compress(message(SLICE) + message(SLICE)[:6])
+    result = examine(b"cilium/state/endpointslices/v1/east/shop/web-1", value)
+    assert (result.reason, result.is_identical) == ("", False)
+
+
+@pytest.mark.parametrize("root", ["state", "cache"])
+def test_a_service_export_is_identical(root: str) -> None:
+    assert examine(f"cilium/{root}/serviceexports/v1/east/shop/web".encode(), EXPORT).is_identical
+
+
+def with_unknown_members(value: bytes) -> bytes:
+    later = rb'"later":{"a":[1.50,1e3,null,"\u003c"],"b":{"b":true}}'
+    return b"{" + later + b"," + value[1:-1] + b',"Later still":-0,"":""}'
+
+
+@pytest.mark.parametrize(
+    "recorded", [entry for entry in golden.everything() if entry.value.startswith(b"{")], ids=str
+)
+def test_members_that_nobody_knows_are_left_out_of_the_comparison(recorded: golden.Recorded) -> None:
+    result = examine(recorded.key.encode(), with_unknown_members(recorded.value))
+    assert (result.reason, result.is_identical) == (recorded.refusal, not recorded.refusal)
+
+
+def test_members_that_nobody_knows_are_left_out_deep_inside_too() -> None:
+    key, value = next(
+        (entry.key, entry.value) for entry in golden.everything() if b'"zones":{"' in entry.value
+    )
+    for part in (b'{"Protocol":"TCP",', b'{"zone":"eu-1a",', b'{"name":"eu-1b"'):
+        assert part in value
+        changed = value.replace(part, part.rstrip(b",") + b',"later":[{}]' + part[-1:].replace(b'"', b""))
+        assert changed != value
+        assert examine(key.encode(), changed).is_identical
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"Key":0', b'"Key": 0'),
+        (b'"Key":0,"Metadata":""', b'"Metadata":"","Key":0'),
+        (b'"Key"', b'"key"'),
+        (b'"shop"', rb'"\u0073hop"'),
+        (b'"Key":0,', b""),
+        (b'"Key":0', b'"Key":1,"Key":0'),
+    ],
+)
+def test_everything_else_that_differs_is_not_identical(before: bytes, after: bytes) -> None:
+    value = (
+        b'{"IP":"10.1.0.4","Mask":null,"HostIP":"","ID":66770,"Key":0,"Metadata":"","K8sNamespace":"shop"}'
+    )
+    for later in (b"", b',"later":1'):
+        changed = value.replace(before, after)[:-1] + later + b"}"
+        result = examine(b"cilium/state/ip/v1/default/10.1.0.4", changed)
+        assert (result.reason, result.is_identical) == ("", False)

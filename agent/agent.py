@@ -26,6 +26,7 @@ SOURCES = {
     Level.LOCAL_ENDPOINT: "custom-resource",
     Level.PEER_NODE: "clustermesh",
     Level.PEER_ENDPOINT: "clustermesh",
+    Level.RECOVERED_OWN: "restored",
     Level.RECOVERED: "restored",
 }
 
@@ -189,6 +190,8 @@ class Agent:
             return status.from_health(own)
         if self.datapath_health.status().level != "ok":
             return status.from_health(self.datapath_health.status())
+        if self.lifecycle is not None and self.lifecycle.unstored:
+            return status.simple(status.WARNING, self.lifecycle.unstored)
         return status.from_health(own)
 
     def _kubernetes(self) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """The endpoints of this node: what they are, and where they are kept between two lives of the agent.
 
 The file is written whole, to a new name, and renamed (never half a file), readable by root only. Links and
-maps are pinned in the kernel; this file is what ties them to pods again after a restart.
+maps are pinned in the kernel; this file is what ties them to pods again after a restart. Nothing else knows
+it, so there is a second copy, for the day on which the disk gives back something else than was written.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,9 +17,12 @@ import msgspec
 
 from agent.errors import ExhaustedError
 
+log = logging.getLogger(__name__)
+
 SCHEMA = 1
 MAX_ID = 65535  # the kernel's lxc_id has 16 bits
 FILE_MODE = 0o600
+COPY = ".copy"  # what the second copy's name ends in
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -51,29 +56,50 @@ class Stored(msgspec.Struct):
 
 
 def load(path: Path) -> Stored:
-    """What was stored; nothing when there is no file. Raises ValueError when it cannot be read."""
+    """What was stored; nothing when there is no file. Raises ValueError when no copy can be read."""
     try:
-        raw = path.read_bytes()
+        return _read(path)
     except FileNotFoundError:
         return Stored()
-    stored = msgspec.json.decode(raw, type=Stored)  # its errors are ValueErrors
+    except ValueError as error:
+        copy = _copy(path)
+        try:
+            stored = _read(copy)
+        except (OSError, ValueError):
+            raise error from None
+        log.error("%s cannot be read (%s): taking %s", path, error, copy)
+        return stored
+
+
+def store(path: Path, stored: Stored) -> None:
+    """Replace the file at once, then its copy. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    content = msgspec.json.format(msgspec.json.encode(stored), indent=1)
+    for each in (path, _copy(path)):
+        _replace(each, content)
+
+
+def _read(path: Path) -> Stored:
+    stored = msgspec.json.decode(path.read_bytes(), type=Stored)  # its errors are ValueErrors
     if stored.schema != SCHEMA:
         raise ValueError(f"{path}: schema {stored.schema} is not {SCHEMA}")
     return stored
 
 
-def store(path: Path, stored: Stored) -> None:
-    """Replace the file at once."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         temporary.unlink()
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(stored), indent=1))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+
+
+def _copy(path: Path) -> Path:
+    return path.with_name(path.name + COPY)
 
 
 def next_id(endpoints: Mapping[str, Endpoint]) -> int:

@@ -15,6 +15,10 @@ class NotReadyError(AgentError):
     """Something this request needs is not there yet: ask again."""
 
 
+class StorageError(NotReadyError):
+    """The disk does not take what the next life of the agent must know."""
+
+
 class RequestError(AgentError):
     """The request itself is wrong: asking again does not help."""
 

@@ -3,7 +3,8 @@
 Promises: an endpoint is answered for only when its identity and its policy are in the kernel and its
 programs are attached: there is no moment in which a new pod is open. What was answered for is on disk,
 and is taken up again by the next life of the agent without touching what still stands. An endpoint
-whose interface has gone is collected.
+whose interface has gone is collected. A full disk refuses new endpoints and keeps nothing else from its
+work: what could not be written is written later.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from agent import endpoints as storage
 from agent.allocator import Allocator
 from agent.datapath import ENDPOINTS, POLICY, Datapath
 from agent.endpoints import Endpoint, Stored
-from agent.errors import AgentError, NotFoundError, NotReadyError, RequestError
+from agent.errors import AgentError, NotFoundError, NotReadyError, RequestError, StorageError
 from agent.ipam import AddressPool
 from agent.k8s_sync import KubernetesView
 from agent.labels import pod_labels, texts
@@ -95,6 +96,12 @@ class Lifecycle:
         self._changed = changed
         self._locks: dict[str, _Lock] = {}
         self._storing = asyncio.Lock()
+        self._unstored = ""
+
+    @property
+    def unstored(self) -> str:
+        """Why what is on disk is not what is true; empty when it is."""
+        return self._unstored
 
     @property
     def pool(self) -> AddressPool:
@@ -131,7 +138,11 @@ class Lifecycle:
 
     async def allocate(self, owner: str) -> str:
         address = self._pool.allocate(owner)
-        await self._store()
+        try:
+            await self._store()
+        except StorageError:
+            self._pool.release(address)
+            raise
         return address
 
     async def release(self, address: str) -> None:
@@ -139,7 +150,7 @@ class Lifecycle:
             raise NotFoundError(f"{address} belongs to an endpoint: delete that")
         if not self._pool.release(address):
             raise NotFoundError(f"{address} is not given out")
-        await self._store()
+        await self._store_or_owe()
 
     async def create(self, request: Request) -> Endpoint:
         """Returns once the endpoint is programmed. If it raises, nothing is left."""
@@ -154,10 +165,10 @@ class Lifecycle:
             endpoint = await self._identified(request)
             try:
                 await self._program(endpoint)
+                await self._store()
             except BaseException:
                 await asyncio.shield(self._delete(endpoint))
                 raise
-            await self._store()
             self._changed()
             return endpoint
 
@@ -185,6 +196,8 @@ class Lifecycle:
                 await self.collect()
             except (AgentError, BPFError) as error:
                 log.warning("endpoints without interface cannot be collected: %s", error)
+            if self._unstored:
+                await self._store_or_owe()
 
     async def follow_labels(self) -> None:
         """A pod's or namespace's labels changed: another identity. Until it is known the old one stays."""
@@ -214,7 +227,7 @@ class Lifecycle:
                 return  # it ended or changed meanwhile
             new = msgspec.structs.replace(endpoint, identity=int(identity), labels=tuple(texts(labels)))
             self._tables.upsert_endpoint(new)
-            await self._store()
+            await self._store_or_owe()
             self._changed()
 
     async def _identified(self, request: Request) -> Endpoint:
@@ -265,7 +278,7 @@ class Lifecycle:
         self._tables.remove_endpoint(endpoint.id)
         await asyncio.to_thread(self._interfaces.remove_route, endpoint.ipv4, endpoint.ifindex)
         await asyncio.to_thread(self._interfaces.detach, endpoint.ifindex)
-        await self._store()
+        await self._store_or_owe()
         self._changed()
 
     async def _store(self) -> None:
@@ -273,7 +286,19 @@ class Lifecycle:
         async with self._storing:
             endpoints = tuple(self._tables.endpoints.values())
             stored = Stored(endpoints=endpoints, addresses=dict(self._pool.owners))
-            await asyncio.to_thread(storage.store, self._path, stored)
+            try:
+                await asyncio.to_thread(storage.store, self._path, stored)
+            except OSError as error:
+                self._unstored = f"endpoints cannot be stored: {error}"
+                raise StorageError(self._unstored) from error
+            self._unstored = ""
+
+    async def _store_or_owe(self) -> None:
+        """For what has happened already and must not be held up; the collector tries again."""
+        try:
+            await self._store()
+        except StorageError as error:
+            log.error("%s", error)
 
     @asynccontextmanager
     async def _locked(self, container_id: str) -> AsyncGenerator[None]:

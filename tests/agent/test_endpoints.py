@@ -19,7 +19,19 @@ def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
     store(path, stored)
     assert load(path) == stored
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [entry.name for entry in path.parent.iterdir()] == ["endpoints.json"]
+    assert {entry.name for entry in path.parent.iterdir()} == {"endpoints.json", "endpoints.json.copy"}
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"schema":1,"endpoints":[', b"\0" * 512, b'{"schema":9}'])
+def test_a_damaged_file_is_replaced_by_its_copy(tmp_path: Path, damage: bytes) -> None:
+    stored = Stored(endpoints=(endpoint(1),), addresses={"10.1.1.2": "shop/web-1"})
+    path = tmp_path / "endpoints.json"
+    store(path, stored)
+    path.write_bytes(damage)
+    assert load(path) == stored
+    (tmp_path / "endpoints.json.copy").write_bytes(damage)
+    with pytest.raises(ValueError, match=r"truncated|malformed|schema|invalid"):
+        load(path)
 
 
 def test_no_file_means_no_endpoints_and_half_a_file_is_an_error(tmp_path: Path) -> None:

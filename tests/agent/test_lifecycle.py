@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from k8s.resource import (
     NAMESPACE,
     POD,
 )
+from lab import netns
 from tests.agent.fakemap import FakeKernel
 from tests.agent.station import FakeInterfaces, Station, add_pods, names
 from tests.agent.test_policy import policy
@@ -250,3 +252,46 @@ async def test_an_endpoint_that_cannot_be_programmed_is_not_answered_for_and_lea
             await station.lifecycle.create(await station.add(1))
         assert station.tables.endpoints == {}
         assert station.interfaces.attached == set()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    netns.mount("tmpfs", str(folder), "tmpfs", 0, "size=64k")
+    yield folder
+    netns.unmount(folder)
+
+
+async def test_a_full_disk_refuses_new_endpoints_and_keeps_nothing_else_from_its_work(
+    client: Client, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.lifecycle.COLLECT_SECONDS", 0.05)
+    await add_pods(client, ["web-1", "web-2", "web-3"])
+    path = small_disk / "endpoints.json"
+    station = Station(client, path, FakeKernel(), FakeInterfaces())
+    station.agent.health.ok("running")
+    async with station.running(), asyncio.TaskGroup() as group:
+        first = await station.lifecycle.create(await station.add(1))
+        second = await station.lifecycle.create(await station.add(2))
+        request = await station.add(3)
+        filler = small_disk / "filler"
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(b"x" * 65536)
+        with pytest.raises(NotReadyError, match="No space left"):
+            await station.lifecycle.allocate("shop/other")
+        with pytest.raises(NotReadyError, match="No space left"):
+            await station.lifecycle.create(request)
+        assert set(station.tables.endpoints.values()) == {first, second}
+        assert "shop/other" not in station.lifecycle.pool.owners.values()
+        assert "No space left" in station.agent.healthz()["cilium"]["msg"]
+        await client.merge_patch(POD, "web-1", {"metadata": {"labels": {"app": "api"}}}, "shop")
+        await eventually(lambda: station.tables.endpoints[first.id].identity != first.identity)
+        del station.interfaces.existing["lxc2"]
+        collector = group.create_task(station.lifecycle.run_collector(), name="collector")
+        await eventually(lambda: list(station.tables.endpoints) == [first.id])
+        assert load(path).endpoints == (first, second)
+        filler.unlink()
+        await eventually(lambda: not station.lifecycle.unstored)
+        assert load(path).endpoints == (station.tables.endpoints[first.id],)
+        collector.cancel()

@@ -7,7 +7,7 @@ The bulk, a remote address that nobody else claims, costs one dictionary slot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -34,8 +34,9 @@ class Level(IntEnum):
     OWN_NODE = 0  # this node's addresses and endpoints, which we made ourselves
     LOCAL_NODE = 1  # nodes of our own cluster
     LOCAL_ENDPOINT = 2  # endpoints of our own cluster, as Kubernetes tells
-    PEER_NODE = 3
-    PEER_ENDPOINT = 4
+    RECOVERED_OWN = 3  # found after a restart, perhaps our own cluster's: Kubernetes has not spoken yet
+    PEER_NODE = 4
+    PEER_ENDPOINT = 5
     RECOVERED = 9  # found in the kernel after a restart; its owner has not spoken yet
 
 
@@ -100,12 +101,6 @@ class IPCache:
         """Whose claim is the wanted one."""
         winner = self._winners.get(prefix)
         return winner.rank if winner else None
-
-    def recovered(self) -> Iterator[tuple[str, IPCacheEntry]]:
-        """Entries that only an earlier life of this agent vouches for."""
-        for prefix, winner in self._winners.items():
-            if winner.rank.level is Level.RECOVERED:
-                yield prefix, winner.entry
 
     def _win(self, prefix: str, new: Claim) -> None:
         self._winners[prefix] = new

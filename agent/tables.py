@@ -23,6 +23,7 @@ from mesh.merge import Backend, Frontend
 PeerListing = tuple[ClusterID | None, bool]  # cluster id if known, is listed
 
 RECOVERED = Rank(Level.RECOVERED)
+RECOVERED_OWN = Rank(Level.RECOVERED_OWN)
 
 
 class Tables:
@@ -47,6 +48,9 @@ class Tables:
     def own_listed(self) -> None:
         """Kubernetes is listed: what we know of our own cluster is complete."""
         self.own_is_listed = True
+        for prefix, entry in self._recovered_prefixes.items():
+            self.ipcache.upsert(prefix, RECOVERED, entry)
+            self.ipcache.remove(prefix, RECOVERED_OWN)
         self.services.start()
         self.policies.start()
         self.settle()
@@ -77,7 +81,7 @@ class Tables:
         layout = self.node.cluster.layout
         self._recovered_prefixes = dict(prefixes)
         for prefix, entry in prefixes.items():
-            self.ipcache.upsert(prefix, RECOVERED, entry)
+            self.ipcache.upsert(prefix, self._recovered_rank(entry), entry)
         self._recovered_policy = {
             key: deny
             for key, deny in policy.items()
@@ -86,6 +90,12 @@ class Tables:
         self.policies.set_recovered(self._recovered_policy)
         self.services.set_recovered(_by_cluster(backends, own))
         self.settle()
+
+    def _recovered_rank(self, entry: IPCacheEntry) -> Rank:
+        """What may be our own cluster's is, until Kubernetes has spoken: no peer's word goes above it."""
+        cluster = cluster_of(entry.identity, self.node.cluster.layout)
+        may_be_own = not self.own_is_listed and cluster in (None, self.node.cluster.id)
+        return RECOVERED_OWN if may_be_own else RECOVERED
 
     def silent(self) -> Silent:
         """Who has not told us everything yet."""
@@ -110,8 +120,8 @@ class Tables:
 
         prefixes = self._recovered_prefixes
         for prefix in [p for p, e in prefixes.items() if not may_stay(cluster_of(e.identity, layout))]:
-            del prefixes[prefix]
-            self.ipcache.remove(prefix, RECOVERED)
+            rank = self._recovered_rank(prefixes.pop(prefix))
+            self.ipcache.remove(prefix, rank)
         gone = [key for key in self._recovered_policy if not may_stay(cluster_of(key.identity, layout))]
         for key in gone:
             del self._recovered_policy[key]

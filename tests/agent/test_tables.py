@@ -123,6 +123,24 @@ def test_our_own_endpoint_outranks_every_other_claim_to_its_address() -> None:
     assert world.ipcache.wanted.entries["10.1.1.2/32"].identity == WEST.identity
 
 
+def test_a_peer_cannot_take_what_an_earlier_life_knew_of_our_own_cluster() -> None:
+    world = tables()
+    pod, other_node = IPCacheEntry(number(1, 3), "198.18.1.12"), IPCacheEntry(6, None)
+    found = {"10.1.2.6/32": pod, "198.18.1.12/32": other_node, "198.18.2.11/32": other_node}
+    world.recover(found, {}, {})
+    for prefix in found:
+        world.ipcache.upsert(prefix, Rank(Level.PEER_NODE, "west"), IPCacheEntry(WEST.identity, "192.0.2.9"))
+    assert world.ipcache.wanted.entries == found
+    world.ipcache.upsert("10.1.2.6/32", Rank(Level.LOCAL_ENDPOINT, owner="shop/a"), pod)
+    world.ipcache.upsert("198.18.1.12/32", Rank(Level.LOCAL_NODE, owner="node/b"), other_node)
+    world.own_listed()
+    # what Kubernetes did not name was a peer's after all
+    assert world.ipcache.wanted.entries == {
+        **found,
+        "198.18.2.11/32": IPCacheEntry(WEST.identity, "192.0.2.9"),
+    }
+
+
 EVENTS = st.permutations(["own", "west", "north"])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiokit.backoff import Backoff
@@ -17,6 +18,8 @@ from kvstore.errors import CompactedError, TransientError
 from kvstore.watch import Changes, Delta, Event, Listing, WatchState
 
 log = logging.getLogger(__name__)
+
+STEADY_SECONDS = 60.0  # a stream that lived this long after its list was a good one: breaks begin anew
 
 
 async def follow(
@@ -31,21 +34,26 @@ async def follow(
 
     Every connection yields one delta with `synced` once its list is compared. `held` reads back what
     the caller holds (relative keys) and is asked at every connection; without it, the caller begins
-    with nothing and is taken to hold what it was told.
+    with nothing and is taken to hold what it was told. A list costs the store and the network more than
+    anything else, so it is no success in itself: whoever hangs up after each is asked ever less often.
     """
     entries: Mapping[bytes, bytes] = {}
+    clock = asyncio.get_running_loop().time
     while True:
         state = WatchState(held() if held is not None else entries)
         entries = state.entries
+        steady_from = math.inf
         try:
             async with backend.listwatch(prefix, single=single) as events:
                 async for event in events:
                     delta = state.apply(_relative(event, len(prefix)))
                     if delta.synced:
-                        backoff.reset()
+                        steady_from = clock() + STEADY_SECONDS
                     if delta:
                         yield delta
         except (TransientError, CompactedError) as error:
+            if clock() >= steady_from:
+                backoff.reset()
             delay = backoff.next()
             log.warning("following %s interrupted, again in %.1f s: %s", _text(prefix), delay, error)
             await asyncio.sleep(delay)

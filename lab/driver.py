@@ -33,7 +33,7 @@ _KINDS: dict[str, Resource] = {
 }
 # unquoted on purpose: the shell makes one line of the echo's and curl's own
 _CURL = 'echo $(curl -s -m {seconds} -w " %{{time_total}}" {url} || echo failed)'
-_LOOP = "while :; do " + _CURL + "; sleep {interval}; done"
+_LOOP = "while " + _CURL + "; do sleep {interval}; done"  # ends when nobody reads any more
 
 
 class CommandError(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -37,6 +38,7 @@ from mesh.keys import Kind
 log = logging.getLogger(__name__)
 
 CHUNK = 2000  # entries handled before other tasks get a turn: about 10 ms
+STEADY_SECONDS = 60.0  # a connection that lasted this long once all was imported was a good one
 
 Connector = Callable[[EtcdConfig], AbstractAsyncContextManager[Readable]]
 
@@ -101,6 +103,7 @@ class Peer:
         self._backoff = LinearBackoff(self._times.retry_step, self._times.retry_cap)
         self._backend: Readable | None = None
         self._last_beat = 0.0
+        self._steady_from = math.inf
         self._last_id: ClusterID | None = None
 
     def status(self) -> PeerStatus:
@@ -121,6 +124,8 @@ class Peer:
                     await apart(session, f"{self.name}/session")
                 except* (KVStoreError, MeshError, AgentError, OSError, TimeoutError) as errors:
                     self._failed(errors)
+                    if self._now() >= self._steady_from:
+                        self._backoff.reset()
                 await asyncio.sleep(self._backoff.next())
         finally:
             self._set(connected=False, text=WAITING, synced=frozenset())
@@ -133,6 +138,7 @@ class Peer:
 
     async def _session(self, config: EtcdConfig) -> None:
         self._set(config_required=True, config_retrieved=False, synced=frozenset())
+        self._steady_from = math.inf  # importing everything costs most: it is no success in itself
         async with self._connect(config) as backend:
             async with asyncio.timeout(self._times.connect):
                 await backend.get_prefix(keys.HEARTBEAT)
@@ -249,7 +255,7 @@ class Peer:
             self._sink.listed(kind, scope.cluster_id)
             self._set(synced=self._status.synced | {kind})
             if self._status.is_synced:
-                self._backoff.reset()
+                self._steady_from = min(self._steady_from, self._now() + STEADY_SECONDS)
 
     def _stream_backoff(self) -> Backoff:
         return Backoff(self._times.stream_retry, self._times.stream_retry_cap)

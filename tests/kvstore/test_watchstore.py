@@ -63,6 +63,15 @@ async def test_what_the_consumer_lost_is_told_again_when_it_reads_back() -> None
         await eventually(lambda: mirror.entries == {b"1": b""})
 
 
+async def test_a_list_alone_is_no_success_so_the_delays_grow_between_breaks() -> None:
+    backend, backoff = MemoryBackend(), Backoff(0.001, 0.002)
+    async with aclosing(follow(backend, b"p/", backoff=backoff)) as deltas:
+        for breaks in range(4):
+            assert await anext(deltas) == Delta(synced=True)
+            assert backoff.failures == breaks
+            backend.break_streams()
+
+
 async def test_compaction_while_disconnected_is_repaired_by_a_list() -> None:
     backend = MemoryBackend()
     async with mirroring(backend, b"p/") as mirror:

@@ -15,7 +15,9 @@ from mesh.addressing import MAX_IDENTITY, Identity, PeerScope, ReservedIdentity
 from mesh.errors import DecodeError, MeshError
 
 CLUSTER_LABEL = "io.cilium.k8s.policy.cluster"
+SERVICE_ACCOUNT_LABEL = "io.cilium.k8s.policy.serviceaccount"
 NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
+NAMESPACE_NAME_LABEL = "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name"
 K8S = "k8s"
 RESERVED = "reserved"
 UNSPECIFIED = "unspec"

@@ -203,12 +203,15 @@ def _with_nulls(root: str, addresses: dict[str, Ports], nulls: frozenset[str]) -
     written = cast(_NullablePorts, dict(addresses))  # a dict that may also hold null
     if not nulls:
         return written
+    changed: dict[str, dict[str, Port | None]] = {}  # copies: the ports of `addresses` are not ours to change
     for path in nulls:
         match path.split("/", 2):
             case [top, address] if top == root and not written.get(address):
                 written[address] = None
             case [top, address, name] if top == root and name not in (ports := written.get(address) or {}):
-                written[address] = {**ports, name: None}
+                if address not in changed:
+                    written[address] = changed[address] = dict(ports)
+                changed[address][name] = None
     return None if not written and root in nulls else written
 
 

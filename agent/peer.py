@@ -107,12 +107,13 @@ class Peer:
         self._last_id: ClusterID | None = None
 
     def status(self) -> PeerStatus:
-        """A connection that is being dialled anew says so, while its state is kept."""
+        """A connection that is being dialled anew is none, and says why; its state is kept all the same."""
         backend = self._backend
         if self._status.connected and isinstance(backend, Describing):
             said = backend.status()
             if not said.connected:
-                return self._status.with_changes(text=f"etcd: 0/1 connected: {said.error}")
+                text = f"etcd: 0/1 connected: {said.error or 'dialling'}"
+                return self._status.with_changes(connected=False, text=text)
         return self._status
 
     async def run(self, content: bytes) -> None:

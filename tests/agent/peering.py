@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from agent.clusterids import ClusterIDs
 from agent.ipcache import IPCacheEntry
-from agent.peer import Peer, PeerTimes
+from agent.peer import Connector, Peer, PeerTimes
 from agent.peerstate import PeerState
 from agent.tables import Tables
 from kvstore.backend import Readable
@@ -63,6 +63,7 @@ class Peering:
         name: str = "west",
         ids: ClusterIDs | None = None,
         times: PeerTimes = PATIENT,
+        connect: Connector | None = None,
     ) -> None:
         self.tables = tables
         self.connections = Connections(store)
@@ -70,7 +71,7 @@ class Peering:
         self.peer = Peer(
             name,
             sink=self.state,
-            connect=self.connections,
+            connect=connect or self.connections,
             ids=ids or ClusterIDs(hold_down=0.0),
             local=EAST,
             times=times,

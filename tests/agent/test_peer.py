@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -10,12 +11,15 @@ from agent.clusterids import ClusterIDs
 from agent.ipcache import IPCacheEntry
 from agent.peerstatus import WAITING
 from aiokit.wait import eventually
+from kvstore.config import EtcdConfig
+from kvstore.etcd import connect
 from kvstore.memory import MemoryBackend
 from mesh import keys
 from mesh.keys import Kind
 from tests.agent.peerdata import FILE, KINDS, STAMP, PeerData
 from tests.agent.peering import FAST, Peering
 from tests.agent.values import number, tables
+from tests.conftest import RunningEtcd
 
 WEST = PeerData()
 WANTED = {
@@ -89,6 +93,26 @@ async def test_a_replaced_empty_etcd_removes_nothing_until_its_canaries_appear()
         await eventually(lambda: peering.is_ready)
         assert "10.2.1.6/32" not in peering.entries
         assert "10.2.1.5/32" in peering.entries
+
+
+async def test_an_etcd_that_is_gone_is_not_called_connected_and_keeps_its_entries(
+    etcds: Callable[..., RunningEtcd],
+) -> None:
+    server = etcds()
+    file = f"endpoints: [http://{server.endpoint}]\n".encode()
+    peering = Peering(MemoryBackend(), tables(), connect=connect)
+    async with connect(EtcdConfig((f"http://{server.endpoint}",))) as writer:
+        await WEST.publish(writer)
+    async with peering.running(file):
+        await eventually(lambda: peering.is_ready)
+        server.stop()
+        await eventually(lambda: not peering.peer.status().connected)
+        assert not peering.is_ready
+        await eventually(lambda: "Connection refused" in peering.peer.status().text)
+        assert server.endpoint in peering.peer.status().text
+        assert peering.entries == WANTED
+        server.restart()
+        await eventually(lambda: peering.is_ready)
 
 
 async def test_a_silent_writer_is_reconnected_to_and_keeps_its_entries() -> None:

@@ -23,16 +23,14 @@ _MASK_BYTES = {4: 4, 6: 16}
 
 def is_canonical(text: str) -> bool:
     """The text is an address, and the one that Go prints for it."""
-    if is_ipv4(text):
-        return True
-    if _SURELY_CANONICAL.fullmatch(text) and text.count(":") <= 6 and not text.startswith("::ffff:"):
-        return True
     return canonical_ip(text) == text
 
 
 def canonical_ip(text: str) -> str | None:
     """The address as Go prints it; None when Go would not read it as an address."""
     if is_ipv4(text):
+        return text
+    if _SURELY_CANONICAL.fullmatch(text) and text.count(":") <= 6 and not text.startswith("::ffff:"):
         return text
     if ":" not in text or "%" in text:
         return None
@@ -137,7 +135,9 @@ def read_cidr(text: str) -> tuple[str, bytes]:
     if not 0 <= ones <= _MASK_BYTES[family(ip)] * 8:
         raise ValueError(f"invalid CIDR address: {text[:64]!r}")
     mask = make_mask(ones, family(ip))
-    return _text(_number(ip) & int.from_bytes(mask), family(ip)), mask
+    number = _number(ip)
+    network = number & int.from_bytes(mask)
+    return ip if network == number else _text(network, family(ip)), mask
 
 
 def _number(ip: str) -> int:

@@ -1,0 +1,159 @@
+"""Several clusters with a store and a writer each, several readers, and the wires between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from random import Random
+
+from tests.simulation.invariants import Invariants, Pair
+from tests.simulation.network import SimStore, Wire
+from tests.simulation.reader import LOCAL, Reader
+from tests.simulation.settled import foreign, unsettled
+from tests.simulation.source import ClusterSource
+from tests.simulation.writer import Writer
+
+NAMES = ("west", "north", "south")
+BOUND = 600.0  # everything quiet for this long: then everybody must have arrived
+PROPAGATION = 15.0  # after a change of the source, while all is well
+AFTERMATH = 160.0  # a fault may still show this long after it was mended: a silence is noticed late
+LANDING = 30.0  # what was lost has been removed by then
+
+Say = Callable[[str], None]
+
+
+class World:
+    def __init__(self, seed: int, group: asyncio.TaskGroup, say: Say) -> None:
+        self.chance = Random(seed)
+        self.group = group
+        self._reapers: list[asyncio.Task[None]] = []
+        self.say = say
+        clusters = self.chance.choice((2, 2, 3))
+        self.sources = {
+            name: ClusterSource(name, index + 2, Random(self.chance.random()))
+            for index, name in enumerate(NAMES[:clusters])
+        }
+        self.watch = Invariants(self.sources, {prefix: entry for prefix, (_, entry) in LOCAL.items()})
+        self.stores = {name: SimStore(name, self._lost) for name in self.sources}
+        self.writers = {
+            name: Writer(source, self.stores[name], Wire(self.stores[name], self.chance))
+            for name, source in self.sources.items()
+        }
+        self.readers = {
+            f"reader-{index}": self._reader(f"reader-{index}")
+            for index in range(self.chance.choice((1, 1, 2)))
+        }
+        self.pairs = self.watch.pairs = {
+            (reader, name): Pair(reader, source)
+            for reader in self.readers
+            for name, source in self.sources.items()
+        }
+
+    def _reader(self, name: str) -> Reader:
+        untidy = self.chance.random() < 0.5
+        wires = {cluster: Wire(store, self.chance, untidy=untidy) for cluster, store in self.stores.items()}
+        return Reader(name, wires, self.watch)
+
+    def start(self) -> None:
+        self._reapers = [
+            self.group.create_task(store.reap(), name=f"reaper/{store.name}")
+            for store in self.stores.values()
+        ]
+        for writer in self.writers.values():
+            writer.start(self.group)
+        for reader in self.readers.values():
+            for cluster in self.sources:
+                reader.configure(cluster)
+            reader.start(self.group, self.chance.uniform(0.0, 20.0))
+
+    async def stop(self) -> None:
+        for reader in self.readers.values():
+            await reader.stop()
+        for writer in self.writers.values():
+            await writer.stop()
+        for reaper in self._reapers:
+            reaper.cancel()
+
+    # what faults say of themselves
+
+    def select(self, reader: str = "", cluster: str = "") -> list[Pair]:
+        return [
+            pair for (of, name), pair in self.pairs.items() if reader in ("", of) and cluster in ("", name)
+        ]
+
+    def disturbed(
+        self, pairs: Iterable[Pair], begun: str = "", ended: str = "", excused: bool = False
+    ) -> None:
+        """Something happened to these pairs: what they must do begins anew when it is over."""
+        for pair in pairs:
+            pair.settled = False
+            pair.disturbed_at = asyncio.get_running_loop().time()
+            pair.excused = pair.excused or excused
+            if begun:
+                pair.ongoing.append(begun)
+            if ended:
+                pair.ongoing.remove(ended)
+
+    def _lost(self, cluster: str) -> None:
+        """A lease ended: what was stored under it is gone, and readers are right to let go."""
+        self.disturbed(self.select(cluster=cluster), excused=True)
+
+    # looking
+
+    def probe(self, *, strict: bool = False) -> bool:
+        """Check every pair; whether all have arrived. `strict`: also that nothing else is there."""
+        now = asyncio.get_running_loop().time()
+        arrived = [self._arrived(pair, now) for pair in self.pairs.values() if pair.configured]
+        for name, cluster in self.pairs:
+            self.watch.check_budget(name, cluster, self.readers[name].wires[cluster])
+        if all(arrived) and strict:
+            for reader in self.readers.values():
+                if problem := foreign(reader, [p.source for p in self.select(reader.name) if p.configured]):
+                    self.watch.violated(3, f"{reader.name}: {problem}")
+        return all(arrived)
+
+    def _arrived(self, pair: Pair, now: float) -> bool:
+        if pair.ongoing:
+            return False
+        if now - pair.source.changed_at < PROPAGATION:
+            return pair.settled
+        reader = self.readers[pair.reader]
+        rivalled = self._rival(pair)
+        problem = self._refused(pair) if rivalled else unsettled(reader, pair.source)
+        quiet = now - pair.disturbed_at
+        if not problem:
+            if quiet > LANDING and not rivalled:
+                pair.excused = False
+            if quiet > AFTERMATH and not pair.settled:
+                self.say(f"{pair.reader} and {pair.source.name} are settled")
+                pair.settled = True
+            return True
+        where = f"{pair.reader} and {pair.source.name}: {problem}"
+        if pair.settled:
+            self.watch.violated(2, f"{where}, though nothing happened to them")
+            pair.settled = False
+            pair.disturbed_at = now
+        elif quiet > BOUND:
+            self.watch.violated(3, f"{where}, {BOUND:g} s after the last fault")
+            pair.disturbed_at = now
+        return False
+
+    def _rival(self, pair: Pair) -> bool:
+        """Whether another peer of this reader has the same id, and was there first."""
+        agent = self.readers[pair.reader].agent
+        if agent is None or agent.peers is None:
+            return False
+        peers = agent.peers.peers
+        rivals = [p for p in self.select(pair.reader) if p.source.id == pair.source.id and p.configured]
+        ready = [p for p in rivals if (peer := peers.get(p.source.name)) and peer.status().is_ready]
+        return bool(ready) and pair not in ready
+
+    def _refused(self, pair: Pair) -> str:
+        agent = self.readers[pair.reader].agent
+        if agent is None or agent.peers is None or pair.source.name not in agent.peers.peers:
+            return "the peer is not known yet"
+        counts = agent.states[pair.source.name].counts()
+        if counts.nodes or counts.endpoints or counts.identities or counts.services:
+            return "it was refused for its id, yet we hold something of it"
+        text = agent.peers.peers[pair.source.name].status().text
+        return "" if "already used by" in text or "Waiting" in text else f"refused for its id, but: {text}"

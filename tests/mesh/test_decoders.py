@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh import clusterconfig, identity, ipcache, node, service
+from mesh import (
+    clusterconfig,
+    endpointslice,
+    identity,
+    ipcache,
+    node,
+    service,
+    serviceexport,
+    zstdframe,
+)
 from mesh.dump import examine
 from mesh.errors import DecodeError, MeshError
 from mesh.gojson import MAX_VALUE_BYTES
 from mesh.keys import Kind, classify
-from tests.mesh import golden
+from tests.mesh import golden, test_endpointslice, test_serviceexport
 
 DECODERS: dict[str, Callable[[str, bytes], Any]] = {
     "cluster-config": clusterconfig.decode,
@@ -23,15 +33,23 @@ DECODERS: dict[str, Callable[[str, bytes], Any]] = {
     "ip": ipcache.decode,
     "identity": identity.decode,
     "service": service.decode,
+    "service export": serviceexport.decode,
+    "endpoint slice": endpointslice.decode,
 }
 CODECS: dict[Kind | None, Any] = {
     Kind.NODES: node,
     Kind.IPS: ipcache,
     Kind.IDENTITIES: identity,
     Kind.SERVICES: service,
+    Kind.SERVICEEXPORTS: serviceexport,
+    Kind.ENDPOINTSLICES: endpointslice,
 }
-KEYS = [recorded.key for recorded in golden.everything()]
 RECORDED = [(recorded.key, recorded.value) for recorded in golden.everything()]
+RECORDED += [
+    ("cilium/state/serviceexports/v1/west/shop/web", test_serviceexport.FULL),
+    ("cilium/cache/endpointslices/v1/west/shop/web-x7k", zstdframe.compress(test_endpointslice.BYTES)),
+] * 10
+KEYS = [key for key, _ in RECORDED]
 FIELDS = ["IP", "ip", "Mask", "ID", "Key", "HostIP", "Name", "Cluster", "ClusterID", "Labels", "id", "zones"]
 FIELDS += [
     "capabilities",
@@ -42,6 +60,11 @@ FIELDS += [
     "frontends",
     "IPv4AllocCIDR",
     "NamedPorts",
+    "ports",
+    "Labels",
+    "ipFamilies",
+    "sessionAffinityConfig",
+    "exportCreationTimestamp",
 ]
 
 texts = st.text(max_size=12) | st.sampled_from(["10.0.0.1", "fd00::1", "////AA==", "\x00", "10.0.0.0/8"])
@@ -150,3 +173,39 @@ def test_bombs_raise_nothing_else(kind: str, value: bytes) -> None:
 def test_an_oversized_value_is_refused(kind: str) -> None:
     with pytest.raises(DecodeError, match="exceeds"):
         DECODERS[kind]("65536", b" " * MAX_VALUE_BYTES + b"{}")
+
+
+def full_size(head: bytes, member: bytes, tail: bytes) -> bytes:
+    """As many different members as a value may hold; `%d` is their number."""
+    count = (MAX_VALUE_BYTES - len(head) - len(tail)) // (len(member) + 6)
+    return head + b",".join(member.replace(b"%d", str(number).encode()) for number in range(count)) + tail
+
+
+NODE = b'{"Name":"n","Cluster":"e",'
+SERVICE = b'{"cluster":"e","namespace":"s","name":"w",'
+HUGE = {
+    "unknown members": ("nodes/v1/e/n", full_size(NODE, b'"%d":0', b"}")),
+    "labels": ("nodes/v1/e/n", full_size(NODE + b'"x":0,"Labels":{', b'"%d":""', b"}}")),
+    "one number": ("nodes/v1/e/n", NODE + b'"x":' + b"9" * 1_000_000 + b"}"),
+    "one address": ("nodes/v1/e/n", NODE + b'"IPv6HealthIP":"' + b"1:" * 500_000 + b'"}'),
+    "one mask": (
+        "nodes/v1/e/n",
+        NODE + b'"IPv4AllocCIDR":{"IP":"1.1.1.1","Mask":"' + b"/" * 1_000_000 + b'"}}',
+    ),
+    "null ports": (
+        "services/v1/e/s/w",
+        full_size(SERVICE + b'"backends":{"1.1.1.1":{', b'"%d":null', b"}}}"),
+    ),
+    "ports": ("services/v1/e/s/w", full_size(SERVICE + b'"backends":{"1.1.1.1":{', b'"%d":{}', b"}}}")),
+    "identity labels": ("identities/v1/id/65536", full_size(b"", b"k8s:%d=;", b"").replace(b",", b"")),
+    "escaped": ("nodes/v1/e/n", NODE + b'"BootID":"' + b"<" * 1_000_000 + b'"}'),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_the_largest_values_are_decoded_and_written_in_time_that_grows_with_them(name: str) -> None:
+    key, value = HUGE[name]
+    assert 900_000 < len(value) <= MAX_VALUE_BYTES
+    started = time.process_time()
+    examine(b"cilium/state/" + key.encode(), value)
+    assert time.process_time() - started < 5  # what is quadratic takes minutes

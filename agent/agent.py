@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent import status
+from agent import metrics, status
 from agent.convert import contains
 from agent.datapath import Datapath
 from agent.ipcache import Level
@@ -166,21 +166,14 @@ class Agent:
         return {"nodes": elements, "self": f"{self.cluster_name}/{self.node_name}"}
 
     def metrics(self) -> dict[str, float]:
-        values: dict[str, float] = {}
         peers = self.peers.peers if self.peers else {}
+        values = metrics.mesh(self.cluster_name, len(peers))
         for name, peer in peers.items():
-            state, said = self.states[name], peer.status()
-            counts = state.counts()
-            label = f'{{target_cluster="{name}"}}'
-            values[f"cilium_clustermesh_remote_cluster_nodes{label}"] = counts.nodes
-            values[f"cilium_clustermesh_remote_cluster_services{label}"] = counts.services
-            values[f"cilium_clustermesh_remote_cluster_endpoints{label}"] = counts.endpoints
-            values[f"clustermesh_remote_cluster_refusals{label}"] = sum(counts.refusals.values())
-            values[f"clustermesh_remote_cluster_programmed{label}"] = self.is_programmed(state)
-            values[f"cilium_clustermesh_remote_cluster_failures{label}"] = said.failures
-            values[f"cilium_clustermesh_remote_cluster_last_failure_ts{label}"] = said.last_failure
-            values[f"cilium_clustermesh_remote_cluster_readiness_status{label}"] = said.is_ready
-        values["cilium_clustermesh_remote_clusters"] = len(peers)
+            state = self.states[name]
+            programmed = self.is_programmed(state)
+            values |= metrics.peer(
+                self.cluster_name, name, peer.status(), state.counts(), programmed=programmed
+            )
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from agent import status
+from agent import metrics
 from agent.agent import Agent
 from agent.endpoints import Endpoint
 from agent.errors import AgentError, ExhaustedError, NotFoundError, NotReadyError, RequestError
@@ -124,7 +124,7 @@ async def _healthz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    return web.Response(text=status.metrics(request.app[AGENT].metrics()))
+    return web.Response(text=metrics.text(request.app[AGENT].metrics()))
 
 
 async def _identities(request: web.Request) -> web.Response:

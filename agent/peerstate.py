@@ -1,23 +1,28 @@
 """What we hold of one peer, and where it goes. No I/O: a `Sink` for `agent.peer`.
 
-The bytes are kept for the next compare, the values in the tables that the data path is made of.
+The bytes are kept for the next compare, the values in the tables that the data path is made of. Everything
+that is refused is counted here by reason, and said once per reason.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.convert import prefix_of, remote_entry
+from agent.addresscheck import AddressCheck, Mode, Recheck
 from agent.imports import Accepted, Import
 from agent.ipcache import Level, Rank, node_entries
-from agent.peerstatus import IMPORTED_KINDS, PeerCounts
+from agent.peerstatus import PeerCounts
 from agent.refusals import Refusals
+from agent.remoteips import RemoteIPs
+from agent.remoteservices import RemoteServices
+from agent.servicemode import DEFAULT_KINDS
 from agent.tables import Tables
 from kvstore.watch import Delta
-from mesh import identity, ipcache, node, service
+from mesh import endpointslice, identity, ipcache, node, service
 from mesh.addressing import ClusterID, Identity, PeerScope
+from mesh.endpointslice import ClusterEndpointSlice
 from mesh.identity import SecurityIdentity
 from mesh.ipcache import IPEntry
 from mesh.keys import Kind
@@ -26,24 +31,39 @@ from mesh.service import GlobalService
 
 log = logging.getLogger(__name__)
 
+REVOCABLE = (Kind.SERVICES, Kind.ENDPOINTSLICES)  # what an old word of a lost peer must not answer for
+
 
 class PeerState:
     """`listed_revision` is None until every kind was listed completely in this life of the agent."""
 
-    def __init__(self, name: str, tables: Tables) -> None:
+    def __init__(self, name: str, tables: Tables, *, address_check: Mode = Mode.WARN) -> None:
         self.name = name
         self.nodes: dict[str, Node] = {}
-        self.services: dict[str, GlobalService] = {}
         self.cluster_id: ClusterID | None = None
         self.listed_revision: int | None = None
         self._tables = tables
         self._refusals = Refusals()
+        self._kinds: tuple[Kind, ...] = DEFAULT_KINDS
         self._listed: set[Kind] = set()
+        self._scope: PeerScope | None = None
         self._nodes: Import[Node] = Import(node.decode, node.admit)
         self._identities: Import[SecurityIdentity] = Import(identity.decode, identity.admit)
         self._ips: Import[IPEntry] = Import(ipcache.decode, ipcache.admit)
         self._services: Import[GlobalService] = Import(service.decode, service.admit)
-        self._endpoint_rank = Rank(Level.PEER_ENDPOINT, name)
+        self._slices: Import[ClusterEndpointSlice] = Import(endpointslice.decode, endpointslice.admit)
+        self._check = AddressCheck(address_check, self.refused)
+        self._remote_ips = RemoteIPs(name, tables.ipcache, self._check)
+        self._remote = RemoteServices(name, tables.services, self._check)
+
+    @property
+    def services(self) -> Mapping[str, GlobalService]:
+        """As the peer told them, whatever we make of them."""
+        return self._remote.whole
+
+    @property
+    def is_listed(self) -> bool:
+        return self._listed.issuperset(self._kinds)
 
     def held(self, kind: Kind) -> Mapping[bytes, bytes]:
         return self._import(kind).held
@@ -53,12 +73,24 @@ class PeerState:
             nodes=len(self._nodes.held),
             endpoints=len(self._ips.held),
             identities=len(self._identities.held),
-            services=len(self._services.held),
+            services=self._remote.count,
+            slices=len(self._slices.held),
+            outside=self._check.outside,
             refusals=dict(self._refusals.counts),
-            digests={kind.name.lower(): self._import(kind).digest for kind in IMPORTED_KINDS},
+            digests={kind.name.lower(): self._import(kind).digest for kind in self._kinds},
         )
 
+    def begin(self, kinds: Sequence[Kind]) -> None:
+        """A connection that imports these kinds; services come one way, or not at all."""
+        self._kinds = tuple(kinds)
+        ways = [kind for kind in REVOCABLE if kind in kinds]
+        if ways:
+            self._remote.read_as(ways[0])
+        else:
+            self.revoke()
+
     def apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None:
+        self._scope = scope
         match kind:
             case Kind.NODES:
                 self._apply_nodes(self._noted(kind, self._nodes.apply(delta, scope)))
@@ -68,6 +100,8 @@ class PeerState:
                 self._apply_ips(self._noted(kind, self._ips.apply(delta, scope)))
             case Kind.SERVICES:
                 self._apply_services(self._noted(kind, self._services.apply(delta, scope)))
+            case Kind.ENDPOINTSLICES:
+                self._apply_slices(self._noted(kind, self._slices.apply(delta, scope)))
             case _:
                 raise ValueError(f"{kind} is not imported")
 
@@ -75,20 +109,30 @@ class PeerState:
         """A kind is complete: what an earlier life left of it and nobody confirmed may go now."""
         self.cluster_id = cluster_id
         self._listed.add(kind)
-        if self.listed_revision is None and self._listed.issuperset(IMPORTED_KINDS):
+        if kind is Kind.NODES:
+            self._recheck(self._check.listed())
+        if kind in REVOCABLE:
+            self._drain_services(other for other in REVOCABLE if other is not kind)
+        if self.listed_revision is None and self.is_listed:
             self._tables.settle()
             self.listed_revision = self._tables.clock.revision
 
-    @property
-    def is_listed(self) -> bool:
-        return self._listed.issuperset(IMPORTED_KINDS)
+    def refused(self, key: str, reason: str) -> None:
+        """Count what we would not take, and say the first of its kind."""
+        if self._refusals.add(reason) is not None:
+            log.warning("peer %s: entry %s: %s", self.name, key, reason)
+
+    def revoke(self) -> None:
+        """The peer has been away for too long: what it said of services does not count any more."""
+        self._drain_services(REVOCABLE)
 
     def drain(self) -> None:
         """Forget all of it, exactly: other sources' claims to the same things stay."""
         self._apply_ips(Accepted(removes=self._ips.drain()))
+        self._drain_services(REVOCABLE)
         self._apply_nodes(Accepted(removes=self._nodes.drain()))
         self._apply_identities(Accepted(removes=self._identities.drain()))
-        self._apply_services(Accepted(removes=self._services.drain()))
+        self._check.drained()
         self._listed.clear()
         self.cluster_id = None
         self.listed_revision = None
@@ -100,26 +144,37 @@ class PeerState:
             Kind.IDENTITIES: self._identities,
             Kind.IPS: self._ips,
             Kind.SERVICES: self._services,
+            Kind.ENDPOINTSLICES: self._slices,
         }
         return imports[kind]
 
     def _noted(self, kind: Kind, accepted: Accepted[Any]) -> Accepted[Any]:
         for error in accepted.refusals:
-            if self._refusals.add(f"{kind.name.lower()}: {error.reason}") is not None:
-                log.warning("peer %s: %s refused: %s", self.name, error.key, error.reason)
+            self.refused(error.key, f"{kind.name.lower()}: {error.reason}")
         return accepted
 
-    def _apply_nodes(self, accepted: Accepted[Node]) -> None:
-        for name, new in accepted.upserts.items():
-            self._replace_node(name, self.nodes.get(name), new)
-            self.nodes[name] = new
-        for name in accepted.removes:
-            self._replace_node(name, self.nodes.pop(name, None), None)
+    def _drain_services(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:
+            gone: Accepted[Any] = Accepted(removes=self._import(kind).drain())
+            if kind is Kind.SERVICES:
+                self._apply_services(gone)
+            else:
+                self._apply_slices(gone)
 
-    def _replace_node(self, name: str, old: Node | None, new: Node | None) -> None:
+    def _apply_nodes(self, accepted: Accepted[Node]) -> None:
+        changes: list[tuple[str, Node | None]] = [*accepted.upserts.items()]
+        changes += [(name, None) for name in accepted.removes]
+        verdicts = [self._set_node(name, new) for name, new in changes]
+        self._recheck(max(verdicts, default=Recheck.NOTHING))
+
+    def _set_node(self, name: str, new: Node | None) -> Recheck:
+        old = self.nodes.pop(name, None)
+        if new is not None:
+            self.nodes[name] = new
         rank = Rank(Level.PEER_NODE, self.name, name)
         before = node_entries(old) if old else {}
         self._tables.ipcache.replace(rank, before, node_entries(new) if new else {})
+        return self._check.changed(old, new)
 
     def _apply_identities(self, accepted: Accepted[SecurityIdentity]) -> None:
         upserts = {value.id: value.labels for value in accepted.upserts.values()}
@@ -128,20 +183,23 @@ class PeerState:
             self._tables.identities.commit(upserts, removes)
 
     def _apply_ips(self, accepted: Accepted[IPEntry]) -> None:
-        ipcache_table = self._tables.ipcache
-        for suffix, entry in accepted.upserts.items():
-            ipcache_table.upsert(prefix_of(suffix), self._ip_rank(suffix), remote_entry(entry))
-        for suffix in accepted.removes:
-            ipcache_table.remove(prefix_of(suffix), self._ip_rank(suffix))
+        self._remote_ips.apply(accepted.upserts, accepted.removes)
 
-    def _ip_rank(self, suffix: str) -> Rank:
-        """Two keys may name one prefix (`10.0.0.1` and `10.0.0.1/32`): then they are two claims."""
-        return self._endpoint_rank if "/" not in suffix else self._endpoint_rank._replace(owner=suffix)
+    def _recheck(self, what: Recheck) -> None:
+        """The verdict on addresses may have changed."""
+        scope = self._scope
+        if what is not Recheck.NOTHING and scope is not None:
+            self._remote_ips.recheck(what, self._ips.held, lambda suffix: self._ips.value(suffix, scope))
+            self._remote.recheck(what)
 
     def _apply_services(self, accepted: Accepted[GlobalService]) -> None:
         for key, value in accepted.upserts.items():
-            self.services[key] = value
-            self._tables.services.set_remote(self.name, key, value)
+            self._remote.set_service(key, value)
         for key in accepted.removes:
-            self.services.pop(key, None)
-            self._tables.services.set_remote(self.name, key, None)
+            self._remote.set_service(key, None)
+
+    def _apply_slices(self, accepted: Accepted[ClusterEndpointSlice]) -> None:
+        for key, value in accepted.upserts.items():
+            self._remote.set_slice(key, value)
+        for key in accepted.removes:
+            self._remote.set_slice(key, None)

@@ -6,29 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agent.servicemode import DEFAULT_KINDS
 from mesh.clusterconfig import ClusterConfig
 from mesh.keys import Kind
 
-IMPORTED_KINDS = (Kind.NODES, Kind.IDENTITIES, Kind.IPS, Kind.SERVICES)
 WAITING = "Waiting for initial connection to be established"
 
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """`failures` and `last_failure` count broken connections, not attempts that never connected."""
+    """`kinds` is what is imported of this peer.
+
+    `failures` and `last_failure` count broken connections, not attempts that never connected.
+    """
 
     connected: bool = False
     text: str = WAITING
     config: ClusterConfig | None = None
     config_required: bool = False
     config_retrieved: bool = False
+    kinds: tuple[Kind, ...] = DEFAULT_KINDS
     synced: frozenset[Kind] = field(default_factory=frozenset)
     failures: int = 0
     last_failure: float = 0.0
 
     @property
     def is_synced(self) -> bool:
-        return self.synced.issuperset(IMPORTED_KINDS)
+        return self.synced.issuperset(self.kinds)
 
     @property
     def is_ready(self) -> bool:
@@ -41,11 +45,16 @@ class PeerStatus:
 
 @dataclass(frozen=True, slots=True)
 class PeerCounts:
-    """How much we hold of a peer, and how much we would not take."""
+    """How much we hold of a peer, and how much we would not take.
+
+    `outside` are addresses and services that are, now, found outside of the peer's own nodes.
+    """
 
     nodes: int
     endpoints: int
     identities: int
     services: int
+    slices: int
+    outside: int
     refusals: Mapping[str, int]
     digests: Mapping[str, str]

@@ -1,12 +1,12 @@
 """The agent's state as its API says it: Cilium's field names (spec 8.1), and a few of our own. Pure.
 
 Our own in a remote cluster: `programmed` (what the peer told is in the kernel), `refusals` (reason ->
-count) and `digests` (equal on members that hold the same). `ready` is only said of what is programmed.
+count), `outside-addresses` (claims outside of the peer's own nodes, now) and `digests` (equal on members
+that hold the same). `ready` is only said of what is programmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +51,7 @@ def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, program
         "num-endpoints": counts.endpoints,
         "num-identities": counts.identities,
         "num-shared-services": counts.services,
+        "num-endpoint-slices": counts.slices,
         "num-failures": status.failures,
     }
     said: dict[str, Any] = {
@@ -59,7 +60,7 @@ def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, program
         "ready": status.is_ready and programmed,
         "status": status.text,
         "config": _config(status),
-        "synced": {text: kind in status.synced for text, kind in _SYNCED.items()},
+        "synced": _synced(status),
         **numbers,
     }
     return {
@@ -67,8 +68,18 @@ def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, program
         "last-failure": _time(status.last_failure),
         "programmed": programmed,
         "refusals": dict(counts.refusals),
+        "outside-addresses": counts.outside,
         "digests": dict(counts.digests),
     }
+
+
+def _synced(status: PeerStatus) -> dict[str, bool]:
+    """Services that are not imported hold nothing up; slices are only spoken of where they are imported."""
+    synced = {text: kind in status.synced for text, kind in _SYNCED.items()}
+    synced["services"] |= Kind.SERVICES not in status.kinds
+    if Kind.ENDPOINTSLICES in status.kinds:
+        synced["endpoint-slices"] = Kind.ENDPOINTSLICES in status.synced
+    return synced
 
 
 def _config(status: PeerStatus) -> dict[str, Any]:
@@ -100,11 +111,6 @@ def node(element: Node, source: str, *, qualified: bool) -> dict[str, Any]:
         "health-endpoint-address": {"ipv4": element.ipv4_health_ip, "ipv6": element.ipv6_health_ip},
         "source": source,
     }
-
-
-def metrics(values: Mapping[str, float]) -> str:
-    """Prometheus' text form. Names may carry labels."""
-    return "".join(f"{name} {value:g}\n" for name, value in sorted(values.items()))
 
 
 def _time(seconds: float) -> str:

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 from agent.clusterids import ClusterIDs
 from agent.ipcache import IPCacheEntry
-from agent.peer import Connector, Peer, PeerTimes
+from agent.peer import Connector, Peer
 from agent.peerstate import PeerState
+from agent.peertimes import PeerTimes
 from agent.tables import Tables
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig

@@ -159,6 +159,7 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
         (west,) = (await ask(session, "/v1/healthz"))[1]["cluster-mesh"]["clusters"]
         assert west.pop("digests").keys() == {"nodes", "identities", "ips", "services"}
         assert list(west.pop("refusals").values()) == [1]
+        assert west.pop("outside-addresses") == 0
         assert west.pop("status").startswith("etcd: 1/1 connected")
         assert west == {
             "name": "west",
@@ -190,11 +191,12 @@ async def test_a_removed_peer_is_not_shown_any_more(station: Station, tmp_path: 
     await WEST.publish(store)
     async with station.running(), with_west(station, store, tmp_path) as peering:
         await eventually(lambda: peering.is_ready)
-        assert station.agent.metrics()["cilium_clustermesh_remote_clusters"] == 1
+        clusters = 'cilium_clustermesh_remote_clusters{source_cluster="east"}'
+        assert station.agent.metrics()[clusters] == 1
         (tmp_path / "west").unlink()
         await eventually(lambda: station.agent.remote_clusters() == [])
         assert station.agent.nodes()["nodes"] == []
-        assert station.agent.metrics()["cilium_clustermesh_remote_clusters"] == 0
+        assert station.agent.metrics()[clusters] == 0
 
 
 async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> None:
@@ -208,6 +210,6 @@ async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> 
         assert (await ask(session, "/healthz"))[0] == 200
         assert (await ask(session, "/v1/healthz"))[1]["kubernetes"]["state"] == "Ok"
         async with session.get("/metrics") as answer:
-            assert "cilium_clustermesh_remote_clusters 0\n" in await answer.text()
+            assert 'cilium_clustermesh_remote_clusters{source_cluster="east"} 0\n' in await answer.text()
         for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity"):
             assert (await ask(session, path))[0] == 404

@@ -1,0 +1,50 @@
+"""What the agent says to Prometheus. Pure.
+
+Cilium's names and labels where it has them; what only we have begins with `clustermesh_`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.peerstatus import PeerCounts, PeerStatus
+
+_CILIUM = "cilium_clustermesh_remote_cluster"
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def mesh(source: str, clusters: int) -> dict[str, float]:
+    """How many clusters are configured beside our own, `source`."""
+    return {f"{_CILIUM}s{labels(source_cluster=source)}": clusters}
+
+
+def peer(
+    source: str, target: str, status: PeerStatus, counts: PeerCounts, *, programmed: bool
+) -> dict[str, float]:
+    """Everything about one peer. `programmed`: the kernel has all that it told us."""
+    at = labels(source_cluster=source, target_cluster=target)
+    values = {
+        f"{_CILIUM}_nodes{at}": counts.nodes,
+        f"{_CILIUM}_endpoints{at}": counts.endpoints,
+        f"{_CILIUM}_services{at}": counts.services,
+        f"{_CILIUM}_failures{at}": status.failures,
+        f"{_CILIUM}_last_failure_ts{at}": status.last_failure,
+        f"{_CILIUM}_readiness_status{at}": status.is_ready,
+        f"clustermesh_remote_cluster_identities{at}": counts.identities,
+        f"clustermesh_remote_cluster_programmed{at}": programmed,
+        f"clustermesh_remote_cluster_outside_addresses{at}": counts.outside,
+    }
+    for reason, count in counts.refusals.items():
+        refused = labels(source_cluster=source, target_cluster=target, reason=reason)
+        values[f"clustermesh_refusals_total{refused}"] = count
+    return values
+
+
+def labels(**pairs: str) -> str:
+    """`{name="value",…}`; values come from peers' data and are escaped."""
+    return "{" + ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs.items()) + "}"
+
+
+def text(values: Mapping[str, float]) -> str:
+    """Prometheus' text form. Names carry their labels."""
+    return "".join(f"{name} {value:.17g}\n" for name, value in sorted(values.items()))

@@ -1,0 +1,163 @@
+"""One accepted connection to a peer: what is followed there at the same time, until something ends it.
+
+Every prefix waits for its canary, then is listed, compared and watched. The heartbeat must go on, and the
+configuration must stay what it was when the connection was accepted. What is imported goes to a `Sink`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.errors import PeerConfigChangedError, PeerConfigMissingError, SilentPeerError
+from agent.peertimes import PeerTimes, check_interval
+from aiokit.backoff import Backoff
+from kvstore.backend import Readable
+from kvstore.watch import Delta
+from kvstore.watchstore import follow
+from mesh import clusterconfig, keys
+from mesh.addressing import ClusterID, PeerScope
+from mesh.clusterconfig import ClusterConfig
+from mesh.keys import Kind
+
+CHUNK = 2000  # entries handled before other tasks get a turn: about 10 ms
+
+
+class Sink(Protocol):
+    """Where a peer's entries go. All calls are synchronous: between two awaits the state is consistent."""
+
+    def begin(self, kinds: Sequence[Kind]) -> None: ...
+    def held(self, kind: Kind) -> Mapping[bytes, bytes]: ...
+    def apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None: ...
+    def listed(self, kind: Kind, cluster_id: ClusterID) -> None: ...
+    def refused(self, key: str, reason: str) -> None: ...
+    def revoke(self) -> None: ...
+    def drain(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`nodes` tells the size of the mesh, None where that is not known."""
+
+    now: Callable[[], float]
+    nodes: Callable[[], int | None]
+
+
+class Session:
+    """The peer's etcd answered when this was made: that counts as a beat."""
+
+    def __init__(self, name: str, backend: Readable, sink: Sink, times: PeerTimes, clock: Clock) -> None:
+        self._name = name
+        self._backend = backend
+        self._sink = sink
+        self._times = times
+        self._clock = clock
+        self._last_beat = clock.now()
+
+    async def cluster_config(self) -> ClusterConfig:
+        """Wait for the peer's own description, under the name of our configuration file."""
+        backoff = Backoff(self._times.config_retry, self._times.config_retry_cap)
+        key = keys.cluster_config(self._name)
+        try:
+            async with asyncio.timeout(self._times.config):
+                while True:
+                    pair = await self._backend.get(key)
+                    if pair is not None:
+                        return clusterconfig.decode(self._name, pair.value)
+                    await asyncio.sleep(backoff.next())
+        except TimeoutError as error:
+            raise PeerConfigMissingError(f"no {key.decode()} within {self._times.config:g} s") from error
+
+    async def run(
+        self, remote: ClusterConfig, scope: PeerScope, kinds: Sequence[Kind], synced: Callable[[Kind], None]
+    ) -> None:
+        """Import `kinds` until an error. `synced` is called for each whenever its list was compared."""
+        canaries = {kind: asyncio.Event() for kind in kinds}
+        self._sink.begin(kinds)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._heartbeat(), name=f"{self._name}/heartbeat")
+            group.create_task(self._liveness(), name=f"{self._name}/liveness")
+            group.create_task(self._config_watch(remote), name=f"{self._name}/config")
+            if remote.synced_canaries:
+                watch = self._canaries(canaries, cached=remote.cached)
+                group.create_task(watch, name=f"{self._name}/canaries")
+            for kind, canary in canaries.items():
+                if not remote.synced_canaries:
+                    canary.set()
+                prefix = _prefix(kind, self._name, cached=remote.cached)
+                work = self._import(kind, prefix, canary, scope, synced)
+                group.create_task(work, name=f"{self._name}/{kind.name.lower()}")
+
+    async def _config_watch(self, accepted: ClusterConfig) -> None:
+        """A changed configuration is a new session. A deleted one freezes what we have (rule 6)."""
+        key = keys.cluster_config(self._name)
+        stream = follow(self._backend, key, backoff=self._stream_backoff(), single=True)
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                for _, value in delta.upserts:
+                    if clusterconfig.decode(self._name, value) != accepted:
+                        raise PeerConfigChangedError(f"the configuration of {self._name} changed")
+
+    async def _heartbeat(self) -> None:
+        # the list of a new connection counts as a beat (spec 3.5): we hold nothing, so everything is news
+        stream = follow(self._backend, keys.HEARTBEAT, held=dict, backoff=self._stream_backoff())
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                if delta.upserts:
+                    self._last_beat = self._clock.now()
+
+    async def _liveness(self) -> None:
+        """Etcd answering is not enough: its writer must be alive too."""
+        while True:
+            silent = self._clock.now() - self._last_beat
+            if silent > self._times.silence:
+                raise SilentPeerError(f"no heartbeat for {silent:.0f} s")
+            await asyncio.sleep(check_interval(self._times, silent, self._clock.nodes()))
+
+    async def _canaries(self, canaries: Mapping[Kind, asyncio.Event], *, cached: bool) -> None:
+        expected = {
+            keys.synced_key(kind, self._name, cached=cached): event for kind, event in canaries.items()
+        }
+        prefix = keys.synced_prefix(self._name)
+        async with aclosing(follow(self._backend, prefix, backoff=self._stream_backoff())) as deltas:
+            async for delta in deltas:
+                for suffix, _ in delta.upserts:
+                    if event := expected.get(prefix + suffix):
+                        event.set()
+
+    async def _import(
+        self,
+        kind: Kind,
+        prefix: bytes,
+        canary: asyncio.Event,
+        scope: PeerScope,
+        synced: Callable[[Kind], None],
+    ) -> None:
+        await canary.wait()
+        stream = follow(
+            self._backend, prefix, held=lambda: self._sink.held(kind), backoff=self._stream_backoff()
+        )
+        async with aclosing(stream) as deltas:
+            async for delta in deltas:
+                await self._apply(kind, delta, scope)
+                if delta.synced:
+                    self._sink.listed(kind, scope.cluster_id)
+                    synced(kind)
+
+    async def _apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None:
+        for start in range(0, len(delta.upserts), CHUNK):
+            self._sink.apply(kind, Delta(upserts=delta.upserts[start : start + CHUNK]), scope)
+            if start + CHUNK < len(delta.upserts):
+                await asyncio.sleep(0)
+        if delta.removes:
+            self._sink.apply(kind, Delta(removes=delta.removes), scope)
+
+    def _stream_backoff(self) -> Backoff:
+        return Backoff(self._times.stream_retry, self._times.stream_retry_cap)
+
+
+def _prefix(kind: Kind, name: str, *, cached: bool) -> bytes:
+    return keys.cache_prefix(kind, name) if cached else keys.state_prefix(kind, name)

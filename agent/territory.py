@@ -1,0 +1,87 @@
+"""The addresses that a peer's own nodes stand for: their pod CIDRs and their own IPs (rule 12). Pure.
+
+Two nodes may name one network, so networks are counted. A lookup costs one dictionary probe for each
+prefix length in use, which in a mesh are two or three, because it is asked for every address of a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+from socket import AF_INET, inet_pton
+
+from mesh.ip import canonical_ip
+from mesh.node import Node
+
+_Network = tuple[int, int, int]  # bits of the family, prefix length, the network's leading bits
+
+
+class Territory:
+    def __init__(self) -> None:
+        self._networks: dict[tuple[int, int], dict[int, int]] = {}
+        self._pod_cidrs = 0
+
+    @property
+    def has_pod_cidrs(self) -> bool:
+        """Cloud IPAM modes publish nodes without any: then nothing can be said about pods' addresses."""
+        return self._pod_cidrs > 0
+
+    def replace(self, old: Node | None, new: Node | None) -> tuple[bool, bool]:
+        """A node changed; whether the territory grew, and whether it shrank."""
+        before, after = _networks(old), _networks(new)
+        self._pod_cidrs += len(new.pod_cidrs if new else ()) - len(old.pod_cidrs if old else ())
+        grew = [network for network in after - before if self._add(network)]
+        shrank = [network for network in before - after if self._remove(network)]
+        return bool(grew), bool(shrank)
+
+    def covers(self, prefix: str) -> bool:
+        """Whether an address, or a whole prefix, lies inside."""
+        try:
+            bits, length, number = _parse(prefix)
+        except (ValueError, OSError):
+            return False
+        return any(
+            family == bits and known <= length and number >> (length - known) in heads
+            for (family, known), heads in self._networks.items()
+        )
+
+    def _add(self, network: _Network) -> bool:
+        bits, length, head = network
+        heads = self._networks.setdefault((bits, length), {})
+        heads[head] = heads.get(head, 0) + 1
+        return heads[head] == 1
+
+    def _remove(self, network: _Network) -> bool:
+        bits, length, head = network
+        heads = self._networks[bits, length]
+        heads[head] -= 1
+        if heads[head]:
+            return False
+        del heads[head]
+        if not heads:
+            del self._networks[bits, length]
+        return True
+
+
+def _networks(node: Node | None) -> set[_Network]:
+    if node is None:
+        return set()
+    singles = [address.ip for address in node.addresses]
+    singles += [node.ipv4_health_ip, node.ipv6_health_ip, node.ipv4_ingress_ip, node.ipv6_ingress_ip]
+    return set(_readable([*node.pod_cidrs, *singles]))
+
+
+def _readable(texts: Iterable[str]) -> Iterable[_Network]:
+    for text in texts:
+        try:
+            yield _parse(text)
+        except (ValueError, OSError):
+            continue  # host names stand among a node's addresses
+
+
+def _parse(text: str) -> _Network:
+    if "/" not in text and ":" not in text:  # what comes by the hundred thousand
+        return 32, 32, int.from_bytes(inet_pton(AF_INET, text))
+    network = ip_network(text if "/" in text else canonical_ip(text) or text, strict=False)
+    bits, length = network.max_prefixlen, network.prefixlen
+    return bits, length, int(network.network_address) >> (bits - length)

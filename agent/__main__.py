@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from agent.addresscheck import Mode
 from agent.config import (
     DEFAULT_BPF_ROOT,
     DEFAULT_CONFIG_DIR,
@@ -19,9 +20,11 @@ from agent.config import (
     Config,
     checked_ip,
     local_cluster,
+    seconds,
 )
 from agent.errors import AgentError
 from agent.serve import serve
+from agent.servicemode import ServiceMode
 from aiokit import log
 from bpf.errors import BPFError
 from k8s.errors import AccessError
@@ -46,6 +49,26 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.option("--cgroup-root", type=_DIRECTORY, default=None, help="By default where cgroup2 is mounted.")
 @click.option("--node-name", envvar=["CLUSTERMESH_NODE_NAME", "NODE_NAME"], default="")
 @click.option("--node-ip", envvar=["CLUSTERMESH_NODE_IP", "NODE_IP"], default="")
+@click.option(
+    "--clustermesh-service-v2",
+    type=click.Choice([mode.value for mode in ServiceMode]),
+    default=ServiceMode.PREFER_LEGACY.value,
+    show_default=True,
+    help="Whether peers' backends are read as services or as endpoint slices.",
+)
+@click.option(
+    "--clustermesh-cache-ttl",
+    default="0s",
+    show_default=True,
+    help="A peer away for longer loses its services; 0s: never.",
+)
+@click.option(
+    "--clustermesh-address-check",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.WARN.value,
+    show_default=True,
+    help="Addresses outside of a peer's own nodes' pod CIDRs: count and keep them, or leave them out.",
+)
 @click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
 def main(  # noqa: PLR0917 - click gives them by name
     cluster_name: str,
@@ -61,6 +84,9 @@ def main(  # noqa: PLR0917 - click gives them by name
     cgroup_root: Path | None,
     node_name: str,
     node_ip: str,
+    clustermesh_service_v2: str,
+    clustermesh_cache_ttl: str,
+    clustermesh_address_check: str,
     log_level: str,
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
@@ -80,6 +106,9 @@ def main(  # noqa: PLR0917 - click gives them by name
             bpf_root=bpf_root,
             cgroup_root=cgroup_root,
             log_level=log_level,
+            service_mode=ServiceMode(clustermesh_service_v2),
+            cache_ttl_seconds=seconds(clustermesh_cache_ttl, "--clustermesh-cache-ttl"),
+            address_check=Mode(clustermesh_address_check),
         )
         asyncio.run(serve(config))
     except* (AgentError, AccessError, BPFError, OSError) as errors:

@@ -54,6 +54,12 @@ class Agent:
         known = self.peers.peers.keys()
         return [(self.states[name].cluster_id, self.states[name].is_listed) for name in known]
 
+    def mesh_size(self) -> int:
+        """How many nodes we know, our own included."""
+        own = len(self.kubernetes.view.nodes) if self.kubernetes else 0
+        peers = self.peers.peers if self.peers else {}
+        return max(1, own) + sum(len(self.states[name].nodes) for name in peers)
+
     def is_programmed(self, state: PeerState) -> bool:
         """Everything of the peer's complete listing is in the kernel."""
         revision = state.listed_revision

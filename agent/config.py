@@ -5,12 +5,15 @@ Unknown flags are errors; click sees to that.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
+from agent.addresscheck import Mode
 from agent.errors import ConfigError
 from agent.local import LocalCluster
+from agent.servicemode import ServiceMode
 from mesh.addressing import ClusterID, IdentityLayout, parse_cluster_name
 from mesh.errors import MeshError
 
@@ -19,6 +22,9 @@ DEFAULT_SOCKET = Path("/var/run/cilium/cilium.sock")
 DEFAULT_STATE_DIR = Path("/var/run/cilium/state")
 DEFAULT_BPF_ROOT = Path("/sys/fs/bpf/clustermesh")
 DEFAULT_HEALTH_PORT = 9879
+
+_DURATION = re.compile(r"(\d+)(h|ms|m|s)")
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,9 @@ class Config:
     bpf_root: Path
     cgroup_root: Path | None
     log_level: str
+    service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
+    cache_ttl_seconds: float = 0.0  # 0: a lost peer's services stay
+    address_check: Mode = Mode.WARN
 
 
 def local_cluster(name: str, number: int, max_connected_clusters: int) -> LocalCluster:
@@ -60,6 +69,14 @@ def checked_ip(text: str) -> str:
         return str(IPv4Address(text)) if text else ""
     except AddressValueError as error:
         raise ConfigError(f"--node-ip {text!r} is not an IPv4 address") from error
+
+
+def seconds(text: str, flag: str) -> float:
+    """A duration as Go writes it: 0s, 90s, 10m, 1h30m."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ConfigError(f"{flag} {text!r} is not a duration like 90s, 10m or 1h30m")
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 
 def find_cgroup_root(mounts: str) -> Path:

@@ -30,11 +30,13 @@ from agent.mapdump import dumps
 from agent.peer import Peer
 from agent.peers import Peers
 from agent.peerstate import PeerState
+from agent.peertimes import PeerTimes
 from agent.podlookup import PodLookup
 from agent.publisher import Publisher
 from agent.tables import Tables
 from aiokit.http import serve_tcp, serve_unix
 from aiokit.signals import wait_terminated
+from aiokit.tokenbucket import TokenBucket
 from bpf import datapath as bpf_datapath
 from bpf import loader
 from bpf.loader import NodeOptions
@@ -46,6 +48,7 @@ from kvstore import etcd
 log = logging.getLogger(__name__)
 
 ENDPOINTS_FILE = "endpoints.json"
+CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 10.0, 20  # to all peers together: a TLS handshake costs milliseconds
 
 
 async def serve(config: Config) -> None:
@@ -143,9 +146,21 @@ def _stored(path: Path) -> endpoints.Stored:
 
 def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
     ids = ClusterIDs()
+    budget = TokenBucket(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
+    times = PeerTimes(cache_ttl=config.cache_ttl_seconds)
 
     def make(name: str) -> Peer:
-        state = agent.states[name] = PeerState(name, tables)
-        return Peer(name, sink=state, connect=etcd.connect, ids=ids, local=config.cluster)
+        state = agent.states[name] = PeerState(name, tables, address_check=config.address_check)
+        return Peer(
+            name,
+            sink=state,
+            connect=etcd.connect,
+            ids=ids,
+            local=config.cluster,
+            times=times,
+            mode=config.service_mode,
+            budget=budget,
+            nodes=agent.mesh_size,
+        )
 
     return Peers(config.peers_directory, config.cluster.name, make, tables.settle)

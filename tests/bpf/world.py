@@ -132,6 +132,11 @@ class Node:
         return counted
 
 
+def _disable_ipv6() -> None:
+    for scope in ("all", "default"):
+        Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
+
+
 def ifindex(namespace: str, device: str) -> int:
     (shown,) = json.loads(ip("-j", "link", "show", device, namespace=namespace))
     return int(shown["ifindex"])
@@ -167,6 +172,7 @@ class World:
         full = f"{self._tag}-{name}"
         ip("netns", "add", full)
         self._stack.callback(ip, "netns", "del", full)
+        within(full, _disable_ipv6)  # or router solicitations would be counted as drops now and then
         ip("link", "set", "lo", "up", namespace=full)
         return full
 

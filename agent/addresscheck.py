@@ -70,6 +70,7 @@ class AddressCheck:
     def admits(self, suffix: str) -> bool:
         """Whether the ip entry under this key counts."""
         if not self._can_judge:
+            self.ips.discard(suffix)
             return self.mode is Mode.WARN
         is_inside = self._territory.covers(suffix)
         self._note(self.ips, suffix, OUTSIDE_IP, outside=not is_inside)
@@ -78,6 +79,7 @@ class AddressCheck:
     def restrict(self, service: GlobalService) -> GlobalService:
         """The service with those backends that count."""
         if not self._can_judge:
+            self.services.discard(service.key)
             return service if self.mode is Mode.WARN else replace(service, backends={})
         inside = {ip: ports for ip, ports in service.backends.items() if self._territory.covers(ip)}
         is_whole = len(inside) == len(service.backends)

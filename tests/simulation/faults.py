@@ -276,7 +276,7 @@ async def restart_reader(world: World) -> Later | None:
     async def mend() -> None:
         world.say(f"{reader.name} lives again")
         for pair in pairs:  # it remembers entries, but not who was first, nor what bad values replaced
-            if ids.count(pair.source.id) > 1 or pair.source.bad:
+            if ids.count(pair.source.id) > 1 or pair.source.ever_bad:
                 pair.excused = True
         reader.start(world.group, world.chance.uniform(0.0, 20.0))
         world.disturbed(pairs, ended="reader down")
@@ -307,6 +307,8 @@ async def say_badly(world: World) -> Later | None:
     source, chance = _source(world), world.chance
     kind, key, value = chance.choice(bad_values(source))
     world.say(f"{source.name} says something bad: {kind.name} {key!r}: {value[:60]!r}")
+    for pair in world.select(cluster=source.name):
+        pair.excused = pair.excused or not pair.settled  # it may never have heard the good value
     source.say_badly(kind, key, value)
 
     async def mend() -> None:

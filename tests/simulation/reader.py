@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 from agent.agent import Agent
 from agent.clusterids import ClusterIDs
@@ -123,6 +124,14 @@ class Reader:
     def is_running(self) -> bool:
         return self._life is not None
 
+    def says(self) -> dict[str, dict[str, Any]]:
+        """What the agent's API says of each peer."""
+        return {said["name"]: said for said in self.agent.remote_clusters()} if self.agent else {}
+
+    def state(self, peer: str) -> PeerState:
+        assert self.agent is not None
+        return self.agent.states[peer]
+
     def configure(self, peer: str, note: str = "") -> None:
         self.files[peer] = f"endpoints: [http://{peer}.example.org:2379]\n# {note}\n".encode()
         self._files_changed.set()
@@ -200,6 +209,15 @@ class _ObservedSink:
 
     def listed(self, kind: Kind, cluster_id: ClusterID) -> None:
         self._state.listed(kind, cluster_id)
+
+    def begin(self, kinds: Sequence[Kind]) -> None:
+        self._state.begin(kinds)
+
+    def refused(self, key: str, reason: str) -> None:
+        self._state.refused(key, reason)
+
+    def revoke(self) -> None:
+        self._state.revoke()
 
     def drain(self) -> None:
         self._watch.draining(self._reader, self._state.name)

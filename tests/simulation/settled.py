@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Any
 
 from agent.ipcache import IPCacheEntry
 from agent.peerstate import PeerState
@@ -10,34 +12,33 @@ from mesh.keys import Kind
 from tests.simulation.reader import FRONTEND, LOCAL, Reader
 from tests.simulation.source import KINDS, LAYOUT, ClusterSource
 
+Said = Mapping[str, Any]  # a RemoteCluster of the agent's API
 
-def unsettled(reader: Reader, source: ClusterSource) -> str:
-    """What is still missing; empty when nothing is."""
-    agent = reader.agent
-    if agent is None or agent.peers is None or source.name not in agent.peers.peers:
+
+def unsettled(reader: Reader, source: ClusterSource, said: Said | None) -> str:
+    """What is still missing; empty when nothing is. `said` is what the agent says of the cluster."""
+    if said is None:
         return "the peer is not known yet"
-    said = next(said for said in agent.remote_clusters() if said["name"] == source.name)
     if not said.get("ready"):
         return f"not ready: {said['status']}, synced {said['synced']}, programmed {said['programmed']}"
     if said["config"].get("cluster-id") != source.id:
         return f"still under id {said['config'].get('cluster-id')}"
-    return _state(agent.states[source.name], source) or _kernel(reader, source)
+    return _state(reader.state(source.name), source, said) or _kernel(reader, source)
 
 
-def _state(state: PeerState, source: ClusterSource) -> str:
-    counts = state.counts()
+def _state(state: PeerState, source: ClusterSource, said: Said) -> str:
     covered = {kind for kind, key in source.bad if (kind, key) in source.good}
     for kind in KINDS:
-        said, held = source.said(kind), dict(state.held(kind))
+        wanted, held = source.said(kind), dict(state.held(kind))
         for key in [key for of, key in source.bad if of is kind]:  # the previous value, if we ever had one
-            said.pop(key, None)
+            wanted.pop(key, None)
             held.pop(key, None)
-        if held != said:
-            differing = sorted(key for key in held.keys() | said.keys() if held.get(key) != said.get(key))
+        if held != wanted:
+            differing = sorted(key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key))
             return f"{kind.name}: {differing[:3]} differ"
-        if kind not in covered and counts.digests[kind.name.lower()] != digest(source, kind):
-            return f"{kind.name}: digest {counts.digests[kind.name.lower()]} is not of what is said"
-    if source.bad and not counts.refusals:
+        if kind not in covered and said["digests"][kind.name.lower()] != digest(source, kind):
+            return f"{kind.name}: digest {said['digests'][kind.name.lower()]} is not of what is said"
+    if source.bad and not said["refusals"]:
         return "bad values were not counted"
     return ""
 

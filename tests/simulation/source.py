@@ -40,6 +40,7 @@ class ClusterSource:
         self.spoken: dict[str, set[IPCacheEntry]] = {}  # prefix -> everything ever said of it
         self.good: dict[Key, bytes] = {}
         self.bad: dict[Key, bytes] = {}
+        self.ever_bad = False  # then some reader may know no good value of some key
         self.changed_at = 0.0
         self.ips: dict[int, tuple[int, int]] = {}  # index -> (identity index, node index)
         self._versions: dict[int, int] = {}
@@ -145,6 +146,7 @@ class ClusterSource:
     def say_badly(self, kind: Kind, key: bytes, value: bytes) -> None:
         """What no reader may take. Over a good value: that one is still what counts."""
         self.bad[(kind, key)] = value
+        self.ever_bad = True
         self._set(kind, key, value, good=False)
 
     def mend(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from tests.simulation.invariants import Invariants, Pair
 from tests.simulation.network import SimStore, Wire
 from tests.simulation.reader import LOCAL, Reader
-from tests.simulation.settled import foreign, unsettled
+from tests.simulation.settled import Said, foreign, unsettled
 from tests.simulation.source import ClusterSource
 from tests.simulation.writer import Writer
 
@@ -18,6 +18,8 @@ BOUND = 600.0  # everything quiet for this long: then everybody must have arrive
 PROPAGATION = 15.0  # after a change of the source, while all is well
 AFTERMATH = 160.0  # a fault may still show this long after it was mended: a silence is noticed late
 LANDING = 30.0  # what was lost has been removed by then
+
+HELD = ("num-nodes", "num-endpoints", "num-identities", "num-shared-services")
 
 Say = Callable[[str], None]
 
@@ -103,57 +105,61 @@ class World:
     def probe(self, *, strict: bool = False) -> bool:
         """Check every pair; whether all have arrived. `strict`: also that nothing else is there."""
         now = asyncio.get_running_loop().time()
-        arrived = [self._arrived(pair, now) for pair in self.pairs.values() if pair.configured]
+        said = {name: reader.says() for name, reader in self.readers.items()}
+        configured = [pair for pair in self.pairs.values() if pair.configured]
+        arrived = [self._arrived(pair, now, said[pair.reader]) for pair in configured]
         for name, cluster in self.pairs:
             self.watch.check_budget(name, cluster, self.readers[name].wires[cluster])
         if all(arrived) and strict:
-            for reader in self.readers.values():
-                if problem := foreign(reader, [p.source for p in self.select(reader.name) if p.configured]):
-                    self.watch.violated(3, f"{reader.name}: {problem}")
+            for name, reader in self.readers.items():
+                known = [pair.source for pair in configured if pair.reader == name]
+                if problem := foreign(reader, known):
+                    self.watch.violated(3, f"{name}: {problem}")
         return all(arrived)
 
-    def _arrived(self, pair: Pair, now: float) -> bool:
+    def _arrived(self, pair: Pair, now: float, said: Mapping[str, Said]) -> bool:
         if pair.ongoing:
             return False
         if now - pair.source.changed_at < PROPAGATION:
             return pair.settled
-        reader = self.readers[pair.reader]
-        rivalled = self._rival(pair)
-        problem = self._refused(pair) if rivalled else unsettled(reader, pair.source)
+        if self._has_rival(pair, said):
+            return self._is_arrived(pair, now, _refused(said.get(pair.source.name)), promises=False)
+        problem = unsettled(self.readers[pair.reader], pair.source, said.get(pair.source.name))
+        return self._is_arrived(pair, now, problem, promises=True)
+
+    def _is_arrived(self, pair: Pair, now: float, problem: str, *, promises: bool) -> bool:
         quiet = now - pair.disturbed_at
         if not problem:
-            if quiet > LANDING and not rivalled:
+            if promises and quiet > LANDING:
                 pair.excused = False
-            if quiet > AFTERMATH and not pair.settled:
+            if promises and quiet > AFTERMATH and not pair.settled:
                 self.say(f"{pair.reader} and {pair.source.name} are settled")
                 pair.settled = True
             return True
         where = f"{pair.reader} and {pair.source.name}: {problem}"
         if pair.settled:
             self.watch.violated(2, f"{where}, though nothing happened to them")
-            pair.settled = False
-            pair.disturbed_at = now
         elif quiet > BOUND:
             self.watch.violated(3, f"{where}, {BOUND:g} s after the last fault")
-            pair.disturbed_at = now
         return False
 
-    def _rival(self, pair: Pair) -> bool:
-        """Whether another peer of this reader has the same id, and was there first."""
-        agent = self.readers[pair.reader].agent
-        if agent is None or agent.peers is None:
-            return False
-        peers = agent.peers.peers
-        rivals = [p for p in self.select(pair.reader) if p.source.id == pair.source.id and p.configured]
-        ready = [p for p in rivals if (peer := peers.get(p.source.name)) and peer.status().is_ready]
-        return bool(ready) and pair not in ready
+    def _has_rival(self, pair: Pair, said: Mapping[str, Said]) -> bool:
+        """Whether another peer of this reader had the same id first: then all hangs on that one."""
+        rivals = [
+            p.source.name
+            for p in self.select(pair.reader)
+            if p.source.id == pair.source.id and p.configured and p is not pair
+        ]
+        mine = said.get(pair.source.name, {})
+        return not mine.get("ready") and any(said.get(name, {}).get("ready") for name in rivals)
 
-    def _refused(self, pair: Pair) -> str:
-        agent = self.readers[pair.reader].agent
-        if agent is None or agent.peers is None or pair.source.name not in agent.peers.peers:
-            return "the peer is not known yet"
-        counts = agent.states[pair.source.name].counts()
-        if counts.nodes or counts.endpoints or counts.identities or counts.services:
-            return "it was refused for its id, yet we hold something of it"
-        text = agent.peers.peers[pair.source.name].status().text
-        return "" if "already used by" in text or "Waiting" in text else f"refused for its id, but: {text}"
+
+def _refused(said: Said | None) -> str:
+    """What is wrong with a peer that must be refused for its id."""
+    if said is None:
+        return "the peer is not known yet"
+    held = [name for name in HELD if said.get(name)]
+    if held:
+        return f"it was refused for its id, yet we hold {held} of it"
+    text = said["status"]
+    return "" if "already used by" in text or "Waiting" in text else f"refused for its id, but: {text}"

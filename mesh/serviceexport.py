@@ -6,7 +6,7 @@ than Cilium 1.20 where its later readers are: a share without `ipFamilies` is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -151,7 +151,8 @@ def decode(suffix: str, value: bytes) -> ServiceExport:
         or _check_key(item, suffix)
     ):
         raise DecodeError(suffix, reason)
-    return item
+    # repeated names whose maps are empty are not written, so there is nothing to keep
+    return replace(item, members=_members(encode(item)[1])) if item.members else item
 
 
 def _read_port(wire: _Port) -> ServicePort:

@@ -159,6 +159,12 @@ def test_labels_and_annotations_that_are_repeated_for_older_readers_are_read_and
     assert not {"annotations", "Annotations"} & changed.keys()
 
 
+@pytest.mark.parametrize("empty", [None, {}])
+def test_a_repetition_that_says_nothing_is_forgotten(empty: object) -> None:
+    value = export(labels={"a": "b"}, Labels=empty)
+    assert (value.labels, value.members) == ({}, ())  # of equal names the last counts
+
+
 def test_a_label_of_that_name_is_no_repetition() -> None:
     value = export(labels={"Labels": "x"})
     assert value.members == ()

@@ -19,6 +19,7 @@ from kvstore.watch import Changes, Delta, Event, Listing, WatchState
 
 log = logging.getLogger(__name__)
 
+DIAL_FIRST_SECONDS, DIAL_CAP_SECONDS = 0.05, 5.0  # where nobody answers, nobody is burdened by our asking
 STEADY_SECONDS = 60.0  # a stream that lived this long after its list was a good one: breaks begin anew
 
 
@@ -36,16 +37,19 @@ async def follow(
     the caller holds (relative keys) and is asked at every connection; without it, the caller begins
     with nothing and is taken to hold what it was told. A list costs the store and the network more than
     anything else, so it is no success in itself: whoever hangs up after each is asked ever less often.
+    Whoever says nothing at all is asked every few seconds: after an outage we are back soon.
     """
     entries: Mapping[bytes, bytes] = {}
     clock = asyncio.get_running_loop().time
+    dialling = Backoff(DIAL_FIRST_SECONDS, DIAL_CAP_SECONDS)
     while True:
         state = WatchState(held() if held is not None else entries)
         entries = state.entries
-        steady_from = math.inf
+        steady_from, heard = math.inf, False
         try:
             async with backend.listwatch(prefix, single=single) as events:
                 async for event in events:
+                    heard = True
                     delta = state.apply(_relative(event, len(prefix)))
                     if delta.synced:
                         steady_from = clock() + STEADY_SECONDS
@@ -55,6 +59,10 @@ async def follow(
             if clock() >= steady_from:
                 backoff.reset()
             delay = backoff.next()
+            if heard:
+                dialling.reset()
+            else:
+                delay = min(delay, dialling.next())
             log.warning("following %s interrupted, again in %.1f s: %s", _text(prefix), delay, error)
             await asyncio.sleep(delay)
 

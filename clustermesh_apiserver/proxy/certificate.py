@@ -35,7 +35,16 @@ class Material:
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
     trust_pem: bytes
+    begins: datetime
     expires: datetime
+
+    def hindrance(self, now: datetime) -> str:
+        """Why clients refuse it at this time; empty when they do not."""
+        if now >= self.expires:
+            return f"the certificate expired at {self.expires.isoformat()}"
+        if now < self.begins:
+            return f"the certificate is not valid before {self.begins.isoformat()}"
+        return ""
 
     def as_grpc(self) -> Any:
         pairs = [(self.key_pem, self.certificate_pem)]
@@ -49,8 +58,9 @@ def read_material(files: Mapping[str, bytes]) -> Material:
         raise CertificateError(f"missing: {', '.join(missing)}")
     require_pair(files[CERTIFICATE], files[KEY])
     trust = bundle.parse(files[TRUST])
-    expires = load_chain(files[CERTIFICATE])[0].not_valid_after_utc
-    return Material(files[CERTIFICATE], files[KEY], trust.pem, expires)
+    leaf = load_chain(files[CERTIFICATE])[0]
+    begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    return Material(files[CERTIFICATE], files[KEY], trust.pem, begins, expires)
 
 
 class Certificates:
@@ -65,8 +75,11 @@ class Certificates:
         self._lock = threading.Lock()
 
     @property
-    def is_valid(self) -> bool:
-        return self._material is not None and datetime.now(UTC) < self._material.expires
+    def hindrance(self) -> str:
+        """Why clients cannot be served; empty when they can."""
+        if self._material is None:
+            return "no certificate could be read yet"
+        return self._material.hindrance(datetime.now(UTC))
 
     async def follow(self) -> None:
         """Read the directory again whenever it changes, until cancelled."""
@@ -92,6 +105,8 @@ class Certificates:
         self._metrics.reloads.labels("ok").inc()
         self._metrics.certificate_expiry.set(material.expires.timestamp())
         log.info("certificates loaded directory=%s expires=%s", self._path, material.expires.isoformat())
+        if hindrance := self.hindrance:
+            log.error("clients will refuse us directory=%s reason=%s", self._path, hindrance)
         self.loaded.set()
 
     def _fetch(self) -> Any:

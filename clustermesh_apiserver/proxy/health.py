@@ -17,8 +17,10 @@ def application(upstream: Upstream, certificates: Certificates, metrics: Metrics
         return web.Response(text="ok")
 
     async def readyz(_request: web.Request) -> web.Response:
-        if upstream.health.status().level != "ok" or not certificates.is_valid:
-            return web.Response(status=500, text="NotReady")
+        status = upstream.health.status()
+        hindrance = certificates.hindrance or (status.level != "ok" and (status.error or status.text))
+        if hindrance:
+            return web.Response(status=500, text=f"NotReady: {hindrance}")
         return web.Response(text="Ready")
 
     async def metrics_page(_request: web.Request) -> web.Response:

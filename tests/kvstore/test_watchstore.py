@@ -10,7 +10,8 @@ from aiokit.wait import eventually
 from kvstore.errors import ClusterChangedError
 from kvstore.memory import MemoryBackend
 from kvstore.watch import Delta
-from kvstore.watchstore import follow
+from kvstore.watchstore import DIAL_CAP_SECONDS, follow
+from tests import virtual
 from tests.kvstore.following import Mirror, mirroring
 
 
@@ -100,3 +101,25 @@ async def test_another_cluster_is_for_the_caller_to_handle() -> None:
         with pytest.raises(ClusterChangedError):
             async with asyncio.timeout(5):
                 await anext(deltas)
+
+
+def test_after_a_long_outage_the_list_is_there_within_seconds() -> None:
+    async def outage() -> float:
+        backend = MemoryBackend()
+        backend.fail_reads(60)
+        synced = asyncio.Event()
+
+        async def read() -> None:
+            async with aclosing(follow(backend, b"p/", backoff=Backoff(0.05, 60.0))) as deltas:
+                await anext(deltas)
+                synced.set()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read(), name="read")
+            while backend.is_failing:
+                await asyncio.sleep(0.01)
+            healed = virtual.now()
+            await synced.wait()
+            return virtual.now() - healed
+
+    assert virtual.run(outage()) < 1.2 * DIAL_CAP_SECONDS

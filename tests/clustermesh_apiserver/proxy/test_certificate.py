@@ -99,6 +99,20 @@ def test_a_missing_file_is_named(absent: str) -> None:
         read_material(files)
 
 
+@pytest.mark.parametrize(
+    ("day", "said"), [(-1, "not valid before"), (1, ""), (6, "expired at")], ids=["early", "in time", "late"]
+)
+def test_a_certificate_out_of_its_time_is_no_certificate_to_serve_with(day: int, said: str) -> None:
+    begins = now()
+    authority = Authority.create(begins)
+    issued = authority.issue(profile.server("ns"), begins, validity=timedelta(days=5))
+    trust = authority.issued.certificate_pem
+    material = read_material({"tls.crt": issued.certificate_pem, "tls.key": issued.key_pem, "ca.crt": trust})
+    hindrance = material.hindrance(begins + timedelta(days=day))
+    assert said in hindrance
+    assert bool(said) == bool(hindrance)
+
+
 def test_the_private_key_is_not_in_what_is_printed() -> None:
     assert "PRIVATE" not in repr(read_material(secret_files()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 
 from aiokit import log
 from clustermesh_apiserver import config as settings
+from clustermesh_apiserver.servicemode import ServiceMode
 from k8s.errors import AccessError
 
 ENVIRONMENT = {"auto_envvar_prefix": "CLUSTERMESH"}
@@ -75,6 +77,13 @@ def version() -> None:
     show_default=True,
     help="Whether namespaces without an annotation take part.",
 )
+@click.option(
+    "--clustermesh-service-v2",
+    type=click.Choice([mode.value for mode in ServiceMode]),
+    default=ServiceMode.PREFER_LEGACY.value,
+    show_default=True,
+    help="Export services, endpoint slices, or both.",
+)
 @click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
 def clustermesh(log_level: str, **flags: Any) -> None:
     """Export this cluster's Kubernetes objects to its etcd."""
@@ -83,12 +92,25 @@ def clustermesh(log_level: str, **flags: Any) -> None:
     except settings.ConfigError as error:
         raise click.UsageError(str(error)) from error
     log.configure(log_level)
-    from clustermesh_apiserver.serve import serve  # noqa: PLC0415 - `--help` and `version` stay quick
+    # `--help` and `version` stay quick
+    from clustermesh_apiserver.clusterconfig import ConfigRefusedError  # noqa: PLC0415
+    from clustermesh_apiserver.serve import serve  # noqa: PLC0415
 
+    reasons: list[str] = []  # an exit inside `except*` would be wrapped like an error
     try:
         asyncio.run(serve(config))
-    except (AccessError, OSError) as error:  # unusable credentials, a port in use
-        raise click.ClickException(str(error)) from error
+    except* (AccessError, OSError, ConfigRefusedError) as errors:  # bad credentials, a port in use, a refusal
+        reasons = [str(error) for error in _leaves(errors)]
+    if reasons:
+        raise click.ClickException("; ".join(reasons))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def as_config(
@@ -102,6 +124,7 @@ def as_config(
     kubeconfig: Path | None,
     health_port: int,
     clustermesh_default_global_namespace: bool,
+    clustermesh_service_v2: str = ServiceMode.PREFER_LEGACY.value,
 ) -> settings.Config:
     """The flags as checked settings; raises ConfigError."""
     return settings.Config(
@@ -111,6 +134,7 @@ def as_config(
         lease_ttl_seconds=settings.parse_duration(kvstore_lease_ttl, "--kvstore-lease-ttl"),
         default_global_namespace=clustermesh_default_global_namespace,
         health_port=health_port,
+        service_mode=ServiceMode(clustermesh_service_v2),
     )
 
 

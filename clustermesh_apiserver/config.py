@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.config import EtcdConfig
 from kvstore.config import load as load_etcd
 from kvstore.errors import KVStoreError
@@ -44,6 +45,7 @@ class Config:
     kubeconfig: Path | None = None  # None: the service account of the pod we run in
     lease_ttl_seconds: int = 900
     default_global_namespace: bool = True
+    service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
     health_port: int = 9880
 

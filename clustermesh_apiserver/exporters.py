@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.exporter import Exporter, Source
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import ObjectExport
 from clustermesh_apiserver.service_export import ServiceExport
+from clustermesh_apiserver.servicemode import ServiceMode
+from clustermesh_apiserver.slice_export import SliceExport
 from k8s.objects import (
     CiliumEndpoint,
     CiliumIdentity,
@@ -41,7 +43,13 @@ class Follow(Protocol):
     def __call__(self, resource: Resource, type_: type[T], /) -> AsyncIterator[ObjectDelta[T]]: ...
 
 
-def build(scope: PeerScope, follow: Follow, *, default_global_namespace: bool) -> list[Exporter]:
+def build(
+    scope: PeerScope,
+    follow: Follow,
+    *,
+    default_global_namespace: bool,
+    mode: ServiceMode = ServiceMode.PREFER_LEGACY,
+) -> list[Exporter]:
     """One exporter for each of the six kinds, also for those that we have nothing to say about:
     peers wait for their canaries all the same."""
     converter = Converter(scope)
@@ -52,7 +60,6 @@ def build(scope: PeerScope, follow: Follow, *, default_global_namespace: bool) -
     nodes = ObjectExport(converter.node, namespaces())
     identities = ObjectExport(converter.identity, namespaces())
     ips = ObjectExport(converter.endpoint, namespaces())
-    services = ServiceExport(converter, namespaces())
     return [
         Exporter(
             Kind.NODES,
@@ -77,17 +84,22 @@ def build(scope: PeerScope, follow: Follow, *, default_global_namespace: bool) -
                 Source("ciliumendpoints", lambda: follow(CILIUMENDPOINT, CiliumEndpoint), ips.objects),
             ],
         ),
-        Exporter(
-            Kind.SERVICES,
-            services,
-            [
-                Source("namespaces", lambda: follow(NAMESPACE, Namespace), services.namespaces),
-                Source("services", lambda: follow(SERVICE, Service), services.services),
-                Source("endpointslices", lambda: follow(ENDPOINTSLICE, EndpointSlice), services.slices),
-            ],
-        ),
-        *(Exporter(kind, Nothing(), []) for kind in (Kind.ENDPOINTSLICES, Kind.SERVICEEXPORTS)),
+        _services(Kind.SERVICES, ServiceExport(converter, namespaces()), follow)
+        if mode.exports_services
+        else Exporter(Kind.SERVICES, Nothing(), []),
+        _services(Kind.ENDPOINTSLICES, SliceExport(converter, namespaces()), follow),
+        Exporter(Kind.SERVICEEXPORTS, Nothing(), []),
     ]
+
+
+def _services(kind: Kind, export: ServiceExport | SliceExport, follow: Follow) -> Exporter:
+    """Both ways of saying where a service's backends are read the same objects."""
+    sources: list[Source[Any]] = [
+        Source("namespaces", lambda: follow(NAMESPACE, Namespace), export.namespaces),
+        Source("services", lambda: follow(SERVICE, Service), export.services),
+        Source("endpointslices", lambda: follow(ENDPOINTSLICE, EndpointSlice), export.slices),
+    ]
+    return Exporter(kind, export, sources)
 
 
 class Nothing:

@@ -20,6 +20,7 @@ from aiokit.backoff import Backoff
 from clustermesh_apiserver import clusterconfig, heartbeat
 from clustermesh_apiserver.exporter import Exporter
 from clustermesh_apiserver.health import KindReport, Report
+from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.backend import Backend
 from kvstore.errors import KVStoreError
 from kvstore.lease import LeasePool
@@ -47,6 +48,7 @@ class Publisher:
         exporters: Sequence[Exporter],
         *,
         lease_ttl_seconds: int,
+        mode: ServiceMode = ServiceMode.PREFER_LEGACY,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -54,6 +56,7 @@ class Publisher:
         self._scope = scope
         self._exporters = exporters
         self._lease_ttl_seconds = lease_ttl_seconds
+        self._own_config = clusterconfig.own_config(scope, mode)
         self._clock = clock
         self._now = now
         self._began = clock()
@@ -80,7 +83,7 @@ class Publisher:
         return KindReport(scope, status.queued, status.stored, status.errors, status.synced, refused)
 
     async def run(self) -> None:
-        """Publish until cancelled. Only bugs propagate."""
+        """Publish until cancelled. Only ConfigRefusedError, and bugs, propagate."""
         backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         while True:
             self.sessions += 1
@@ -101,9 +104,8 @@ class Publisher:
             self._stores = stores
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(
-                        clusterconfig.enforce(backend, leases, self._scope), name="clusterconfig"
-                    )
+                    enforcing = clusterconfig.enforce(backend, leases, self._scope, self._own_config)
+                    group.create_task(enforcing, name="clusterconfig")
                     group.create_task(heartbeat.beat(backend, leases, now=self._now), name="heartbeat")
                     group.create_task(self._guard(backend), name="guard")
                     for exporter in self._exporters:

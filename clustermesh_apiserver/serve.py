@@ -32,13 +32,17 @@ async def serve(config: Config) -> None:
     """Export until the process is asked to end; then leave every key where it is."""
     async with connect_kubernetes(access.load_default(config.kubeconfig)) as kubernetes:
         running_exporters = exporters.build(
-            config.cluster, follow(kubernetes), default_global_namespace=config.default_global_namespace
+            config.cluster,
+            follow(kubernetes),
+            default_global_namespace=config.default_global_namespace,
+            mode=config.service_mode,
         )
         publisher = Publisher(
             lambda: connect_etcd(config.etcd),
             config.cluster,
             running_exporters,
             lease_ttl_seconds=config.lease_ttl_seconds,
+            mode=config.service_mode,
         )
         app = health.application(publisher.report)
         async with (

@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
+
+import pytest
 
 from aiokit.wait import eventually
-from clustermesh_apiserver.clusterconfig import enforce, own_config
+from clustermesh_apiserver.clusterconfig import ConfigRefusedError, enforce, own_config
+from clustermesh_apiserver.servicemode import ServiceMode
+from kvstore.errors import RefusedError
 from kvstore.lease import LeasePool
 from kvstore.memory import MemoryBackend
 from mesh.addressing import IdentityLayout
+from tests import virtual
 from tests.clustermesh_apiserver.objects import EAST
 
 KEY = b"cilium/cluster-config/east"
@@ -19,15 +25,25 @@ OURS = own_config(EAST)
 @asynccontextmanager
 async def enforcing(etcd: MemoryBackend, refresh: float = 300.0) -> AsyncIterator[LeasePool]:
     async with LeasePool(etcd).running() as leases, asyncio.TaskGroup() as group:
-        task = group.create_task(enforce(etcd, leases, EAST, refresh=refresh), name="enforce")
+        task = group.create_task(enforce(etcd, leases, EAST, OURS, refresh=refresh), name="enforce")
         yield leases
         task.cancel()
 
 
-def test_it_says_canaries_services_only_and_no_service_exports() -> None:
-    assert own_config(replace(EAST, layout=IdentityLayout(511))) == (
-        b'{"id":3,"capabilities":'
-        b'{"syncedCanaries":true,"maxConnectedClusters":511,"serviceExportsEnabled":false}}'
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (ServiceMode.PREFER_LEGACY, b"services-and-endpointslices"),
+        (ServiceMode.PREFER_ENDPOINTSLICE, b"services-and-endpointslices"),
+        (ServiceMode.ONLY_ENDPOINTSLICE, b"endpointslices-only"),
+    ],
+)
+def test_it_says_canaries_how_services_are_told_and_no_service_exports(
+    mode: ServiceMode, said: bytes
+) -> None:
+    assert own_config(replace(EAST, layout=IdentityLayout(511)), mode) == (
+        b'{"id":3,"capabilities":{"syncedCanaries":true,"maxConnectedClusters":511,'
+        b'"serviceExportsEnabled":false,"endpointSlicesExportMode":"%b"}}' % said
     )
 
 
@@ -81,3 +97,55 @@ async def test_the_key_is_refreshed_and_broken_streams_are_followed_again() -> N
         etcd.break_streams()
         await etcd.another_client().delete(KEY)
         await eventually(lambda: etcd.entries.get(KEY) == OURS)
+
+
+class Refusing(MemoryBackend):
+    """Says no to the first `refusals` writes of the configuration."""
+
+    refusals = 0
+    asked: list[float]
+
+    async def put(self, key: bytes, value: bytes, *, lease: int = 0) -> None:
+        self.asked.append(virtual.now())
+        if self.refusals:
+            self.refusals -= 1
+            raise RefusedError("permission denied")
+        await super().put(key, value, lease=lease)
+
+
+def refusing(times: int) -> Refusing:
+    etcd = Refusing()
+    etcd.refusals, etcd.asked = times, []
+    return etcd
+
+
+def test_a_store_that_refuses_is_asked_three_times_more_with_growing_pauses() -> None:
+    async def insist() -> list[float]:
+        etcd = refusing(3)
+        async with enforcing(etcd):
+            await eventually(lambda: etcd.entries.get(KEY) == OURS, timeout=60)
+        return etcd.asked
+
+    asked = virtual.run(insist())
+    pauses = [later - first for first, later in pairwise(asked)]
+    assert [round(pause / wanted) for pause, wanted in zip(pauses, (2, 4, 8), strict=True)] == [1, 1, 1]
+
+
+def test_a_store_that_refuses_to_the_end_ends_it() -> None:
+    async def insist() -> None:
+        async with enforcing(refusing(99)):
+            await asyncio.sleep(60)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        virtual.run(insist())
+    assert caught.group_contains(ConfigRefusedError, match="does not take cilium/cluster-config/east")
+
+
+def test_an_absent_store_is_waited_for() -> None:
+    async def insist() -> None:
+        etcd = MemoryBackend()
+        etcd.fail_writes(200)
+        async with enforcing(etcd):
+            await eventually(lambda: etcd.entries.get(KEY) == OURS, timeout=3600, interval=1)
+
+    virtual.run(insist())

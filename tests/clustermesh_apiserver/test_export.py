@@ -29,6 +29,7 @@ from tests.clustermesh_apiserver.expected import (
     IP,
     NODE,
     SERVICE_KEY,
+    SLICE_KEY,
 )
 from tests.clustermesh_apiserver.kubernetes import Kubernetes, create_everything, with_kinds
 from tests.conftest import RunningEtcd
@@ -58,7 +59,7 @@ async def test_objects_become_keys_with_leases_and_deleted_objects_take_them_awa
         await client.delete(CILIUMENDPOINT, "web-0", "shop")
         await client.delete(CILIUMNODE, "worker-1")
         await client.delete(CILIUMIDENTITY, "196871")
-        await client.delete(SERVICE, "web", "shop")
+        await client.delete(SERVICE, "web", "shop")  # its slice with it
         await wait_stored(mesh_etcd, {CONFIG, HEARTBEAT, *CANARIES})
 
 
@@ -69,7 +70,14 @@ async def test_data_are_stored_before_their_canary(kubernetes: Kubernetes, mesh_
 
 
 def assert_data_before_canaries(pairs: dict[bytes, KeyValue]) -> None:
-    for data, kind in ((NODE, b"nodes"), (IDENTITY, b"identities"), (IP, b"ip"), (SERVICE_KEY, b"services")):
+    written = {
+        NODE: b"nodes",
+        IDENTITY: b"identities",
+        IP: b"ip",
+        SERVICE_KEY: b"services",
+        SLICE_KEY: b"endpointslices",
+    }
+    for data, kind in written.items():
         canary = pairs[b"cilium/synced/east/cilium/state/" + kind + b"/v1"]
         assert pairs[data].mod_revision < canary.mod_revision
 
@@ -81,7 +89,7 @@ async def test_a_service_that_is_no_longer_shared_vanishes_and_comes_back(
     async with exporting(kubernetes, mesh_etcd):
         await wait_stored(mesh_etcd, EVERYTHING)
         await client.merge_patch(SERVICE, "web", {"metadata": {"annotations": {shared: "false"}}}, "shop")
-        await wait_stored(mesh_etcd, EVERYTHING - {SERVICE_KEY})
+        await wait_stored(mesh_etcd, EVERYTHING - {SERVICE_KEY, SLICE_KEY})
         await client.merge_patch(SERVICE, "web", {"metadata": {"annotations": {shared: None}}}, "shop")
         await wait_stored(mesh_etcd, EVERYTHING)
 

@@ -29,6 +29,7 @@ from tests.clustermesh_apiserver.expected import (
     IP,
     NODE,
     SERVICE_KEY,
+    SLICE_KEY,
 )
 from tests.clustermesh_apiserver.scripted import ScriptedKubernetes
 
@@ -105,8 +106,9 @@ async def test_nothing_is_published_or_deleted_before_every_source_of_the_kind_i
 
     restarted = a_cluster(ScriptedKubernetes(ENDPOINTSLICE))
     async with publishing(etcd, restarted) as publisher:
-        await eventually(lambda: sum(kind.synced for kind in publisher.report().kinds) == 5)
+        await eventually(lambda: sum(kind.synced for kind in publisher.report().kinds) == 4)
         assert etcd.entries[SERVICE_KEY] == before  # not: the same service without backends
+        assert SLICE_KEY in etcd.entries
         assert not publisher.report().ready
         restarted.release(ENDPOINTSLICE)
         await eventually(lambda: publisher.report().ready)
@@ -148,7 +150,7 @@ async def test_only_annotated_namespaces_take_part_when_that_is_the_default() ->
     etcd, kubernetes = MemoryBackend(), a_cluster(ScriptedKubernetes())
     async with publishing(etcd, kubernetes, default_global_namespace=False) as publisher:
         await eventually(lambda: publisher.report().ready)
-        assert set(etcd.entries) == EVERYTHING - {IDENTITY, IP, SERVICE_KEY}
+        assert set(etcd.entries) == EVERYTHING - {IDENTITY, IP, SERVICE_KEY, SLICE_KEY}
         kubernetes.put(NAMESPACE, o.namespace_body("shop", "true"))
         await eventually(lambda: set(etcd.entries) == EVERYTHING)
 

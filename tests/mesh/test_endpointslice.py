@@ -4,7 +4,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -90,7 +90,7 @@ def endpoints(addresses: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[Endp
     return st.lists(one, max_size=3).map(tuple)
 
 
-def slices(version: int) -> st.SearchStrategy[ClusterEndpointSlice]:
+def slices(version: Literal[4, 6]) -> st.SearchStrategy[ClusterEndpointSlice]:
     return st.builds(
         ClusterEndpointSlice,
         cluster=names,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,8 +106,13 @@ def test_numbers_of_32_bits_wrap() -> None:
 
 @pytest.mark.parametrize("value", [None, 1, b""])
 def test_the_wrong_wire_type_is_refused(value: Value) -> None:
-    wrong = [as_text] if not isinstance(value, bytes) else []
-    wrong += [as_uint32, as_int32, as_bool] if not isinstance(value, int) else []
+    converts: list[tuple[type, Callable[[Value], object]]] = [
+        (bytes, as_text),
+        (int, as_uint32),
+        (int, as_int32),
+        (int, as_bool),
+    ]
+    wrong = [convert for wanted, convert in converts if not isinstance(value, wanted)]
     for convert in wrong:
         with pytest.raises(ValueError, match="wrong wire type"):
             convert(value)

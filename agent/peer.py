@@ -15,12 +15,14 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
 from agent.backoff import LinearBackoff
 from agent.clusterids import ClusterIDs
 from agent.errors import AgentError
 from agent.local import LocalCluster
+from agent.ownfiles import complaints
 from agent.peerstatus import WAITING, PeerStatus
 from agent.peertimes import PeerTimes
 from agent.servicemode import ServiceMode, imported
@@ -86,6 +88,7 @@ class Peer:
         self._status = PeerStatus()
         self._backoff = LinearBackoff(self._times.retry_step, self._times.retry_cap)
         self._backend: Readable | None = None
+        self._config: EtcdConfig | None = None
         self._steady_from = math.inf
         self._last_id: ClusterID | None = None
         self._revocation: asyncio.TimerHandle | None = None
@@ -96,7 +99,7 @@ class Peer:
         if self._status.connected and isinstance(backend, Describing):
             said = backend.status()
             if not said.connected:
-                text = f"etcd: 0/1 connected: {said.error or 'dialling'}"
+                text = self._explained(f"etcd: 0/1 connected: {said.error or 'dialling'}")
                 return self._status.with_changes(connected=False, text=text)
         return self._status
 
@@ -107,7 +110,8 @@ class Peer:
                 if self._budget is not None:
                     await self._budget.take()
                 try:
-                    session = self._session(parse(content, self.name))
+                    self._config = parse(content, self.name)
+                    session = self._session(self._config)
                     await apart(session, f"{self.name}/session")
                 except* (KVStoreError, MeshError, AgentError, OSError, TimeoutError) as errors:
                     self._failed(errors)
@@ -165,9 +169,14 @@ class Peer:
         if self._status.is_synced:
             self._steady_from = min(self._steady_from, self._clock.now() + STEADY_SECONDS)
 
+    def _explained(self, text: str) -> str:
+        """With what is wrong on our own side: a server that refuses our certificate does not say so."""
+        found = complaints(self._config, datetime.now(UTC)) if self._config else ""
+        return f"{text} ({found})" if found else text
+
     def _failed(self, errors: BaseExceptionGroup[BaseException]) -> None:
         cause = _first(errors)
-        text = str(cause) or type(cause).__name__
+        text = self._explained(str(cause) or type(cause).__name__)
         status = self._status
         if status.connected:
             status = status.with_changes(failures=status.failures + 1, last_failure=self._wall())

@@ -23,7 +23,7 @@ DEFAULT_STATE_DIR = Path("/var/run/cilium/state")
 DEFAULT_BPF_ROOT = Path("/sys/fs/bpf/clustermesh")
 DEFAULT_HEALTH_PORT = 9879
 
-_DURATION = re.compile(r"(\d+)(h|ms|m|s)")
+_DURATION = re.compile(r"([0-9]+)(h|ms|m|s)")
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 

@@ -28,7 +28,7 @@ LEASE_TTL_SECONDS = (25, 24 * 3600)  # what Cilium accepts for --kvstore-lease-t
 TUNING_OPTIONS = frozenset({"etcd.qps", "etcd.bootstrapQps", "etcd.maxInflight", "etcd.limit"})
 CONFIG_OPTION, ADDRESS_OPTION = "etcd.config", "etcd.address"
 
-_DURATION = re.compile(r"(\d+)([hms])")
+_DURATION = re.compile(r"([0-9]+)([hms])")
 _UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 

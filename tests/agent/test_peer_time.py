@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.clusterids import ClusterIDs
+from agent.clusterids import HOLD_DOWN_SECONDS, ClusterIDs
 from agent.peer import Peer
 from agent.peerstate import PeerState
 from agent.peertimes import PeerTimes, check_interval
@@ -60,17 +60,17 @@ class Wire:
 
 
 class West:
-    """The peer west in virtual time, beating."""
+    """A peer, by default west, in virtual time, beating."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, name: str = "west", ids: ClusterIDs | None = None, **settings: Any) -> None:
         self.wire = Wire()
         self.tables = tables()
-        self.state = PeerState("west", self.tables)
+        self.state = PeerState(name, self.tables)
         self.peer = Peer(
-            "west",
+            name,
             sink=self.state,
             connect=self.wire,
-            ids=ClusterIDs(now=virtual.now),
+            ids=ids or ClusterIDs(now=virtual.now),
             local=EAST,
             now=virtual.now,
             wall=virtual.now,
@@ -218,6 +218,25 @@ def test_many_peers_share_one_budget_of_attempts() -> None:
     for start in range(30):
         inside = [at for at in attempts if start <= at < start + 1]
         assert len(inside) <= 10 + (20 if start == 0 else 1)
+
+
+def test_the_id_of_a_removed_peer_rests_before_another_peer_gets_it() -> None:
+    async def handed_on() -> None:
+        ids = ClusterIDs(now=virtual.now)
+        west, north = West(ids=ids), West(ids=ids, name="north")
+        await WEST.publish(west.wire.store)
+        await PeerData(name="north", ips=("10.2.1.9",)).publish(north.wire.store)
+        async with west.running():
+            await west.ready()
+        async with north.running():
+            await eventually(lambda: "already used by west" in north.peer.status().text, interval=0.1)
+            removed = virtual.now()
+            west.peer.drain()
+            await north.ready()
+            assert virtual.now() - removed >= HOLD_DOWN_SECONDS
+            assert north.tables.ipcache.wanted.entries.keys() >= {"10.2.1.9/32"}
+
+    with_west(handed_on())
 
 
 def piece() -> tuple[bytes, bytes]:

@@ -135,6 +135,7 @@ def as_config(
         default_global_namespace=clustermesh_default_global_namespace,
         health_port=health_port,
         service_mode=ServiceMode(clustermesh_service_v2),
+        pace=settings.parse_pace(kvstore_opt),
     )
 
 

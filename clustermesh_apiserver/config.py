@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clustermesh_apiserver.pace import DEFAULT_BOOTSTRAP_RATE, Pace
 from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.config import EtcdConfig
 from kvstore.config import load as load_etcd
@@ -24,9 +25,11 @@ UNSET_NAME = "default"
 CAPACITIES = (255, 511)
 LEASE_TTL_SECONDS = (25, 24 * 3600)  # what Cilium accepts for --kvstore-lease-ttl
 
-# options of Cilium's client that tune what ours does by itself: accepted so that its charts work, no effect
-TUNING_OPTIONS = frozenset({"etcd.qps", "etcd.bootstrapQps", "etcd.maxInflight", "etcd.limit"})
 CONFIG_OPTION, ADDRESS_OPTION = "etcd.config", "etcd.address"
+RATE_OPTION, BOOTSTRAP_RATE_OPTION = "etcd.qps", "etcd.bootstrapQps"
+# options of Cilium's client that tune what ours does by itself: accepted so that its charts work, no effect
+IGNORED_OPTIONS = frozenset({"etcd.maxInflight", "etcd.limit"})
+_OPTIONS = IGNORED_OPTIONS | {CONFIG_OPTION, ADDRESS_OPTION, RATE_OPTION, BOOTSTRAP_RATE_OPTION}
 
 _DURATION = re.compile(r"([0-9]+)([hms])")
 _UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1}
@@ -46,6 +49,7 @@ class Config:
     lease_ttl_seconds: int = 900
     default_global_namespace: bool = True
     service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
+    pace: Pace | None = None  # None: as fast as etcd takes it
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
     health_port: int = 9880
 
@@ -90,10 +94,29 @@ def parse_options(options: Iterable[str]) -> dict[str, str]:
         key, separator, value = item.partition("=")
         if not separator or not value:
             raise ConfigError(f"--kvstore-opt {item!r} is not key=value")
-        if key not in {CONFIG_OPTION, ADDRESS_OPTION, *TUNING_OPTIONS}:
+        if key not in _OPTIONS:
             raise ConfigError(f"--kvstore-opt: unknown option {key!r}")
         chosen[key] = value
     return chosen
+
+
+def parse_pace(options: Iterable[str]) -> Pace | None:
+    """`etcd.qps` bounds our requests where it is given; one of ours stands for up to 100 of Cilium's."""
+    chosen = parse_options(options)
+    if RATE_OPTION not in chosen:
+        return None
+    bootstrap = chosen.get(BOOTSTRAP_RATE_OPTION, str(DEFAULT_BOOTSTRAP_RATE))
+    return Pace(_rate(RATE_OPTION, chosen[RATE_OPTION]), _rate(BOOTSTRAP_RATE_OPTION, bootstrap))
+
+
+def _rate(option: str, text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e9:
+        raise ConfigError(f"--kvstore-opt {option}: {text!r} is not a number of requests a second")
+    return rate
 
 
 def plain_endpoint(url: str) -> EtcdConfig:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from datetime import UTC, datetime
 
 from aiokit.apart import apart
@@ -20,10 +20,12 @@ from aiokit.backoff import Backoff
 from clustermesh_apiserver import clusterconfig, heartbeat
 from clustermesh_apiserver.exporter import Exporter
 from clustermesh_apiserver.health import KindReport, Report
+from clustermesh_apiserver.pace import Pace, Pacer
 from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.backend import Backend
 from kvstore.errors import KVStoreError
 from kvstore.lease import LeasePool
+from kvstore.paced import PacedBackend
 from kvstore.syncstore import SyncStore
 from kvstore.watchstore import follow
 from mesh.addressing import PeerScope
@@ -49,6 +51,7 @@ class Publisher:
         *,
         lease_ttl_seconds: int,
         mode: ServiceMode = ServiceMode.PREFER_LEGACY,
+        pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -57,6 +60,7 @@ class Publisher:
         self._exporters = exporters
         self._lease_ttl_seconds = lease_ttl_seconds
         self._own_config = clusterconfig.own_config(scope, mode)
+        self._pacer = Pacer(pace)
         self._clock = clock
         self._now = now
         self._began = clock()
@@ -94,10 +98,10 @@ class Publisher:
             await asyncio.sleep(backoff.next())
 
     async def _session(self, backoff: Backoff) -> None:
-        async with (
-            self._connect() as backend,
-            LeasePool(backend, self._lease_ttl_seconds).running() as leases,
-        ):
+        self._pacer.begin()
+        async with AsyncExitStack() as stack:
+            backend = self._paced(await stack.enter_async_context(self._connect()))
+            leases = await stack.enter_async_context(LeasePool(backend, self._lease_ttl_seconds).running())
             stores = {
                 exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters
             }
@@ -116,6 +120,10 @@ class Publisher:
             finally:
                 self._stores = {}
 
+    def _paced(self, backend: Backend) -> Backend:
+        bucket = self._pacer.bucket
+        return backend if bucket is None else PacedBackend(backend, bucket)
+
     def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
         name = self._scope.name
         prefix = state_prefix(kind, name)
@@ -125,6 +133,7 @@ class Publisher:
         for store in list(self._stores.values()):
             await store.synced.wait()
         backoff.reset()
+        self._pacer.settle()
         if not self.bootstrap_seconds:
             self.bootstrap_seconds = self._clock() - self._began
         log.info("everything is exported after=%.2fs", self._clock() - self._began)

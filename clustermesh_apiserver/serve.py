@@ -43,6 +43,7 @@ async def serve(config: Config) -> None:
             running_exporters,
             lease_ttl_seconds=config.lease_ttl_seconds,
             mode=config.service_mode,
+            pace=config.pace,
         )
         app = health.application(publisher.report)
         async with (

@@ -6,6 +6,7 @@ import pytest
 
 from clustermesh_apiserver import config
 from clustermesh_apiserver.config import ConfigError
+from clustermesh_apiserver.pace import Pace
 
 
 def test_a_legal_name_and_id_make_a_scope() -> None:
@@ -38,6 +39,25 @@ def test_options_of_ciliums_client_are_accepted_alone_or_together() -> None:
         "etcd.qps": "20",
         "etcd.bootstrapQps": "10000",
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "pace"),
+    [
+        ([], None),
+        (["etcd.bootstrapQps=500"], None),
+        (["etcd.qps=20"], Pace(20.0, 10_000.0)),
+        (["etcd.qps=20,etcd.bootstrapQps=500"], Pace(20.0, 500.0)),
+    ],
+)
+def test_requests_are_bounded_where_a_rate_is_given(options: list[str], pace: Pace | None) -> None:
+    assert config.parse_pace(options) == pace
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "fast", "nan", "inf"])
+def test_a_rate_that_lets_nothing_through_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"etcd\.qps"):
+        config.parse_pace([f"etcd.qps={text}"])
 
 
 @pytest.mark.parametrize("option", ["etcd.config", "etcd.config=", "etcd.cert=/x", "=x"])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiokit.wait import eventually
 from clustermesh_apiserver import exporters
+from clustermesh_apiserver.pace import Pace
 from clustermesh_apiserver.publisher import Publisher
 from clustermesh_apiserver.serve import running
 from k8s.resource import (
@@ -46,14 +47,18 @@ def a_cluster(kubernetes: ScriptedKubernetes) -> ScriptedKubernetes:
 
 @asynccontextmanager
 async def publishing(
-    etcd: MemoryBackend, kubernetes: ScriptedKubernetes, *, default_global_namespace: bool = True
+    etcd: MemoryBackend,
+    kubernetes: ScriptedKubernetes,
+    *,
+    default_global_namespace: bool = True,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Publisher]:
     @asynccontextmanager
     async def connect() -> AsyncIterator[MemoryBackend]:
         yield etcd.another_client()
 
     built = exporters.build(o.EAST, kubernetes.follow, default_global_namespace=default_global_namespace)
-    publisher = Publisher(connect, o.EAST, built, lease_ttl_seconds=900)
+    publisher = Publisher(connect, o.EAST, built, lease_ttl_seconds=900, pace=pace)
     async with running(publisher, built):
         yield publisher
 

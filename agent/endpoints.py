@@ -68,6 +68,8 @@ def load(path: Path) -> Stored:
         except (OSError, ValueError):
             raise error from None
         log.error("%s cannot be read (%s): taking %s", path, error, copy)
+        with suppress(OSError):  # a full disk: the next write tries again
+            _replace(path, copy.read_bytes())
         return stored
 
 

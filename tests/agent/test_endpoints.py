@@ -30,6 +30,8 @@ def test_a_damaged_file_is_replaced_by_its_copy(tmp_path: Path, damage: bytes) -
     path.write_bytes(damage)
     assert load(path) == stored
     (tmp_path / "endpoints.json.copy").write_bytes(damage)
+    assert load(path) == stored  # the first reading has put it right
+    path.write_bytes(damage)
     with pytest.raises(ValueError, match=r"truncated|malformed|schema|invalid"):
         load(path)
 

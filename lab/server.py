@@ -10,7 +10,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,13 +155,23 @@ def server_cgroup(config: Config) -> Path:
 def main(lab: str, cluster: str, log_level: str) -> None:
     """Run one cluster of a lab that `lab up` has laid out."""
     configure(log_level)
+    status = 0  # an exit inside `except*` would be wrapped like an error
     try:
         config = Config(LabPaths(lab), record.read(lab).plan.cluster(cluster))
         asyncio.run(serve(config, prepare(config)))
     except* (LabError, OSError) as group:
-        for error in group.exceptions:
+        for error in _leaves(group):
             log.error("ended: %s", error)
-        raise SystemExit(1) from None
+        status = 1
+    sys.exit(status)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

@@ -101,6 +101,17 @@ async def test_a_removed_file_drains_that_peer_and_disturbs_no_other(tmp_path: P
         assert list(directory.peers.peers) == ["north"]
 
 
+async def test_a_file_that_says_no_endpoints_any_more_is_a_removed_one(tmp_path: Path) -> None:
+    directory = Directory(tmp_path)
+    await WEST.publish(directory.stores["west"])
+    (tmp_path / "west").write_bytes(FILE)
+    async with directory.running():
+        await eventually(lambda: directory.is_ready("west"))
+        (tmp_path / "west").write_bytes(b"# nothing")
+        await eventually(lambda: not directory.tables.ipcache.wanted.entries)
+        assert list(directory.peers.peers) == []
+
+
 async def test_a_peer_that_never_answers_holds_no_other_up(tmp_path: Path) -> None:
     directory = Directory(tmp_path)
     await NORTH.publish(directory.stores["north"])

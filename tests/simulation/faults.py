@@ -5,6 +5,7 @@ A fault tells the world whom it disturbs: everybody else must not notice.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,11 @@ from mesh import keys
 from mesh.keys import Kind
 from tests.simulation.badvalues import bad_values
 from tests.simulation.invariants import Pair
+from tests.simulation.reader import Reader
 from tests.simulation.source import STABLE, VOLATILE, ClusterSource
 from tests.simulation.world import World
+
+STARTED = 15.0  # a reader that begins, and whose peer is well, needs no longer
 
 Mend = Callable[[], Awaitable[None]]
 
@@ -51,6 +55,9 @@ async def cut_reader(world: World) -> Later:
     world.say(f"{pair.reader} is cut off from {pair.source.name}: {how}")
     wire.sever(how)
     world.disturbed([pair], begun="cut")
+    if world.chance.random() < 0.5:  # something goes that the reader will not be told of
+        pair.source.forget_ip(world.chance.randrange(STABLE, STABLE + VOLATILE))
+        pair.source.say_service()
 
     async def mend() -> None:
         world.say(f"{pair.reader} reaches {pair.source.name} again")
@@ -132,11 +139,26 @@ async def lose_answers(world: World) -> Later:
 # stores
 
 
-async def compact(world: World) -> None:
+async def compact(world: World) -> Later:
+    """History goes while readers lag behind: their streams cannot go on."""
     source = _source(world)
-    world.say(f"the etcd of {source.name} is compacted")
-    world.disturbed(world.select(cluster=source.name))
+    world.say(f"the etcd of {source.name} is compacted while its readers lag behind")
+    pairs = world.select(cluster=source.name)
+    wires = [world.readers[pair.reader].wires[source.name] for pair in pairs]
+    world.disturbed(pairs, begun="lagging")
+    for wire in wires:
+        wire.delay = 3.0
+    for index in range(STABLE):
+        source.say_ip(index, *source.ips[index])
+        await asyncio.sleep(0.5)
     world.stores[source.name].compact()
+
+    async def mend() -> None:
+        for wire in wires:
+            wire.delay = 0.002
+        world.disturbed(pairs, ended="lagging")
+
+    return Later(_span(world, 60.0), mend)
 
 
 async def replace(world: World) -> None:
@@ -263,14 +285,39 @@ async def touch_config(world: World) -> None:
         world.readers[pair.reader].configure(pair.source.name, f"{world.chance.random()}")
 
 
+async def restart_beside_silence(world: World) -> Later | None:
+    """A reader begins while one of its peers does not answer at all: the others must not wait for that."""
+    pair = _pair(world)
+    reader = world.readers[pair.reader]
+    if not reader.is_running or "cut" in pair.ongoing:
+        return None
+    reader.wires[pair.source.name].sever("silent")
+    world.disturbed([pair], begun="cut")
+    restarted = await _restart(world, reader)
+
+    async def mend() -> None:
+        world.say(f"{pair.reader} reaches {pair.source.name} again")
+        pair.ongoing.remove("cut")
+        if "cut" not in pair.ongoing:
+            reader.wires[pair.source.name].mend()
+        world.disturbed([pair])
+
+    await restarted.mend()
+    return Later(_span(world, 300.0), mend)
+
+
 async def restart_reader(world: World) -> Later | None:
     reader = world.chance.choice(list(world.readers.values()))
-    if not reader.is_running:
-        return None
+    return await _restart(world, reader) if reader.is_running else None
+
+
+async def _restart(world: World, reader: Reader) -> Later:
     world.say(f"{reader.name} dies; its kernel stays")
     pairs = world.select(reader.name)
+    well = [pair for pair in pairs if pair.settled]
     ids = [pair.source.id for pair in pairs]
     world.disturbed(pairs, begun="reader down")
+    died = pairs[0].disturbed_at
     await reader.stop()
 
     async def mend() -> None:
@@ -278,8 +325,11 @@ async def restart_reader(world: World) -> Later | None:
         for pair in pairs:  # it remembers entries, but not who was first, nor what bad values replaced
             if ids.count(pair.source.id) > 1 or pair.source.ever_bad:
                 pair.excused = True
-        reader.start(world.group, world.chance.uniform(0.0, 20.0))
+        reader.start(world.group, world.chance.uniform(0.0, 5.0))
+        calm = [p for p in well if p.ongoing == ["reader down"] and p.disturbed_at == died]
         world.disturbed(pairs, ended="reader down")
+        for pair in calm:  # whatever is wrong with the others
+            pair.due = pair.disturbed_at + STARTED
 
     return Later(_span(world, 100.0), mend)
 
@@ -343,6 +393,7 @@ FAULTS: list[tuple[int, Fault]] = [
     (4, unconfigure),
     (3, touch_config),
     (6, restart_reader),
+    (3, restart_beside_silence),
     (6, say_badly),
     (3, claim_ours),
 ]

@@ -94,7 +94,9 @@ class _History:
         """Let time pass, mending what is due, and look now and then."""
         while self._now() < end:
             due = self._mends[0][0] if self._mends else end
-            await asyncio.sleep(max(0.0, min(end, due, self._now() + PROBE_SECONDS) - self._now()))
+            await asyncio.sleep(
+                max(0.0, min(end, due, world.next_due(), self._now() + PROBE_SECONDS) - self._now())
+            )
             while self._mends and self._mends[0][0] <= self._now():
                 await heapq.heappop(self._mends)[2]()
             world.probe()

@@ -31,6 +31,7 @@ class Pair:
 
     `ongoing` are faults not yet mended. `excused`: the reader has good reason to have lost entries (drained,
     expired), until it was seen equal again. `settled`: seen equal, and nothing happened to it since.
+    `due`: when it must have arrived, if that is known better than by the bound for all.
     """
 
     reader: str
@@ -40,6 +41,7 @@ class Pair:
     disturbed_at: float = -1000.0  # a beginning without faults is no fault
     excused: bool = True
     settled: bool = False
+    due: float = 0.0
 
 
 class Invariants:
@@ -139,6 +141,11 @@ class Invariants:
             if lists > LISTS:
                 self.violated(8, f"{reader}: {lists} lists of {prefix!r} within {DIAL_WINDOW:g} s")
             del times[: -LISTS - 1]
+
+    def check_silence(self, pair: Pair, wire: Wire) -> None:
+        """A writer that has been silent for long is dialled again (spec 3.5), and nothing is lost by it."""
+        if not any(at > pair.disturbed_at for at in wire.dialled):
+            self.violated(6, f"{pair.reader}: {pair.source.name} is silent, and nobody noticed")
 
 
 def _now() -> float:

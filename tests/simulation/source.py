@@ -75,9 +75,9 @@ class ClusterSource:
         """Say everything, under the present cluster id."""
         for index in range(2):
             self._say_node(index)
-        for index in range(STABLE):
-            self.say_identity(index)
-            self.say_ip(index, index, 0)
+        for index in range(STABLE + 2):
+            self.say_identity(index % 2)
+            self.say_ip(index, index % 2, 0)
         self.say_service()
 
     def change_id(self, cluster_id: int) -> None:

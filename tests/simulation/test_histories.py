@@ -13,7 +13,7 @@ import pytest
 
 from tests.simulation.history import play
 
-HISTORIES, CHUNK = 2000, 100
+HISTORIES, CHUNK = 1500, 50
 
 # histories that once ended badly, by the rule that was broken
 ONCE_BROKEN = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
@@ -17,6 +18,8 @@ NAMES = ("west", "north", "south")
 BOUND = 600.0  # everything quiet for this long: then everybody must have arrived
 PROPAGATION = 15.0  # after a change of the source, while all is well
 AFTERMATH = 160.0  # a fault may still show this long after it was mended: a silence is noticed late
+SILENCE = 200.0  # a reader has noticed that a writer is silent, and dialled again
+SILENCES = (["writer down"], ["writer cut"])
 LANDING = 30.0  # what was lost has been removed by then
 
 HELD = ("num-nodes", "num-endpoints", "num-identities", "num-shared-services")
@@ -89,6 +92,7 @@ class World:
         """Something happened to these pairs: what they must do begins anew when it is over."""
         for pair in pairs:
             pair.settled = False
+            pair.due = 0.0
             pair.disturbed_at = asyncio.get_running_loop().time()
             pair.excused = pair.excused or excused
             if begun:
@@ -108,14 +112,22 @@ class World:
         said = {name: reader.says() for name, reader in self.readers.items()}
         configured = [pair for pair in self.pairs.values() if pair.configured]
         arrived = [self._arrived(pair, now, said[pair.reader]) for pair in configured]
-        for name, cluster in self.pairs:
-            self.watch.check_budget(name, cluster, self.readers[name].wires[cluster])
+        for (name, cluster), pair in self.pairs.items():
+            wire = self.readers[name].wires[cluster]
+            self.watch.check_budget(name, cluster, wire)
+            if pair.ongoing in SILENCES and now - pair.disturbed_at > SILENCE and pair.configured:
+                self.watch.check_silence(pair, wire)
         if all(arrived) and strict:
             for name, reader in self.readers.items():
                 known = [pair.source for pair in configured if pair.reader == name]
                 if problem := foreign(reader, known):
                     self.watch.violated(3, f"{name}: {problem}")
         return all(arrived)
+
+    def next_due(self) -> float:
+        """When somebody must have arrived."""
+        now = asyncio.get_running_loop().time()
+        return min((p.due + 0.001 for p in self.pairs.values() if p.due > now), default=math.inf)
 
     def _arrived(self, pair: Pair, now: float, said: Mapping[str, Said]) -> bool:
         if pair.ongoing:
@@ -130,6 +142,7 @@ class World:
     def _is_arrived(self, pair: Pair, now: float, problem: str, *, promises: bool) -> bool:
         quiet = now - pair.disturbed_at
         if not problem:
+            pair.due = 0.0
             if promises and quiet > LANDING:
                 pair.excused = False
             if promises and quiet > AFTERMATH and not pair.settled:
@@ -139,6 +152,8 @@ class World:
         where = f"{pair.reader} and {pair.source.name}: {problem}"
         if pair.settled:
             self.watch.violated(2, f"{where}, though nothing happened to them")
+        elif 0.0 < pair.due < now:
+            self.watch.violated(2, f"{where}, though they began well")
         elif quiet > BOUND:
             self.watch.violated(3, f"{where}, {BOUND:g} s after the last fault")
         return False

@@ -63,9 +63,8 @@ class AddressCheck:
         return Recheck.NOTHING if before else Recheck.EVERYTHING
 
     def drained(self) -> None:
+        """Everything was forgotten, one by one: the nodes must be listed again."""
         self._is_listed = False
-        self.ips.clear()
-        self.services.clear()
 
     def admits(self, suffix: str) -> bool:
         """Whether the ip entry under this key counts."""

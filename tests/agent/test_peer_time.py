@@ -179,6 +179,7 @@ def test_a_peer_that_is_back_before_the_ttl_loses_nothing() -> None:
                 await asyncio.sleep(200)
                 west.wire.is_cut = False
                 await west.ready()
+                await asyncio.sleep(150)
                 assert west.backends == set(WEST.ips)
             await asyncio.sleep(1000)
             assert west.backends == set(WEST.ips)
@@ -283,6 +284,26 @@ def test_backends_come_from_what_the_mode_and_the_peer_agree_on(
             assert west.state.is_listed
 
     with_west(read())
+
+
+def test_a_peer_that_no_longer_has_what_we_read_loses_its_backends_and_nothing_else() -> None:
+    async def withdraw() -> None:
+        west = West(mode=ServiceMode.ONLY_ENDPOINTSLICE)
+        store = west.wire.store
+        await WEST.publish(store, kinds=[*WEST.pairs(), Kind.ENDPOINTSLICES])
+        await store.put(*piece())
+        config = ClusterConfig(2, True, endpoint_slices_export_mode=SERVICES_AND_ENDPOINTSLICES)
+        await store.put(keys.cluster_config("west"), clusterconfig.encode(config))
+        async with west.running():
+            await west.ready()
+            assert west.backends == {"10.2.1.77"}
+            plain = replace(config, endpoint_slices_export_mode="")
+            await store.put(keys.cluster_config("west"), clusterconfig.encode(plain))
+            await eventually(lambda: not west.backends, timeout=60)
+            await west.ready()
+            assert "10.2.1.5/32" in west.tables.ipcache.wanted.entries
+
+    with_west(withdraw())
 
 
 def test_a_peer_that_changes_over_to_slices_is_never_without_backends() -> None:

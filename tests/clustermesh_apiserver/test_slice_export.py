@@ -126,6 +126,20 @@ def test_slices_of_a_mesh_are_not_exported_again() -> None:
     assert export.slices(ObjectDelta({"shop/x": mirrored})).changes == {}
 
 
+def test_slices_leave_and_come_back_with_their_namespace_and_with_their_service() -> None:
+    export = build()
+    export.slices(ObjectDelta({"shop/x": o.endpoint_slice("x", o.backend("10.3.1.44"))}))
+    assert export.pairs() == {}
+    (value,) = export.services(ObjectDelta(WEB)).changes.values()
+    assert value is not None
+    left = export.namespaces(ObjectDelta({"shop": o.namespace("shop", "false")}))
+    assert left.changes == {b"shop/x": None}
+    assert export.slices(ObjectDelta({"shop/x": o.endpoint_slice("x")})).changes == {}
+    back = export.namespaces(ObjectDelta(removes={"shop"}))
+    assert back.changes.keys() == {b"shop/x"}
+    assert export.services(ObjectDelta(removes={"shop/web"})).changes == {b"shop/x": None}
+
+
 @pytest.mark.parametrize(("address_type", "refused"), [("FQDN", 0), ("IPv6", 1)])
 def test_what_readers_would_refuse_is_not_published(address_type: str, refused: int) -> None:
     export = build()

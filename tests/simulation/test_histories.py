@@ -19,8 +19,8 @@ HISTORIES, CHUNK = 1500, 50
 ONCE_BROKEN = {
     27: "3: a peer whose session had failed once ended for good at the next connection that timed out",
     6: "11: a peer took over an address of ours between a restart and the word of Kubernetes",
-    344: "8: a stream that was hung up on after its list was listed again twenty times a second",
-    327: "8: a peer behind two replicas was dialled and listed every second",
+    100: "8: a stream that was hung up on after its list was listed again twenty times a second",
+    305: "8: a peer behind two replicas was dialled and listed every second",
 }
 
 

@@ -19,6 +19,7 @@ _Network = tuple[int, int, int]  # bits of the family, prefix length, the networ
 class Territory:
     def __init__(self) -> None:
         self._networks: dict[tuple[int, int], dict[int, int]] = {}
+        self._ipv4: list[tuple[int, dict[int, int]]] = []  # of these the IPv4 ones, by bits to shift away
         self._pod_cidrs = 0
 
     @property
@@ -37,6 +38,12 @@ class Territory:
     def covers(self, prefix: str) -> bool:
         """Whether an address, or a whole prefix, lies inside."""
         try:
+            if "/" not in prefix and ":" not in prefix:  # what comes by the hundred thousand
+                number = int.from_bytes(inet_pton(AF_INET, prefix))
+                for shift, heads in self._ipv4:  # noqa: SIM110 - a generator costs as much as the lookups
+                    if number >> shift in heads:
+                        return True
+                return False
             bits, length, number = _parse(prefix)
         except (ValueError, OSError):
             return False
@@ -47,7 +54,10 @@ class Territory:
 
     def _add(self, network: _Network) -> bool:
         bits, length, head = network
-        heads = self._networks.setdefault((bits, length), {})
+        if (bits, length) not in self._networks:
+            self._networks[bits, length] = {}
+            self._sort_out()
+        heads = self._networks[bits, length]
         heads[head] = heads.get(head, 0) + 1
         return heads[head] == 1
 
@@ -60,7 +70,12 @@ class Territory:
         del heads[head]
         if not heads:
             del self._networks[bits, length]
+            self._sort_out()
         return True
+
+    def _sort_out(self) -> None:
+        of_ipv4 = [(length, heads) for (bits, length), heads in self._networks.items() if bits == 32]
+        self._ipv4 = [(32 - length, heads) for length, heads in of_ipv4]
 
 
 def _networks(node: Node | None) -> set[_Network]:
@@ -80,7 +95,7 @@ def _readable(texts: Iterable[str]) -> Iterable[_Network]:
 
 
 def _parse(text: str) -> _Network:
-    if "/" not in text and ":" not in text:  # what comes by the hundred thousand
+    if "/" not in text and ":" not in text:
         return 32, 32, int.from_bytes(inet_pton(AF_INET, text))
     network = ip_network(text if "/" in text else canonical_ip(text) or text, strict=False)
     bits, length = network.max_prefixlen, network.prefixlen

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from clustermesh_apiserver import slice as slices
-from k8s.objects import CiliumEndpoint, CiliumIdentity, CiliumNode, Endpoint, EndpointSlice, Service
+from k8s.objects import CiliumEndpoint, CiliumIdentity, CiliumNode, EndpointSlice, Service
 from mesh import endpointslice, identity, ipcache, node, service
 from mesh.addressing import FIRST_ALLOCATED, Identity, PeerScope
 from mesh.errors import MeshError
@@ -26,7 +26,6 @@ WIREGUARD_KEY = "network.cilium.io/wg-pub-key"
 # an endpoint may show any of these while its identity is being found; which to believe is the reader's choice
 RESERVED = frozenset(range(FIRST_ALLOCATED))
 HEADLESS = "None"
-_FAMILIES = {endpointslice.IPV4: 4, endpointslice.IPV6: 6}
 
 
 class ConvertError(Exception):
@@ -119,28 +118,12 @@ class Converter:
 
     def slice(self, item: EndpointSlice) -> bytes | None:
         """The slice as peers read it; None when it holds host names: those are nobody's backends."""
-        if item.addressType not in _FAMILIES:
+        try:
+            value = slices.of_mesh(item, self._scope)
+        except ValueError as error:
+            raise ConvertError(str(error)) from error
+        if value is None:
             return None
-        for address in (address for endpoint in item.endpoints for address in endpoint.addresses):
-            ip = canonical_ip(address)
-            if ip is None or family(address) != _FAMILIES[item.addressType]:
-                raise ConvertError(f"{address!r} is not an {item.addressType} address")
-        value = endpointslice.ClusterEndpointSlice(
-            cluster=self._scope.name,
-            cluster_id=self._scope.cluster_id,
-            namespace=item.metadata.namespace,
-            name=item.metadata.name,
-            labels=item.metadata.labels,
-            annotations=item.metadata.annotations,
-            address_type=item.addressType,
-            endpoints=tuple(map(_endpoint, item.endpoints)),
-            ports=tuple(
-                endpointslice.EndpointPort(
-                    port.name, port.protocol, port.port or None, port.appProtocol or None
-                )
-                for port in item.ports
-            ),
-        )
         (encoded,) = self._pair(endpointslice, value).values()
         return encoded
 
@@ -175,18 +158,6 @@ class Converter:
         except (MeshError, ValueError) as error:
             raise ConvertError(str(error)) from error
         return {key.encode(): encoded}
-
-
-def _endpoint(item: Endpoint) -> endpointslice.Endpoint:
-    said, zones = item.conditions, tuple(zone.name for zone in item.hints.forZones)
-    return endpointslice.Endpoint(
-        addresses=item.addresses,
-        conditions=endpointslice.Conditions(said.ready, said.serving, said.terminating),
-        hostname=item.hostname or None,
-        node_name=item.nodeName or None,
-        zone=item.zone or None,
-        hints=endpointslice.Hints(zones) if zones else None,
-    )
 
 
 def _by_family(cidrs: Iterable[str]) -> tuple[list[str], list[str]]:

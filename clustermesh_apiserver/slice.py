@@ -1,4 +1,4 @@
-"""The usable backends of one EndpointSlice (spec 2.8, 4.3). Pure.
+"""One EndpointSlice: its usable backends (spec 2.8, 4.3), and as a slice of the mesh (spec 2.9). Pure.
 
 An endpoint counts when it is ready or still serving; conditions that are absent follow Kubernetes'
 contract: ready when nothing is said. Addresses are put into canonical text, because peers compare
@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from k8s.objects import Endpoint, EndpointSlice
-from mesh.ip import canonical_ip
+from mesh import endpointslice
+from mesh.addressing import PeerScope
+from mesh.endpointslice import ClusterEndpointSlice, Conditions, EndpointPort, Hints
+from mesh.ip import canonical_ip, family
 from mesh.service import Port, Zone
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -19,6 +22,7 @@ MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 # slices that a mesh makes of *remote* backends: exporting them again would send them round in circles
 MESH_CONTROLLER = "endpointslice-mesh-controller.cilium.io"
 
+_FAMILIES = {endpointslice.IPV4: 4, endpointslice.IPV6: 6}
 PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
 
 
@@ -77,3 +81,39 @@ def _add(found: SliceBackends, endpoint: Endpoint, ports: dict[str, Port]) -> No
         if endpoint.zone:
             zones = tuple(zone.name for zone in endpoint.hints.forZones)
             found.zones[address] = Zone(endpoint.zone, zones)
+
+
+def of_mesh(item: EndpointSlice, scope: PeerScope) -> ClusterEndpointSlice | None:
+    """The whole slice as peers read it; None for host names. ValueError for what readers would refuse."""
+    version = _FAMILIES.get(item.addressType)
+    if version is None:
+        return None
+    for address in (address for endpoint in item.endpoints for address in endpoint.addresses):
+        if canonical_ip(address) is None or family(address) != version:
+            raise ValueError(f"{address!r} is not an {item.addressType} address")
+    return ClusterEndpointSlice(
+        cluster=scope.name,
+        cluster_id=scope.cluster_id,
+        namespace=item.metadata.namespace,
+        name=item.metadata.name,
+        labels=item.metadata.labels,
+        annotations=item.metadata.annotations,
+        address_type=item.addressType,
+        endpoints=tuple(map(_of_mesh, item.endpoints)),
+        ports=tuple(
+            EndpointPort(port.name, port.protocol, port.port or None, port.appProtocol or None)
+            for port in item.ports
+        ),
+    )
+
+
+def _of_mesh(item: Endpoint) -> endpointslice.Endpoint:
+    said, zones = item.conditions, tuple(zone.name for zone in item.hints.forZones)
+    return endpointslice.Endpoint(
+        addresses=item.addresses,
+        conditions=Conditions(said.ready, said.serving, said.terminating),
+        hostname=item.hostname or None,
+        node_name=item.nodeName or None,
+        zone=item.zone or None,
+        hints=Hints(zones) if zones else None,
+    )

@@ -68,7 +68,11 @@ def test_it_covers_what_the_nodes_of_the_moment_cover(
     networks = [ip_network(cidr) for n in nodes.values() for cidr in n.pod_cidrs]
     singles = [ip_network(ip_address(ip)) for n in nodes.values() for ip in ("198.18.2.11", "10.9.9.9")]
     prefix = ip_network(wanted)
-    assert land.covers(wanted) == any(
-        prefix.version == inside.version and prefix.subnet_of(inside)  # type: ignore[arg-type]
-        for inside in networks + singles
-    )
+    for asked in (prefix, ip_network(prefix.network_address)):
+        is_inside = any(
+            asked.version == inside.version and asked.subnet_of(inside)  # type: ignore[arg-type]
+            for inside in networks + singles
+        )
+        assert land.covers(str(asked)) == is_inside
+        if asked.prefixlen == 32:
+            assert land.covers(str(asked.network_address)) == is_inside

@@ -16,7 +16,8 @@ from agent.errors import PeerConfigChangedError, PeerConfigMissingError, SilentP
 from agent.peertimes import PeerTimes, check_interval
 from aiokit.backoff import Backoff
 from kvstore.backend import Readable
-from kvstore.watch import Delta
+from kvstore.errors import CompactedError, TransientError
+from kvstore.watch import Changes, Delta, Event, Listing
 from kvstore.watchstore import follow
 from mesh import clusterconfig, keys
 from mesh.addressing import ClusterID, PeerScope
@@ -102,12 +103,19 @@ class Session:
                         raise PeerConfigChangedError(f"the configuration of {self._name} changed")
 
     async def _heartbeat(self) -> None:
-        # the list of a new connection counts as a beat (spec 3.5): we hold nothing, so everything is news
-        stream = follow(self._backend, keys.HEARTBEAT, held=dict, backoff=self._stream_backoff())
-        async with aclosing(stream) as deltas:
-            async for delta in deltas:
-                if delta.upserts:
-                    self._last_beat = self._clock.now()
+        """Every event but a deletion is a beat, also one that writes the same bytes again (spec 3.5)."""
+        # one key is cheaply listed: what waits longer here may miss the beats of a writer that is alive
+        backoff = Backoff(self._times.stream_retry, self._times.heartbeat_check_failing)
+        while True:
+            try:
+                async with self._backend.listwatch(keys.HEARTBEAT) as events:
+                    async for event in events:
+                        if _is_beat(event):
+                            self._last_beat = self._clock.now()
+                            if isinstance(event, Changes):
+                                backoff.reset()
+            except (TransientError, CompactedError):  # who follows the entries says it in the log
+                await asyncio.sleep(backoff.next())
 
     async def _liveness(self) -> None:
         """Etcd answering is not enough: its writer must be alive too."""
@@ -157,6 +165,16 @@ class Session:
 
     def _stream_backoff(self) -> Backoff:
         return Backoff(self._times.stream_retry, self._times.stream_retry_cap)
+
+
+def _is_beat(event: Event) -> bool:
+    match event:
+        case Listing(pairs):
+            return bool(pairs)
+        case Changes(_, changes):
+            return any(value is not None for _, value in changes)
+        case _:
+            return False
 
 
 def _prefix(kind: Kind, name: str, *, cached: bool) -> bytes:

@@ -124,6 +124,27 @@ def test_a_heartbeat_is_watched_for_and_its_silence_found_within_the_check_inter
     with_west(silent())
 
 
+def test_a_beat_is_a_beat_whatever_it_writes_and_a_deletion_is_none() -> None:
+    async def constant() -> None:
+        west = West()
+        await WEST.publish(west.wire.store)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(west.peer.run(FILE), name="peer")
+            await west.ready()
+            for _ in range(60):
+                await asyncio.sleep(60)
+                await west.wire.store.put(keys.HEARTBEAT, STAMP)
+                for client in west.wire.clients:
+                    client.break_streams()
+            assert len(west.wire.attempts) == 1
+            await asyncio.sleep(60)
+            await west.wire.store.delete(keys.HEARTBEAT)
+            await eventually(lambda: "no heartbeat" in west.peer.status().text, timeout=100)
+            task.cancel()
+
+    with_west(constant())
+
+
 @pytest.mark.parametrize(
     ("nodes", "healthy", "failing"),
     [(None, 30.0, 5.0), (1, 20.8, 3.47), (0, 20.8, 3.47), (128, 145.8, 24.3), (8192, 270.3, 45.1)],

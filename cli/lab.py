@@ -155,7 +155,7 @@ def ps(name: str, output: str) -> None:
 @click.pass_obj
 def exec_(name: str, container: str, cluster: str, pod: str, command: tuple[str, ...]) -> None:
     """Run COMMAND inside POD (its name, a beginning of it, or its Deployment's name)."""
-    from lab import enter  # noqa: PLC0415 - see the module
+    from lab.node import enter  # noqa: PLC0415 - see the module
 
     enter.become(name, cluster, pod, container, command)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.demo_objects import SLEEP_IMAGE, deployment, service
-from lab.driver import Driver
+from lab.demo.driver import Driver
+from lab.demo.objects import SLEEP_IMAGE, deployment, service
 from lab.plan import LabPlan, make
 
 LAB = "e2e"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
-from lab.demo_steps import until_answered_by
-from lab.driver import Answer
+from lab.demo.driver import Answer
+from lab.demo.steps import until_answered_by
 
 AGENT = ("-m agent ", "--socket-path")
 

@@ -7,8 +7,8 @@ import json
 from collections import Counter
 
 from e2e.conftest import Mesh
-from lab.demo_objects import service
-from lab.demo_steps import failover, until_answered_by
+from lab.demo.objects import service
+from lab.demo.steps import failover, until_answered_by
 
 
 async def test_pods_of_both_clusters_answer_one_service(mesh: Mesh) -> None:

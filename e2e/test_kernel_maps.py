@@ -13,7 +13,7 @@ import msgspec
 
 from e2e.conftest import Mesh
 from k8s.resource import CILIUMENDPOINT, POD
-from lab.demo_objects import NAMESPACE
+from lab.demo.objects import NAMESPACE
 
 
 def _dump(pin: Path) -> dict[str, tuple[int, str]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from e2e.conftest import Mesh
-from lab.demo_objects import deny_policy
-from lab.demo_steps import count_drops, is_denied, until_answered_by
+from lab.demo.objects import deny_policy
+from lab.demo.steps import count_drops, is_denied, until_answered_by
 
 
 async def test_a_remote_identity_is_denied_while_the_policy_stands(mesh: Mesh) -> None:

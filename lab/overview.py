@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab import pod_record, record
+from lab import record
+from lab.node import pod_record
+from lab.node.pod_containers import log_tail
 from lab.paths import LabPaths
-from lab.pod_containers import log_tail
 
 Json = dict[str, Any]
 

@@ -25,19 +25,20 @@ from k8s.access import Access
 from k8s.client import Client, connect
 from kvstore import etcd
 from kvstore.config import EtcdConfig
-from lab import api, cgroup, credentials, etcd_child, netns, plan, private_file, record
-from lab.agent_client import AgentClient
-from lab.controllers import Controllers
+from lab import cgroup, credentials, etcd_child, netns, plan, private_file, record
+from lab.api import server as api
+from lab.control.controllers import Controllers
 from lab.errors import LabError
-from lab.kubelet import Kubelet
-from lab.node_context import NodeContext
+from lab.node.agent_client import AgentClient
+from lab.node.kubelet import Kubelet
+from lab.node.node_context import NodeContext
+from lab.node.pod_runtime import ClusterRuntime
+from lab.node.podnet import PodNetwork
+from lab.node.sources import ClusterSources
 from lab.paths import LabPaths
 from lab.plan import ClusterPlan, NodePlan
-from lab.pod_runtime import ClusterRuntime
-from lab.podnet import PodNetwork
 from lab.process import Process, identify
 from lab.record import Ready, ServerRecord
-from lab.sources import ClusterSources
 
 _BACKLOG = 1024
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from k8s.resource import CONFIGMAP, NODE, SECRET
 from lab import bpffs, cgroup, credentials, down, lock, network, plan, preflight, private_file, record
 from lab.credentials import Credentials
 from lab.errors import LabError, MissingRequirementError
-from lab.node_context import base_environment
+from lab.node.node_context import base_environment
 from lab.paths import LabPaths
 from lab.plan import ClusterPlan, LabPlan
 from lab.record import LabRecord

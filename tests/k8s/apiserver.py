@@ -19,8 +19,8 @@ from certs.profile import Profile
 from k8s.access import Access
 from k8s.client import Client, connect
 from kvstore.backend import Backend
-from lab.api import ApiServer, serving
-from lab.api_runtime import ContainerRef, ExecResult, PodNotRunningError
+from lab.api.runtime import ContainerRef, ExecResult, PodNotRunningError
+from lab.api.server import ApiServer, serving
 
 TOKEN = "a-token-for-tests"
 SERVICE_CIDR = "172.20.9.0/24"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8s.differ import covers, with_encoded_secrets, without_nones
-from lab.api_patch import merge_patch
+from lab.api.patch import merge_patch
 
 KEYS = st.sampled_from("abc")
 LEAVES = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from("xy")

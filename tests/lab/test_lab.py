@@ -21,9 +21,10 @@ from aiokit.wait import eventually
 from k8s.access import load
 from k8s.client import Client, connect
 from k8s.resource import CONFIGMAP, DEPLOYMENT, ENDPOINTSLICE, NODE, POD, SECRET, SERVICE
-from lab import cgroup, netns, plan, pod_record, record, up
+from lab import cgroup, netns, plan, record, up
 from lab.errors import LabError, MissingRequirementError
-from lab.node_context import base_environment
+from lab.node import pod_record
+from lab.node.node_context import base_environment
 from lab.paths import LabPaths
 from lab.process import Process
 from tests.lab.fake_agent import FakeAgent

@@ -21,10 +21,10 @@ from k8s.resource import (
     SERVICEACCOUNT,
     Resource,
 )
-from lab.controllers import CONTROLLERS
+from lab.control.controllers import CONTROLLERS
+from lab.control.world import Create, Delete, World, Write
 from lab.manifest import Pod, Workload
 from lab.plan import CONTROL_LABEL
-from lab.world import Create, Delete, World, Write
 
 Body = dict[str, Any]
 TYPES: dict[Resource, Any] = {

@@ -1,0 +1,128 @@
+"""What the server decides about a Service: its cluster IP, node ports and defaults. Pure.
+
+Addresses in use are read from the stored Services, so nothing can leak and no allocation needs undoing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Protocol
+
+from lab.api.kinds import SERVICE, Kind
+from lab.api.status import StatusError, invalid
+
+Json = dict[str, Any]
+
+NODE_PORTS = range(30000, 32768)
+_NO_ADDRESS = "None"  # a headless Service
+_WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+
+
+class Admission(Protocol):
+    """Looks at an object about to be stored and may complete or refuse it (StatusError).
+
+    `old` is None on creation; `stored` gives the other objects of the kind, this one not included.
+    """
+
+    def __call__(
+        self, kind: Kind, new: Json, old: Json | None, stored: Callable[[], Iterable[Json]]
+    ) -> Json: ...
+
+
+class ServiceAdmission:
+    """Allocates from one range of cluster IPs and from Kubernetes' range of node ports."""
+
+    def __init__(self, service_cidr: str) -> None:
+        network = IPv4Network(service_cidr)
+        self._network = network
+        # .1 is where a cluster's own `kubernetes` Service would be
+        self._usable = range(int(network.network_address) + 2, int(network.broadcast_address))
+
+    def __call__(self, kind: Kind, new: Json, old: Json | None, stored: Callable[[], Iterable[Json]]) -> Json:
+        if kind is not SERVICE:
+            return new
+        others = [service.get("spec", {}) for service in stored()]
+        spec = _with_defaults(new.get("spec") or {})
+        before = (old or {}).get("spec", {})
+        if spec["type"] == "ExternalName":
+            return {**new, "spec": spec}
+        name = new["metadata"]["name"]
+        seed = f"{new['metadata'].get('namespace')}/{name}"
+        address = self._cluster_ip(
+            name, seed, spec.get("clusterIP") or "", before.get("clusterIP", ""), others
+        )
+        families = {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
+        spec = {**spec, "clusterIP": address, "clusterIPs": [address], **families}
+        if spec["type"] in _WITH_NODE_PORTS:
+            spec["ports"] = _with_node_ports(name, seed, spec["ports"], before.get("ports", []), others)
+        return {**new, "spec": spec, "status": new.get("status") or {"loadBalancer": {}}}
+
+    def _cluster_ip(self, name: str, seed: str, asked: str, before: str, others: Sequence[Json]) -> str:
+        if before:
+            if asked not in ("", before):
+                raise invalid(
+                    "Service", name, "spec.clusterIP", f'Invalid value: "{asked}": field is immutable'
+                )
+            return before
+        if asked == _NO_ADDRESS:
+            return asked
+        taken = {spec.get("clusterIP") for spec in others}
+        if asked:
+            return self._check_asked(name, asked, taken)
+        for number in _probe(self._usable, seed):
+            address = str(IPv4Address(number))
+            if address not in taken:
+                return address
+        raise StatusError(500, "InternalError", f"no cluster IP is left in {self._network}")
+
+    def _check_asked(self, name: str, asked: str, taken: set[str | None]) -> str:
+        try:
+            inside = IPv4Address(asked) in self._network
+        except ValueError:
+            inside = False
+        if not inside:
+            why = f'Invalid value: "{asked}": the range of valid IPs is {self._network}'
+            raise invalid("Service", name, "spec.clusterIPs", why)
+        if asked in taken:
+            why = f'Invalid value: "{asked}": provided IP is already allocated'
+            raise invalid("Service", name, "spec.clusterIPs", why)
+        return asked
+
+
+def _with_defaults(spec: Json) -> Json:
+    ports = [
+        {"protocol": "TCP", "targetPort": port.get("port"), **port}  # what the port says wins
+        for port in spec.get("ports") or []
+    ]
+    defaults = {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster"}
+    if spec.get("type") in _WITH_NODE_PORTS:
+        defaults["externalTrafficPolicy"] = "Cluster"
+    return {**defaults, **spec, "ports": ports}
+
+
+def _with_node_ports(
+    name: str, seed: str, ports: list[Json], before: list[Json], others: Sequence[Json]
+) -> list[Json]:
+    taken = {port.get("nodePort") for spec in others for port in spec.get("ports", [])}
+    kept = {(port.get("protocol"), port["port"]): port["nodePort"] for port in before if port.get("nodePort")}
+    result = []
+    for port in ports:
+        number = port.get("nodePort") or kept.get((port["protocol"], port["port"]))
+        if number is None:
+            number = next((free for free in _probe(NODE_PORTS, seed) if free not in taken), None)
+            if number is None:
+                raise StatusError(500, "InternalError", "no node port is left")
+        elif number in taken or number not in NODE_PORTS:
+            why = f"Invalid value: {number}: already allocated, or outside {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+            raise invalid("Service", name, "spec.ports.nodePort", why)
+        taken.add(number)
+        result.append({**port, "nodePort": number})
+    return result
+
+
+def _probe(numbers: range, seed: str) -> Iterable[int]:
+    """All numbers once, from a place that depends on the name: a freed one is not given out next."""
+    start = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") % len(numbers)
+    return (*numbers[start:], *numbers[:start])

@@ -1,0 +1,134 @@
+"""EndpointSlices from Services' selectors and their pods. Pure.
+
+Pods whose named ports have different numbers go into different slices, as in Kubernetes. Ports keep the
+Service's names, because that is how endpoints of other clusters are matched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from k8s.objects import EndpointSlice, Service, ServicePort
+from k8s.resource import ENDPOINTSLICE
+from lab.control.world import Body, Create, Delete, Patch, World, Write, matches
+from lab.manifest import Pod
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+
+Ports = tuple[tuple[str, str, int], ...]  # name, protocol, number
+
+
+def control(world: World) -> list[Write]:
+    wanted = {}
+    for service in world.services.values():
+        for body in slices_of(service, world):
+            wanted[f"{body['metadata']['namespace']}/{body['metadata']['name']}"] = body
+    writes: list[Write] = []
+    for key, body in wanted.items():
+        before = world.slices.get(key)
+        if before is None:
+            writes.append(Create(ENDPOINTSLICE, body))
+        elif not _holds(before, body):
+            meta = body["metadata"]
+            writes.append(Patch(ENDPOINTSLICE, meta["namespace"], meta["name"], body))
+    for key, held in world.slices.items():
+        if held.metadata.labels.get(MANAGER_LABEL) == MANAGER and key not in wanted:
+            writes.append(Delete(ENDPOINTSLICE, held.metadata.namespace, held.metadata.name))
+    return writes
+
+
+def slices_of(service: Service, world: World) -> list[Body]:
+    """The slices a Service should have; one, even if empty, so that readers see that it was looked at."""
+    if not service.spec.selector or service.spec.type == "ExternalName":
+        return []
+    by_ports: dict[Ports, list[Pod]] = defaultdict(list)
+    for pod in world.pods.values():
+        if pod.status.podIP and _is_behind(service, pod):
+            by_ports[tuple(_resolve(port, pod) for port in service.spec.ports)].append(pod)
+    if not by_ports:
+        by_ports[()] = []
+    # named by number, not by ports: most Services have one slice, and it keeps its name for life
+    return [_slice(service, i, *group) for i, group in enumerate(sorted(by_ports.items(), key=_ports_only))]
+
+
+def _ports_only(group: tuple[Ports, list[Pod]]) -> Ports:
+    return group[0]
+
+
+def _is_behind(service: Service, pod: Pod) -> bool:
+    same = pod.metadata.namespace == service.metadata.namespace
+    return same and matches(service.spec.selector, pod.metadata.labels)
+
+
+def _resolve(port: ServicePort, pod: Pod) -> tuple[str, str, int]:
+    """The port as the pod has it; 0 for a name that the pod does not know."""
+    if isinstance(port.targetPort, int):
+        return port.name, port.protocol, _number(port)
+    named = (p for container in pod.spec.containers for p in container.ports)
+    found = (p.containerPort for p in named if p.name == port.targetPort and p.protocol == port.protocol)
+    return port.name, port.protocol, next(found, 0)
+
+
+def _number(port: ServicePort) -> int:
+    return port.targetPort or port.port if isinstance(port.targetPort, int) else port.port
+
+
+def _slice(service: Service, index: int, ports: Ports, pods: list[Pod]) -> Body:
+    meta = service.metadata
+    digest = hashlib.sha256(f"{meta.uid}/{index}".encode()).hexdigest()
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{meta.name}-{digest[:5]}",
+            "namespace": meta.namespace,
+            "labels": {SERVICE_LABEL: meta.name, MANAGER_LABEL: MANAGER},
+            "ownerReferences": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "name": meta.name,
+                    "uid": meta.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "addressType": "IPv4",
+        "endpoints": [_endpoint(pod) for pod in sorted(pods, key=lambda pod: pod.metadata.name)],
+        "ports": [
+            {"name": name, "protocol": protocol, "port": number} for name, protocol, number in ports if number
+        ],
+    }
+
+
+def _endpoint(pod: Pod) -> dict[str, Any]:
+    return {
+        "addresses": [pod.status.podIP],
+        "conditions": {
+            "ready": pod.is_ready and not pod.is_ending,
+            "serving": pod.is_ready,
+            "terminating": pod.is_ending,
+        },
+        "nodeName": pod.spec.nodeName,
+        "targetRef": {
+            "kind": "Pod",
+            "namespace": pod.metadata.namespace,
+            "name": pod.metadata.name,
+            "uid": pod.metadata.uid,
+        },
+    }
+
+
+def _holds(held: EndpointSlice, body: Body) -> bool:
+    wanted = msgspec.convert(body, EndpointSlice)
+    return (
+        held.endpoints == wanted.endpoints
+        and held.ports == wanted.ports
+        and matches(wanted.metadata.labels, held.metadata.labels)
+    )

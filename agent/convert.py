@@ -63,8 +63,8 @@ def _state(conditions: EndpointConditions) -> Literal["active", "terminating"] |
 def node_of(node: CiliumNode, cluster: LocalCluster) -> Node:
     """A node of our own cluster, in the form that peers' nodes have."""
     spec = node.spec
-    ipv4 = [cidr for cidr in spec.ipam.podCIDRs if ":" not in cidr]
-    ipv6 = [cidr for cidr in spec.ipam.podCIDRs if ":" in cidr]
+    ipv4 = [cidr for cidr in spec.ipam.cidrs if ":" not in cidr]
+    ipv6 = [cidr for cidr in spec.ipam.cidrs if ":" in cidr]
     return Node(
         name=node.metadata.name,
         cluster=cluster.name,

@@ -55,7 +55,7 @@ class Converter:
 
     def node(self, item: CiliumNode) -> Converted:
         spec = item.spec
-        v4, v6 = _by_family(spec.ipam.podCIDRs)
+        v4, v6 = _by_family(spec.ipam.cidrs)
         value = node.Node(
             name=item.metadata.name,
             cluster=self._scope.name,

@@ -247,8 +247,23 @@ class CiliumNodeAddress(Struct, frozen=True):
     ip: str = ""
 
 
+class AllocatedPool(Struct, frozen=True):
+    pool: str = ""
+    cidrs: tuple[str, ...] = ()
+
+
+class IPAMPools(Struct, frozen=True):
+    allocated: tuple[AllocatedPool, ...] = ()
+
+
 class CiliumNodeIPAM(Struct, frozen=True):
     podCIDRs: tuple[str, ...] = ()
+    pools: IPAMPools = IPAMPools()
+
+    @property
+    def cidrs(self) -> tuple[str, ...]:
+        """All that the node's pods get addresses from, in the order in which Cilium publishes them."""
+        return (*self.podCIDRs, *(cidr for pool in self.pools.allocated for cidr in pool.cidrs))
 
 
 class IPPair(Struct, frozen=True):

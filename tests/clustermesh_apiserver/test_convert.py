@@ -6,6 +6,7 @@ import pytest
 from clustermesh_apiserver.convert import Converter, ConvertError
 from clustermesh_apiserver.slice import read_slice
 from k8s.objects import CiliumIdentity, CiliumNode
+from mesh import node
 from tests.clustermesh_apiserver import objects as o
 
 convert = Converter(o.EAST)
@@ -32,6 +33,20 @@ def test_the_first_pod_cidr_of_a_family_is_primary_and_the_rest_secondary() -> N
     assert b'"IPv4AllocCIDR":{"IP":"10.3.1.0","Mask":"////AA=="}' in value  # host bits are cleared
     assert value.count(b'"Mask":"////AA=="') == 3
     assert b'"IPv6AllocCIDR":{"IP":"fd00:1::","Mask":"//////////8AAAAAAAAAAA=="}' in value
+
+
+def test_cidrs_of_allocated_pools_come_after_the_nodes_own() -> None:
+    body = o.node_body()
+    pools = [
+        {"pool": "default", "cidrs": ["10.3.8.0/28", "fd00:8::/64"]},
+        {"pool": "blue", "cidrs": ["10.3.9.0/28"]},
+    ]
+    body["spec"]["ipam"]["pools"] = {"allocated": pools, "requested": [{"pool": "default"}]}
+    (value,) = convert.node(o.read(body, CiliumNode)).pairs.values()
+    written = node.decode("worker-1", value)
+    assert written.ipv4_pod_cidr == "10.3.1.0/24"
+    assert written.ipv4_secondary_pod_cidrs == ("10.3.8.0/28", "10.3.9.0/28")
+    assert written.ipv6_pod_cidr == "fd00:8::/64"
 
 
 def test_a_node_with_a_wireguard_annotation_publishes_its_key() -> None:

@@ -7,11 +7,13 @@ prefix length in use, which in a mesh are two or three, because it is asked for 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_network
 
 from mesh.ip import canonical_ip
 from mesh.node import Node
 
+_HEADS = 16384  # nodes of a mesh
 _Network = tuple[int, int, int]  # bits of the family, prefix length, the network's leading bits
 
 
@@ -38,8 +40,8 @@ class Territory:
         """Whether an address, or a whole prefix, lies inside. What is neither does not."""
         try:
             if "/" not in prefix and ":" not in prefix:  # what comes by the hundred thousand
-                first, second, third, last = prefix.split(".")
-                number = int(first) << 24 | int(second) << 16 | int(third) << 8 | int(last)
+                head, _, last = prefix.rpartition(".")
+                number = _leading(head) | int(last)
                 for shift, heads in self._ipv4:  # noqa: SIM110 - a generator costs as much as the lookups
                     if number >> shift in heads:
                         return True
@@ -76,6 +78,13 @@ class Territory:
     def _sort_out(self) -> None:
         of_ipv4 = [(length, heads) for (bits, length), heads in self._networks.items() if bits == 32]
         self._ipv4 = [(32 - length, heads) for length, heads in of_ipv4]
+
+
+@lru_cache(maxsize=_HEADS)
+def _leading(head: str) -> int:
+    """The first three parts of an IPv4 address: pods of one node share them."""
+    first, second, third = head.split(".")
+    return int(first) << 24 | int(second) << 16 | int(third) << 8
 
 
 def _networks(node: Node | None) -> set[_Network]:

@@ -1,8 +1,10 @@
 """Run by the `etcd3` package's own environment: reads west through the mTLS proxy, then tries to write.
 
-Arguments: address, CA file, certificate file, key file, server name. Prints one JSON object.
+Arguments: address, CA file, certificate file, key file, server name. Prints one JSON object,
+values in base64.
 """
 
+import base64
 import json
 import sys
 
@@ -21,7 +23,7 @@ def main() -> None:
         grpc_options=[("grpc.ssl_target_name_override", name)],
     )
     pairs = {
-        metadata.key.decode(): value.decode()
+        metadata.key.decode(): base64.b64encode(value).decode()
         for prefix in ("cilium/state/", f"cilium/synced/{name.split('.')[0]}/")
         for value, metadata in client.get_prefix(prefix)
     }

@@ -28,8 +28,8 @@ from k8s.resource import (
 )
 from kvstore.config import EtcdConfig
 from kvstore.etcd import connect as connect_etcd
-from lab.api.runtime import ContainerRef, ExecResult, PodNotRunningError
 from lab.api import server as api
+from lab.api.runtime import ContainerRef, ExecResult, PodNotRunningError
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver.objects import Body, namespace_body
 

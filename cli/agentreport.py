@@ -1,7 +1,7 @@
 """What one agent says of its peers: the part of its status that we show. Lenient with other versions.
 
-An agent leaves out what is zero or false (spec 8.1), so every field has a default. `programmed` and
-`refusals` are this project's own; other agents do not send them.
+An agent leaves out what is zero or false (spec 8.1), so every field has a default. `programmed`,
+`refusals` and `outside-addresses` are this project's own; other agents do not send them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,12 @@ class RemoteCluster(msgspec.Struct, frozen=True, rename="kebab"):
     num_failures: int = 0
     last_failure: str = NEVER
     refusals: dict[str, int] = {}
+    outside_addresses: int = 0
+
+    @property
+    def needs_a_look(self) -> bool:
+        """Not usable, or it says things that were refused or that are not its own."""
+        return bool(not self.is_usable or self.refusals or self.outside_addresses)
 
     @property
     def failed_at(self) -> str:

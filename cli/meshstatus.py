@@ -39,6 +39,7 @@ class PeerSummary:
     failures: int = 0
     last_failure: str = ""
     refusals: Mapping[str, int] = field(default_factory=dict)
+    outside: int = 0  # addresses that it claims outside of its own nodes and pod CIDRs
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +97,5 @@ def _peer(name: str, views: Sequence[AgentView]) -> PeerSummary:
         failures=sum(peer.num_failures for peer in found),
         last_failure=max((peer.failed_at for peer in found), default=""),
         refusals=refusals,
+        outside=max((peer.outside_addresses for peer in found), default=0),
     )

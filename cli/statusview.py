@@ -107,6 +107,8 @@ def _peer_text(peer: PeerSummary, total: int) -> str:
         line += f", {peer.failures} reconnections (last: {peer.last_failure or 'unknown'})"
     for reason, count in sorted(peer.refusals.items()):
         line += f"\n    refused {count}: {reason}"
+    if peer.outside:
+        line += f"\n    {peer.outside} addresses outside of its own nodes and pod CIDRs"
     return line
 
 
@@ -134,6 +136,7 @@ def _peer_json(peer: PeerSummary) -> dict[str, Any]:
         "num_failures": peer.failures,
         "last_failure": peer.last_failure,
         "refusals": dict(peer.refusals),
+        "outside_addresses": peer.outside,
     }
 
 

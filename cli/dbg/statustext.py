@@ -34,7 +34,7 @@ def full(status: Mapping[str, Any], peers: Sequence[RemoteCluster], *, all_clust
     ready = sum(peer.ready for peer in peers)
     lines.append(_line("ClusterMesh", f"{ready}/{len(peers)} remote clusters ready"))
     for peer in peers:
-        if all_clusters or not peer.ready:
+        if all_clusters or peer.needs_a_look:
             lines += _peer(peer)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -59,6 +59,8 @@ def _peer(peer: RemoteCluster) -> Iterator[str]:
         yield f"   └  programmed in the kernel: {_bool(peer.programmed)}"
     for reason, count in sorted(peer.refusals.items()):
         yield f"   └  refused {count}: {reason}"
+    if peer.outside_addresses:
+        yield f"   └  {peer.outside_addresses} addresses outside of its own nodes and pod CIDRs"
 
 
 def _config(config: RemoteConfig | None) -> str:

@@ -14,7 +14,8 @@ READY = b"""{"cilium":{"state":"Ok","msg":"up"},"cluster-mesh":{"clusters":[{"na
 "ready":true,"programmed":true,"status":"etcd: 1/1 connected","config":{"required":true,"retrieved":true,
 "cluster-id":2,"sync-canaries":true},"synced":{"nodes":true,"endpoints":true,"identities":true,"services":true},
 "num-nodes":2,"num-endpoints":9,"num-identities":4,"num-shared-services":1,"num-failures":1,
-"last-failure":"2026-11-23T10:00:00Z","refusals":{"identity out of range":3},"digests":{"ip":"77"}}]}}"""
+"last-failure":"2026-11-23T10:00:00Z","refusals":{"identity out of range":3},"outside-addresses":4,
+"digests":{"ip":"77"}}]}}"""
 CILIUM = b"""{"cluster-mesh":{"clusters":[{"name":"west","connected":true,"ready":true,"status":"ok",
 "config":{"required":true,"retrieved":true,"service-exports-enabled":false},
 "synced":{"nodes":true,"endpoints":true,"identities":true,"services":true,"service-exports":null},
@@ -129,5 +130,6 @@ def test_the_json_has_the_shape_that_scripts_for_cilium_read() -> None:
     west = connectivity["clusters"]["west"]
     assert (west["configured"], west["connected"], west["ready"], west["programmed"]) == (2, 1, 1, 1)
     assert west["refusals"] == {"identity out of range": 3}
+    assert west["outside_addresses"] == 4
     assert connectivity["errors"]["agent-2"]["west"] == ["Waiting for initial connection to be established"]
     assert found["ready"] is False

@@ -185,6 +185,22 @@ async def test_only_peers_that_are_not_ready_get_details_by_default(tmp_path: Pa
     assert "refused 2: x" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"refusals": {"not in its range": 3}}, "refused 3: not in its range"),
+        ({"outside-addresses": 2}, "2 addresses outside of its own nodes and pod CIDRs"),
+    ],
+)
+async def test_a_ready_peer_whose_word_was_doubted_is_shown_in_full(
+    odd: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    status = {**STATUS, "cluster-mesh": {"clusters": [{**WEST, **odd}]}}
+    result = await dbg(tmp_path, {"/v1/healthz": status}, "status")
+    assert "west: ready" in result.stdout
+    assert words in result.stdout
+
+
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:
     result = await dbg(tmp_path, {"/v1/healthz": STATUS}, "status", "--brief")
     assert (result.exit_code, result.stdout) == (0, "OK\n")

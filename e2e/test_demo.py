@@ -24,6 +24,14 @@ def before() -> Traces:
     return traces()
 
 
+def _left(before: Traces) -> Traces:
+    """What is there now, once the kernel has had time: it frees maps a moment after their last pin."""
+    deadline = time.monotonic() + 15
+    while (now := traces()) != before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return now
+
+
 def _interrupted(number: signal.Signals, reached: Path) -> int:
     """Start the demo, wait until it has made `reached`, send it `number`; its exit status."""
     process = subprocess.Popen(
@@ -52,17 +60,17 @@ def test_the_demo_prints_the_promised_object_and_leaves_nothing(before: Traces) 
     assert 0 < printed["propagation_ms"]["p50"] <= printed["propagation_ms"]["p99"]
     assert printed["policy"]["allowed"] and printed["policy"]["denied"]
     assert time.monotonic() - started < 90
-    assert traces() == before
+    assert _left(before) == before
 
 
 @pytest.mark.parametrize("reached", ["lab.json", "clusters/west/ready.json"])
 def test_ctrl_c_in_the_middle_leaves_nothing(before: Traces, reached: str) -> None:
     assert _interrupted(signal.SIGINT, LabPaths("demo").root / reached) == 130
-    assert traces() == before
+    assert _left(before) == before
 
 
 def test_lab_down_removes_what_a_killed_demo_left(before: Traces) -> None:
     _interrupted(signal.SIGKILL, LabPaths("demo").root / "clusters/west/ready.json")
     assert traces() != before
     subprocess.run(DOWN, check=True, timeout=90)
-    assert traces() == before
+    assert _left(before) == before

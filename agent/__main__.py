@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -24,10 +23,11 @@ from agent.config import (
 )
 from agent.errors import AgentError
 from agent.serve import serve
-from agent.servicemode import ServiceMode
 from aiokit import log
+from aiokit.failure import leaves
 from bpf.errors import BPFError
 from k8s.errors import AccessError
+from mesh.servicemode import ServiceMode
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -113,18 +113,10 @@ def main(  # noqa: PLR0917 - click gives them by name
         asyncio.run(serve(config))
     except* (AgentError, AccessError, BPFError, OSError) as errors:
         # what somebody can put right, in one line each; anything else is a bug and shows where it is
-        for error in _leaves(errors):
+        for error in leaves(errors):
             click.echo(f"clustermesh-agent: {error}", err=True)
         status = 1
     sys.exit(status)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 if __name__ == "__main__":

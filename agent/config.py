@@ -13,9 +13,9 @@ from pathlib import Path
 from agent.addresscheck import Mode
 from agent.errors import ConfigError
 from agent.local import LocalCluster
-from agent.servicemode import ServiceMode
 from mesh.addressing import ClusterID, IdentityLayout, parse_cluster_name
 from mesh.errors import MeshError
+from mesh.servicemode import ServiceMode
 
 DEFAULT_CONFIG_DIR = Path("/var/lib/cilium/clustermesh")
 DEFAULT_SOCKET = Path("/var/run/cilium/cilium.sock")

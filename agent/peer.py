@@ -25,9 +25,9 @@ from agent.local import LocalCluster
 from agent.ownfiles import complaints
 from agent.peerstatus import WAITING, PeerStatus
 from agent.peertimes import PeerTimes
-from agent.servicemode import ServiceMode, imported
 from agent.session import Clock, Session, Sink
 from aiokit.apart import apart
+from aiokit.failure import first
 from aiokit.tokenbucket import TokenBucket
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig, parse
@@ -38,6 +38,7 @@ from mesh.addressing import ClusterID, PeerScope, parse_cluster_name
 from mesh.clusterconfig import ClusterConfig
 from mesh.errors import DecodeError, IncompatibleClusterError, MeshError
 from mesh.keys import Kind
+from mesh.servicemode import ServiceMode, imported
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class Peer:
         return f"{text} ({found})" if found else text
 
     def _failed(self, errors: BaseExceptionGroup[BaseException]) -> None:
-        cause = _first(errors)
+        cause = first(errors)
         text = self._explained(str(cause) or type(cause).__name__)
         status = self._status
         if status.connected:
@@ -199,13 +200,6 @@ class Peer:
 
     def _set(self, **changes: object) -> None:
         self._status = self._status.with_changes(**changes)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _connected_text(backend: Readable) -> str:

@@ -17,7 +17,6 @@ from agent.peerstatus import PeerCounts
 from agent.refusals import Refusals
 from agent.remoteips import RemoteIPs
 from agent.remoteservices import RemoteServices
-from agent.servicemode import DEFAULT_KINDS
 from agent.tables import Tables
 from kvstore.watch import Delta
 from mesh import endpointslice, identity, ipcache, node, service
@@ -28,6 +27,7 @@ from mesh.ipcache import IPEntry
 from mesh.keys import Kind
 from mesh.node import Node
 from mesh.service import GlobalService
+from mesh.servicemode import DEFAULT_KINDS
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.servicemode import DEFAULT_KINDS
 from mesh.clusterconfig import ClusterConfig
 from mesh.keys import Kind
+from mesh.servicemode import DEFAULT_KINDS
 
 WAITING = "Waiting for initial connection to be established"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from aiokit.failure import first
 from cli.labobjects import apply, delete, scale, service_ip
 from cli.laboption import DEFAULT_LAB, fail, name_option, output_option, print_json, print_table, say
 
@@ -202,9 +203,7 @@ async def _interruptible(work: Any) -> Any:
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:
     """The first error's words; a group's own say nothing."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first(group)
     return str(error) or type(error).__name__
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from aiokit.failure import first
 from certs.errors import CertificateError
 from cli.errors import CommandError, RefusedError
 from k8s.errors import KubernetesError
@@ -28,7 +29,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         expected, others = group.split(_EXPECTED)
         if others is not None or expected is None:
             raise
-        failure = _first(expected)
+        failure = first(expected)
     for line in failure.reasons if isinstance(failure, RefusedError) else [str(failure)]:
         click.echo(f"error: {line}", err=True)
     raise SystemExit(1)
@@ -37,10 +38,3 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def say(text: str) -> None:
     """Talk goes to stderr; stdout is for data."""
     click.echo(text, err=True)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

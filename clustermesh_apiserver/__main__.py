@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 import click
 
 from aiokit import log
+from aiokit.failure import leaves
 from clustermesh_apiserver import config as settings
-from clustermesh_apiserver.servicemode import ServiceMode
 from k8s.errors import AccessError
+from mesh.servicemode import ServiceMode
 
 ENVIRONMENT = {"auto_envvar_prefix": "CLUSTERMESH"}
 PROXY_MODULE = "clustermesh_apiserver.proxy.command"
@@ -100,17 +100,9 @@ def clustermesh(log_level: str, **flags: Any) -> None:
     try:
         asyncio.run(serve(config))
     except* (AccessError, OSError, ConfigRefusedError) as errors:  # bad credentials, a port in use, a refusal
-        reasons = [str(error) for error in _leaves(errors)]
+        reasons = [str(error) for error in leaves(errors)]
     if reasons:
         raise click.ClickException("; ".join(reasons))
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 def as_config(

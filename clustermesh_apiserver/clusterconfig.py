@@ -13,13 +13,13 @@ from contextlib import aclosing
 
 from aiokit.backoff import Backoff
 from clustermesh_apiserver.leased_key import Leases, write
-from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.backend import Backend
 from kvstore.errors import RefusedError
 from kvstore.watchstore import follow
 from mesh.addressing import PeerScope
 from mesh.clusterconfig import ClusterConfig, encode
 from mesh.keys import cluster_config
+from mesh.servicemode import ServiceMode
 
 REFRESH_SECONDS = 300.0
 PAUSE_SECONDS = 0.05  # after a foreign change: two writers that both insist must not burn the store

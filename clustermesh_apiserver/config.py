@@ -14,12 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from clustermesh_apiserver.pace import DEFAULT_BOOTSTRAP_RATE, Pace
-from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.config import EtcdConfig
 from kvstore.config import load as load_etcd
 from kvstore.errors import KVStoreError
 from mesh.addressing import ClusterID, ClusterName, IdentityLayout, PeerScope, parse_cluster_name
 from mesh.errors import MeshError
+from mesh.servicemode import ServiceMode
 
 UNSET_NAME = "default"
 CAPACITIES = (255, 511)

@@ -10,7 +10,6 @@ from clustermesh_apiserver.exporter import Exporter, Source
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import ObjectExport
 from clustermesh_apiserver.service_export import ServiceExport
-from clustermesh_apiserver.servicemode import ServiceMode
 from clustermesh_apiserver.slice_export import SliceExport
 from k8s.objects import (
     CiliumEndpoint,
@@ -33,6 +32,7 @@ from k8s.resource import (
 from k8s.watch import ObjectDelta
 from mesh.addressing import PeerScope
 from mesh.keys import Kind
+from mesh.servicemode import ServiceMode
 
 T = TypeVar("T", bound=KubeObject)
 

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 
 from aiokit.apart import apart
 from aiokit.backoff import Backoff
+from aiokit.failure import leaves
 from clustermesh_apiserver import clusterconfig, heartbeat
 from clustermesh_apiserver.exporter import Exporter
 from clustermesh_apiserver.health import KindReport, Report
 from clustermesh_apiserver.pace import Pace, Pacer
-from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.backend import Backend
 from kvstore.errors import KVStoreError
 from kvstore.lease import LeasePool
@@ -30,6 +30,7 @@ from kvstore.syncstore import SyncStore
 from kvstore.watchstore import follow
 from mesh.addressing import PeerScope
 from mesh.keys import Kind, state_prefix, synced_key, synced_prefix
+from mesh.servicemode import ServiceMode
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
 
@@ -151,12 +152,4 @@ class Publisher:
 
 def _reasons(group: BaseExceptionGroup[KVStoreError]) -> str:
     """The leaves of a group, each once."""
-    leaves: list[str] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        elif str(error) not in leaves:
-            leaves.append(str(error))
-    return "; ".join(leaves)
+    return "; ".join(dict.fromkeys(str(error) for error in leaves(group)))

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from aiokit.failure import leaves
 from aiokit.log import configure
 from aiokit.signals import wait_terminated
 from k8s.access import Access
@@ -161,18 +162,10 @@ def main(lab: str, cluster: str, log_level: str) -> None:
         config = Config(LabPaths(lab), record.read(lab).plan.cluster(cluster))
         asyncio.run(serve(config, prepare(config)))
     except* (LabError, OSError) as group:
-        for error in _leaves(group):
+        for error in leaves(group):
             log.error("ended: %s", error)
         status = 1
     sys.exit(status)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from aiokit.failure import first
 from clustermesh_apiserver.proxy.authz import Allow, RoleKind, admit
 from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.method import WATCH
@@ -72,9 +73,11 @@ class Relay:
                 for task in tasks:
                     task.cancel()
         except* grpc.aio.AioRpcError as lost:
-            status = of_upstream(_first(lost))
+            status = of_upstream(first(lost))
         except* Ended as ended:
-            status = _first(ended).status
+            reason = first(ended)
+            assert isinstance(reason, Ended)
+            status = reason.status
         return status
 
     async def _requests(self) -> None:
@@ -140,10 +143,3 @@ class Relay:
 async def _until(stopping: asyncio.Event) -> None:
     await stopping.wait()
     raise Ended(STOPPING)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> Any:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -14,7 +14,6 @@ from agent.clusterids import HOLD_DOWN_SECONDS, ClusterIDs
 from agent.peer import Peer
 from agent.peerstate import PeerState
 from agent.peertimes import PeerTimes, check_interval
-from agent.servicemode import ServiceMode
 from aiokit.tokenbucket import TokenBucket
 from aiokit.wait import eventually
 from kvstore.backend import Readable
@@ -26,6 +25,7 @@ from mesh.addressing import ClusterID
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, SERVICES_AND_ENDPOINTSLICES, ClusterConfig
 from mesh.endpointslice import ClusterEndpointSlice, Conditions, Endpoint, EndpointPort
 from mesh.keys import Kind
+from mesh.servicemode import ServiceMode
 from tests import virtual
 from tests.agent.peerdata import FILE, STAMP, PeerData
 from tests.agent.values import EAST, tables

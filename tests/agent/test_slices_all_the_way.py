@@ -8,16 +8,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agent.servicemode import ServiceMode as Reading
 from aiokit.wait import eventually
 from clustermesh_apiserver import exporters
 from clustermesh_apiserver.publisher import Publisher
 from clustermesh_apiserver.serve import running
-from clustermesh_apiserver.servicemode import ServiceMode as Writing
 from k8s.resource import ENDPOINTSLICE, SERVICE
 from kvstore.memory import MemoryBackend
 from mesh.addressing import ClusterID, ClusterName, PeerScope
 from mesh.keys import Kind
+from mesh.servicemode import ServiceMode
 from tests import virtual
 from tests.agent.peerdata import FILE
 from tests.agent.test_peer_time import West
@@ -30,7 +29,7 @@ SCOPE = PeerScope(ClusterName("west"), ClusterID(2), LAYOUT)
 
 @asynccontextmanager
 async def exporting(
-    store: MemoryBackend, kubernetes: ScriptedKubernetes, mode: Writing
+    store: MemoryBackend, kubernetes: ScriptedKubernetes, mode: ServiceMode
 ) -> AsyncIterator[None]:
     @asynccontextmanager
     async def connect() -> AsyncIterator[MemoryBackend]:
@@ -43,10 +42,10 @@ async def exporting(
         yield
 
 
-@pytest.mark.parametrize("writing", Writing)
-@pytest.mark.parametrize("reading", Reading)
+@pytest.mark.parametrize("writing", ServiceMode)
+@pytest.mark.parametrize("reading", ServiceMode)
 def test_whoever_reads_and_writes_in_whatever_mode_the_backends_are_the_same(
-    writing: Writing, reading: Reading
+    writing: ServiceMode, reading: ServiceMode
 ) -> None:
     async def live() -> None:
         west, kubernetes = West(mode=reading), ScriptedKubernetes()
@@ -61,7 +60,7 @@ def test_whoever_reads_and_writes_in_whatever_mode_the_backends_are_the_same(
             await eventually(lambda: west.backends == {"10.2.1.4", "10.2.1.6"}, timeout=60)
             is_sliced = Kind.ENDPOINTSLICES in west.peer.status().kinds
             assert is_sliced == (
-                writing is Writing.ONLY_ENDPOINTSLICE or reading is not Reading.PREFER_LEGACY
+                writing is ServiceMode.ONLY_ENDPOINTSLICE or reading is not ServiceMode.PREFER_LEGACY
             )
             kubernetes.put(SERVICE, o.service_body(annotations={}))
             await eventually(lambda: west.backends == set(), timeout=60)

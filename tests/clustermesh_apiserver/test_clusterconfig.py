@@ -10,11 +10,11 @@ import pytest
 
 from aiokit.wait import eventually
 from clustermesh_apiserver.clusterconfig import ConfigRefusedError, enforce, own_config
-from clustermesh_apiserver.servicemode import ServiceMode
 from kvstore.errors import RefusedError
 from kvstore.lease import LeasePool
 from kvstore.memory import MemoryBackend
 from mesh.addressing import IdentityLayout
+from mesh.servicemode import ServiceMode
 from tests import virtual
 from tests.clustermesh_apiserver.objects import EAST
 

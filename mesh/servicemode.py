@@ -1,4 +1,4 @@
-"""Whether a peer's backends are read as services or as endpoint slices (spec 2.9). Pure."""
+"""Whether backends travel as services, as endpoint slices, or both: writing and reading (spec 2.9). Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ DEFAULT_KINDS = (*ALWAYS, Kind.SERVICES)
 
 
 class ServiceMode(Enum):
-    """The values of --clustermesh-service-v2."""
+    """The values of --clustermesh-service-v2. For writers the first two are the same."""
 
     PREFER_LEGACY = "prefer-legacy"
     PREFER_ENDPOINTSLICE = "prefer-endpointslice"
     ONLY_ENDPOINTSLICE = "only-endpointslice"
+
+    @property
+    def exports_services(self) -> bool:
+        return self is not ServiceMode.ONLY_ENDPOINTSLICE
+
+    @property
+    def capability(self) -> str:
+        """What the writer's cluster configuration says of it."""
+        return SERVICES_AND_ENDPOINTSLICES if self.exports_services else ENDPOINTSLICES_ONLY
 
 
 def imported(mode: ServiceMode, remote: ClusterConfig) -> tuple[Kind, ...]:

@@ -80,6 +80,8 @@ class Agent:
             said["cluster"] = status.cluster(local)
             said["identity-range"] = _identity_range(local)
             said["restored"] = self.tables.recovered_sizes()
+            known = self.tables.policies
+            said["policy"] = status.policies(len(known.names), known.unsupported, self._refused_policies())
         if self.lifecycle is not None:
             pool = self.lifecycle.pool
             said["ipam"] = {"status": f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"}
@@ -192,6 +194,9 @@ class Agent:
         if self.lifecycle is not None and self.lifecycle.unstored:
             return status.simple(status.WARNING, self.lifecycle.unstored)
         return status.from_health(own)
+
+    def _refused_policies(self) -> dict[str, str]:
+        return self.kubernetes.view.policies_refused if self.kubernetes else {}
 
     def _kubernetes(self) -> dict[str, str]:
         if self.kubernetes is None:

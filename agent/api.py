@@ -157,7 +157,14 @@ async def _nodes(request: web.Request) -> web.Response:
 async def _policies(request: web.Request) -> web.Response:
     agent = request.app[AGENT]
     refused = agent.kubernetes.view.policies_refused if agent.kubernetes else {}
-    return _json({"policies": agent.tables.policies.names if agent.tables else [], "refused": refused})
+    known = agent.tables.policies if agent.tables else None
+    return _json(
+        {
+            "policies": known.names if known else [],
+            "refused": refused,
+            "unsupported": known.unsupported if known else {},
+        }
+    )
 
 
 async def _maps(request: web.Request) -> web.Response:

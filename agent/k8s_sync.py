@@ -203,6 +203,9 @@ class KubernetesSync:
                 self.view.policies_refused[key] = str(error)
             else:
                 self.view.policies_refused.pop(key, None)
+                if upserts[key].unsupported:
+                    parts = ", ".join(upserts[key].unsupported)
+                    log.warning("policy %s is in part not enforced: %s", key, parts)
         for key in delta.removes:
             self.view.policies_refused.pop(key, None)
         if upserts or delta.removes:

@@ -71,6 +71,11 @@ class Policies:
     def names(self) -> list[str]:
         return sorted(self._policies)
 
+    @property
+    def unsupported(self) -> dict[str, tuple[str, ...]]:
+        """Policies with parts that we cannot enforce, and which. Egress is one: it stays open."""
+        return {name: p.unsupported for name, p in sorted(self._policies.items()) if p.unsupported}
+
     def start(self) -> None:
         """Policies and our own identities are listed. Nothing is wanted of the kernel before."""
         self._is_started = True

@@ -7,6 +7,7 @@ that hold the same). `ready` is only said of what is programmed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,16 @@ _SYNCED = {
     "identities": Kind.IDENTITIES,
     "services": Kind.SERVICES,
 }
+
+
+def policies(
+    count: int, unsupported: Mapping[str, Sequence[str]], refused: Mapping[str, str]
+) -> dict[str, str]:
+    """What whoever wrote a policy must know: which parts of it do nothing here."""
+    partly = [f"{name} in part not enforced: {', '.join(parts)}" for name, parts in unsupported.items()]
+    refusals = [f"{name} refused: {reason}" for name, reason in sorted(refused.items())]
+    troubles = partly + refusals
+    return simple(WARNING if troubles else OK, "; ".join([f"{count} policies", *troubles]))
 
 
 def simple(state: str, message: str) -> dict[str, str]:

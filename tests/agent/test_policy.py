@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import status
 from agent.desired import Clock
 from agent.identities import Identities
 from agent.policy import Policies, PolicyKey
@@ -57,6 +58,21 @@ def test_a_selected_endpoint_is_enforced_and_admits_the_named_identity_when_it_i
     assert WEST_CLIENT in allowed(policies)
     identities.commit({}, [WEST_CLIENT])
     assert WEST_CLIENT not in allowed(policies)
+
+
+def test_parts_that_cannot_be_enforced_are_named_until_the_policy_goes() -> None:
+    policies = started()
+    open_egress = parse_policy(policy(egress=[{"toEndpoints": [{}]}]))
+    policies.commit({"shop/p": open_egress, "shop/q": parse_policy(policy("q"))})
+    assert policies.unsupported == {"shop/p": ("egress",)}
+    shown = status.policies(len(policies.names), policies.unsupported, {"shop/r": "not a policy"})
+    assert shown["state"] == "Warning"
+    assert shown["msg"] == "2 policies; shop/p in part not enforced: egress; shop/r refused: not a policy"
+    policies.commit({}, ["shop/p"])
+    assert status.policies(len(policies.names), policies.unsupported, {}) == {
+        "state": "Ok",
+        "msg": "1 policies",
+    }
 
 
 def test_nothing_is_wanted_before_policies_are_listed() -> None:

@@ -201,6 +201,15 @@ async def test_a_ready_peer_whose_word_was_doubted_is_shown_in_full(
     assert words in result.stdout
 
 
+async def test_a_policy_that_is_enforced_in_part_is_shown_and_makes_no_agent_ill(tmp_path: Path) -> None:
+    text = "1 policies; shop/p in part not enforced: egress"
+    status = {**STATUS, "policy": {"state": "Warning", "msg": text}}
+    full = await dbg(tmp_path, {"/v1/healthz": status}, "status")
+    assert f"Warning  {text}" in full.stdout
+    brief = await dbg(tmp_path, {"/v1/healthz": status}, "status", "--brief")
+    assert (brief.exit_code, brief.stdout) == (0, "OK\n")
+
+
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:
     result = await dbg(tmp_path, {"/v1/healthz": STATUS}, "status", "--brief")
     assert (result.exit_code, result.stdout) == (0, "OK\n")

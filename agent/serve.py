@@ -16,7 +16,6 @@ from agent import api, endpoints
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
-from agent.clusterids import ClusterIDs
 from agent.config import Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
@@ -27,10 +26,7 @@ from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
 from agent.mapdump import dumps
-from agent.peer import Peer
-from agent.peers import Peers
 from agent.peerstate import PeerState
-from agent.peertimes import PeerTimes
 from agent.podlookup import PodLookup
 from agent.publisher import Publisher
 from agent.tables import Tables
@@ -44,6 +40,10 @@ from k8s import access
 from k8s.client import Client, connect
 from k8s.objects import Node
 from kvstore import etcd
+from peering.clusterids import ClusterIDs
+from peering.peer import Peer
+from peering.peers import Peers
+from peering.times import PeerTimes
 
 log = logging.getLogger(__name__)
 

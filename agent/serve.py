@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from agent import api, endpoints
+from agent import api, endpoints, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
@@ -149,12 +150,15 @@ def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
     budget = TokenBucket(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
     times = PeerTimes(cache_ttl=config.cache_ttl_seconds)
 
+    # KVStoreMesh's copies are in our own cluster, behind a Service
+    connector = partial(etcd.connect, resolve=partial(servicename.addresses, tables.services))
+
     def make(name: str) -> Peer:
         state = agent.states[name] = PeerState(name, tables, address_check=config.address_check)
         return Peer(
             name,
             sink=state,
-            connect=etcd.connect,
+            connect=connector,
             ids=ids,
             local=config.cluster,
             times=times,

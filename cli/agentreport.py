@@ -1,7 +1,7 @@
-"""What one agent says of its peers: the part of its status that we show. Lenient with other versions.
+"""What an agent, or KVStoreMesh, says of its peers: the part that we show. Lenient with other versions.
 
-An agent leaves out what is zero or false (spec 8.1), so every field has a default. `programmed`,
-`refusals` and `outside-addresses` are this project's own; other agents do not send them.
+They leave out what is zero or false (spec 8.1), so every field has a default. `programmed`,
+`refusals` and `outside-addresses` are this project's own; others do not send them.
 """
 
 from __future__ import annotations
@@ -111,5 +111,10 @@ class _Status(msgspec.Struct, rename="kebab"):
 
 
 def peers(body: bytes) -> list[RemoteCluster]:
-    """The peers in the answer to GET /v1/healthz. Raises ValueError when it is no such answer."""
+    """The peers in an agent's answer to GET /v1/healthz. Raises ValueError when it is no such answer."""
     return msgspec.json.decode(body, type=_Status).cluster_mesh.clusters
+
+
+def mirrored(body: bytes) -> list[RemoteCluster]:
+    """The peers in KVStoreMesh's answer to GET /v1/cluster. Raises ValueError when it is no such answer."""
+    return msgspec.json.decode(body, type=list[RemoteCluster])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from cli.facts import Address, ClusterFacts
 from cli.links import MODES, Link, links
 from cli.preflight import refusals
 from cli.running import run, say
-from cli.settings import PEERS_SECRET
 from cli.target import Target, with_target
 from k8s.client import Client
 
@@ -98,12 +96,15 @@ async def members(target: Target, contexts: Sequence[str]) -> AsyncGenerator[dic
 async def _link(by_name: Mapping[str, Member], link: Link) -> None:
     """Let `link.reader` know how to reach `link.peer`."""
     reader, peer = by_name[link.reader], by_name[link.peer]
-    text = peerfile.render(link.peer, peer.facts.addresses)
-    data = {link.peer: base64.b64encode(text.encode()).decode()}
-    body = {"metadata": {"name": PEERS_SECRET, "namespace": reader.facts.target.namespace}, "data": data}
-    applied = await reader.client.apply(secret.SECRET, body)
+    namespace = reader.facts.target.namespace
+    text = peerfile.remote(link.peer, peer.facts.addresses)
+    files = peerfile.secrets({link.peer: text}, namespace, mirrored=reader.facts.kvstoremesh)
+    applied = [
+        await reader.client.apply(secret.SECRET, secret.files(namespace, *each)) for each in files.items()
+    ]
     where = ", ".join(str(address) for address in peer.facts.addresses)
-    say(f"{link.reader} {'already knows' if applied == 'unchanged' else 'now knows'} {link.peer} at {where}")
+    known = "already knows" if set(applied) == {"unchanged"} else "now knows"
+    say(f"{link.reader} {known} {link.peer} at {where}")
 
 
 async def _share_trust(clusters: Sequence[Member]) -> None:

@@ -6,7 +6,7 @@ import click
 
 from cli import rbac, secret
 from cli.running import run, say
-from cli.settings import AGENT, PEERS_SECRET, SERVICE
+from cli.settings import AGENT, MIRRORED_SECRET, PEERS_SECRET, SERVICE
 from cli.target import Target, with_target
 from k8s.resource import DAEMONSET, DEPLOYMENT, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
@@ -36,6 +36,6 @@ def removals(namespace: str) -> list[tuple[Resource, str]]:
         (DAEMONSET, AGENT),
         (DEPLOYMENT, SERVICE),
         (SERVICE_KIND, SERVICE),
-        *((secret.SECRET, name) for name in (PEERS_SECRET, *secret.LEAVES)),
+        *((secret.SECRET, name) for name in (PEERS_SECRET, MIRRORED_SECRET, *secret.LEAVES)),
         *access,
     ]

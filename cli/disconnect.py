@@ -10,7 +10,7 @@ from cli.connect import Member, members, split
 from cli.errors import CommandError
 from cli.links import MODES, links
 from cli.running import run, say
-from cli.settings import PEERS_SECRET
+from cli.settings import MIRRORED_SECRET, PEERS_SECRET
 from cli.target import Target, with_target
 from k8s.resource import SECRET
 
@@ -42,9 +42,13 @@ async def _disconnect(target: Target, destinations: Sequence[str], mode: str) ->
 
 
 async def _unlink(reader: Member, peer: str) -> None:
-    if peer not in reader.facts.peers:
-        say(f"{reader.facts.name} does not know {peer}")
+    facts = reader.facts
+    if peer not in facts.peers | facts.mirrored:
+        say(f"{facts.name} does not know {peer}")
         return
-    patch = {"data": {peer: None}}
-    await reader.client.merge_patch(SECRET, PEERS_SECRET, patch, reader.facts.target.namespace)
-    say(f"{reader.facts.name} no longer knows {peer}")
+    # agents first: they let go of what KVStoreMesh is then told to clear away
+    for name, peers in ((PEERS_SECRET, facts.peers), (MIRRORED_SECRET, facts.mirrored)):
+        if peer in peers:
+            patch = {"data": {peer: None}}
+            await reader.client.merge_patch(SECRET, name, patch, facts.target.namespace)
+    say(f"{facts.name} no longer knows {peer}")

@@ -13,13 +13,13 @@ import click
 import yaml
 
 from aiokit.wait import eventually
-from cli import facts, manifest, provider, rollout, secret
+from cli import facts, manifest, peerfile, provider, rollout, secret
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
 from cli.manifest import Manifest
 from cli.running import run, say
-from cli.settings import CA_SECRET, SERVICE, MeshSettings
+from cli.settings import CA_SECRET, MIRRORED_SECRET, PEERS_SECRET, SERVICE, MeshSettings
 from cli.target import Target, with_target
 from cli.version import installed
 from k8s.client import Client
@@ -37,6 +37,11 @@ POLL_SECONDS = 0.2
     "--service-type",
     type=click.Choice(["LoadBalancer", "NodePort"]),
     help="How peers reach this cluster (default: by the cloud that runs it).",
+)
+@click.option(
+    "--enable-kvstoremesh",
+    type=bool,
+    help="Read peers once for the cluster, not once for each node (default: as installed, else true).",
 )
 @click.option("--image", help="Image of the control plane and the agents.")
 @click.option("--etcd-image", default="etcd:3.5", show_default=True, help="Image of the mesh's own etcd.")
@@ -58,6 +63,7 @@ async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wa
             return
         for each in wanted:
             await _apply(client, each)
+        await _lead_to_peers(client, settings)
         say(f"enabled cluster {settings.cluster_name} (id {settings.cluster_id}) in {target.label}")
         if wait_seconds:
             await _wait(client, target, wait_seconds)
@@ -96,8 +102,34 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
         service_annotations=service.annotations,
         image=flags["image"] or f"clustermesh.io/clustermesh:{installed()}",
         etcd_image=flags["etcd_image"],
+        kvstoremesh=_mirrors(flags["enable_kvstoremesh"], deployment.result()),
         on_control_node=provider.has_control_node(nodes.result()),
     )
+
+
+def _mirrors(wanted: bool | None, deployment: bytes | None) -> bool:
+    """As asked for, else as it is, else yes."""
+    if wanted is not None:
+        return wanted
+    return deployment is None or facts.has_kvstoremesh(deployment)
+
+
+async def _lead_to_peers(client: Client, settings: MeshSettings) -> None:
+    """Peers stay connected when KVStoreMesh is turned on or off: the files lead another way then."""
+    namespace = settings.namespace
+    agents, mirrored = [
+        {
+            name: text.decode()
+            for name, text in (await facts.secret_data(client, secret_name, namespace) or {}).items()
+        }
+        for secret_name in (PEERS_SECRET, MIRRORED_SECRET)
+    ]
+    peers = peerfile.reached(agents, mirrored, namespace)
+    for name, files in peerfile.secrets(peers, namespace, mirrored=settings.kvstoremesh).items():
+        if files:
+            await _apply(client, Manifest(secret.SECRET, secret.files(namespace, name, files)))
+    if mirrored and not settings.kvstoremesh:
+        await client.merge_patch(secret.SECRET, MIRRORED_SECRET, {"data": None}, namespace)
 
 
 async def _secrets(client: Client, settings: MeshSettings, now: datetime) -> secret.Secrets:

@@ -7,16 +7,26 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from certs import bundle
 from certs.bundle import TrustBundle
 from certs.errors import CertificateError
 from cli import secret
-from cli.settings import CA_SECRET, CLIENT_PORT, CONFIG_MAP, PEERS_SECRET, SERVICE
+from cli.settings import (
+    CA_SECRET,
+    CLIENT_PORT,
+    CONFIG_MAP,
+    KVSTOREMESH,
+    MIRRORED_SECRET,
+    PEERS_SECRET,
+    SERVICE,
+)
 from cli.target import Target
 from k8s import objects
 from k8s.client import Client
 from k8s.objects import ConfigMap, Node, Secret, Service
-from k8s.resource import CONFIGMAP, NODE, SECRET
+from k8s.resource import CONFIGMAP, DEPLOYMENT, NODE, SECRET
 from k8s.resource import SERVICE as SERVICE_KIND
 
 RESOLVE_SECONDS = 5.0
@@ -45,7 +55,9 @@ class ClusterFacts:
     service_type: str = ""  # empty: the mesh is not enabled
     addresses: tuple[Address, ...] = ()
     trust: TrustBundle | None = None
-    peers: frozenset[str] = frozenset()
+    peers: frozenset[str] = frozenset()  # that the agents follow
+    kvstoremesh: bool = False  # runs here
+    mirrored: frozenset[str] = frozenset()  # peers that it follows
     leaves: secret.Secrets = field(default_factory=dict, repr=False)
 
 
@@ -57,6 +69,8 @@ async def read(client: Client, target: Target) -> ClusterFacts:
         service = group.create_task(_service(client, namespace), name="read service")
         authority = group.create_task(secret_data(client, CA_SECRET, namespace), name="read CA")
         peers = group.create_task(secret_data(client, PEERS_SECRET, namespace), name="read peers")
+        mirrored = group.create_task(secret_data(client, MIRRORED_SECRET, namespace), name="read mirrored")
+        mesh = group.create_task(client.get(DEPLOYMENT, SERVICE, namespace), name="read mesh")
         leaves = {
             name: group.create_task(secret_data(client, name, namespace), name=f"read {name}")
             for name in secret.LEAVES
@@ -75,8 +89,38 @@ async def read(client: Client, target: Target) -> ClusterFacts:
         addresses=await addresses(client, shown),
         trust=_trust(authority.result(), kept),
         peers=peer_names(peers.result() or {}, name),
+        kvstoremesh=has_kvstoremesh(mesh.result()),
+        mirrored=peer_names(mirrored.result() or {}, name),
         leaves=kept,
     )
+
+
+class _Container(msgspec.Struct):
+    name: str = ""
+
+
+class _PodSpec(msgspec.Struct):
+    containers: list[_Container] = []
+
+
+class _Template(msgspec.Struct):
+    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
+
+
+class _DeploymentSpec(msgspec.Struct):
+    template: _Template = msgspec.field(default_factory=_Template)
+
+
+class _Deployment(msgspec.Struct):
+    spec: _DeploymentSpec = msgspec.field(default_factory=_DeploymentSpec)
+
+
+def has_kvstoremesh(deployment: bytes | None) -> bool:
+    """Whether this control plane mirrors its peers."""
+    if deployment is None:
+        return False
+    found = msgspec.json.decode(deployment, type=_Deployment).spec.template.spec.containers
+    return any(container.name == KVSTOREMESH for container in found)
 
 
 def peer_names(data: Mapping[str, bytes], local_name: str) -> frozenset[str]:

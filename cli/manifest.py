@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cli import crd, rbac, secret
+from cli import crd, peerfile, rbac, secret
 from cli.settings import (
     AGENT,
     AGENT_HEALTH_PORT,
     CLIENT_PORT,
     CONFIG_MAP,
     CONTROL_LABEL,
+    KVSTOREMESH,
+    KVSTOREMESH_HEALTH_PORT,
+    MIRRORED_SECRET,
     PEERS_SECRET,
     SERVICE,
     MeshSettings,
@@ -24,7 +27,6 @@ from k8s.resource import CONFIGMAP, DAEMONSET, DEPLOYMENT, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
 
 RUN_DIR = "/var/lib/cilium/run"
-PEERS_DIR = "/var/lib/cilium/clustermesh"
 ETCD_DIR = "/var/lib/cilium/etcd"
 SERVER_CERT_DIR = "/var/lib/cilium/etcd-secrets"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
@@ -60,8 +62,9 @@ def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
         *(Manifest(crd.CRD, body, once=True) for body in crd.definitions()),
         Manifest(CONFIGMAP, cluster_config(settings)),
         *(Manifest(secret.SECRET, body) for body in secret.bodies(namespace, secrets)),
-        # Its content belongs to `connect`; an agent must be able to mount it before the first peer.
+        # Their content belongs to `connect`; they must be mountable before the first peer.
         Manifest(secret.SECRET, secret.empty(namespace, PEERS_SECRET), once=True),
+        Manifest(secret.SECRET, secret.empty(namespace, MIRRORED_SECRET), once=True),
         *(Manifest(resource, body) for resource, body in rbac.objects(namespace)),
         Manifest(SERVICE_KIND, service(settings)),
         Manifest(DEPLOYMENT, apiserver(settings)),
@@ -91,7 +94,7 @@ def service(settings: MeshSettings) -> dict[str, Any]:
 
 
 def apiserver(settings: MeshSettings) -> dict[str, Any]:
-    """The control plane: an etcd of its own, the exporter that fills it, the proxy that serves it."""
+    """The control plane: an etcd of its own, what fills it, and the proxy that serves it."""
     pod: dict[str, Any] = {
         "serviceAccountName": SERVICE,
         "containers": [_etcd(settings), _exporter(settings), _proxy(settings)],
@@ -100,6 +103,10 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
             {"name": "server-cert", "secret": {"secretName": secret.SERVER}},
         ],
     }
+    if settings.kvstoremesh:
+        sources = [_files(MIRRORED_SECRET), _client_files(secret.REMOTE, peerfile.REMOTE_CLIENT)]
+        pod["containers"].append(_kvstoremesh(settings))
+        pod["volumes"].append({"name": "peers", "projected": {"sources": sources}})
     spec = {"replicas": 1, **_workload(SERVICE, pod)}
     if settings.on_control_node:
         pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
@@ -120,7 +127,7 @@ def agent(settings: MeshSettings) -> dict[str, Any]:
             {"name": "run", "hostPath": {"path": RUN_DIR, "type": "DirectoryOrCreate"}},
             {"name": "bpf", "hostPath": {"path": "/sys/fs/bpf", "type": "Directory"}},
             {"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}},
-            {"name": "peers", "projected": {"sources": _peer_files()}},
+            {"name": "peers", "projected": {"sources": _agent_files()}},
         ],
     }
     return {"metadata": _metadata(AGENT, settings), "spec": _workload(AGENT, pod)}
@@ -183,6 +190,23 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
     }
 
 
+def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
+    return {
+        "name": KVSTOREMESH,
+        "image": settings.image,
+        "command": ["clustermesh-apiserver"],
+        "args": [
+            "kvstoremesh",
+            *_identity_flags(settings),
+            f"--etcd-endpoint={ETCD_CLIENT_URL}",
+            f"--clustermesh-config={peerfile.DIRECTORY}",
+            f"--health-port={KVSTOREMESH_HEALTH_PORT}",
+        ],
+        "readinessProbe": _probe("/readyz", KVSTOREMESH_HEALTH_PORT),
+        "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
+    }
+
+
 def _agent(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "agent",
@@ -190,7 +214,7 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
         "command": ["clustermesh-agent"],
         "args": [
             *_identity_flags(settings),
-            f"--clustermesh-config={PEERS_DIR}",
+            f"--clustermesh-config={peerfile.DIRECTORY}",
             f"--socket-path={RUN_DIR}/cilium.sock",
             f"--state-dir={RUN_DIR}/state",
             f"--health-port={AGENT_HEALTH_PORT}",
@@ -202,23 +226,29 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
             {"name": "run", "mountPath": RUN_DIR},
             {"name": "bpf", "mountPath": "/sys/fs/bpf", "mountPropagation": "Bidirectional"},
             {"name": "cgroup", "mountPath": "/sys/fs/cgroup"},
-            {"name": "peers", "mountPath": PEERS_DIR, "readOnly": True},
+            {"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True},
         ],
     }
 
 
-def _peer_files() -> list[dict[str, Any]]:
-    """The peers' configurations, and our client certificate under the names that they refer to."""
-    paths = {
-        "tls.crt": "common-etcd-client.crt",
-        "tls.key": "common-etcd-client.key",
-        "ca.crt": "common-etcd-client-ca.crt",
-    }
-    items = [{"key": key, "path": path} for key, path in paths.items()]
+def _agent_files() -> list[dict[str, Any]]:
+    """The peers' configurations and both client certificates: a mesh may turn KVStoreMesh on and off."""
     return [
-        {"secret": {"name": PEERS_SECRET, "optional": True}},
-        {"secret": {"name": secret.REMOTE, "optional": True, "items": items}},
+        _files(PEERS_SECRET),
+        _client_files(secret.REMOTE, peerfile.REMOTE_CLIENT),
+        _client_files(secret.LOCAL, peerfile.LOCAL_CLIENT),
     ]
+
+
+def _files(name: str) -> dict[str, Any]:
+    return {"secret": {"name": name, "optional": True}}
+
+
+def _client_files(name: str, client: str) -> dict[str, Any]:
+    """A client certificate under the names that the peers' configurations refer to."""
+    paths = {"tls.crt": f"{client}.crt", "tls.key": f"{client}.key", "ca.crt": f"{client}-ca.crt"}
+    items = [{"key": key, "path": path} for key, path in paths.items()]
+    return {"secret": {"name": name, "optional": True, "items": items}}
 
 
 def _identity_flags(settings: MeshSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""The state of the mesh as one cluster's agents see it, summed up. Pure.
+"""The state of the mesh as one cluster's readers see it, its agents or its KVStoreMesh, summed up. Pure.
 
 A peer that nobody speaks of is a fault, not an absence: what is expected comes from the peers' Secret.
 """
@@ -14,8 +14,8 @@ UNKNOWN = "unknown status"
 
 
 @dataclass(frozen=True, slots=True)
-class AgentView:
-    """One agent's pod; `error` says why it could not be asked."""
+class PeersView:
+    """The peers as one pod sees them; `error` says why it could not be asked."""
 
     pod: str
     node: str
@@ -25,7 +25,7 @@ class AgentView:
 
 @dataclass(frozen=True, slots=True)
 class PeerSummary:
-    """One peer over all agents. Counts are the largest that any agent holds."""
+    """One peer over all pods. Counts are the largest that any pod holds."""
 
     name: str
     configured: int = 0
@@ -44,12 +44,12 @@ class PeerSummary:
 
 @dataclass(frozen=True, slots=True)
 class Connectivity:
-    """`errors`: pod -> peer -> why. `per_agent`: to how many peers each agent is connected."""
+    """`errors`: pod -> peer -> why. `per_pod`: to how many peers each is connected."""
 
     total: int
     not_ready: int
     peers: Sequence[PeerSummary]
-    per_agent: Sequence[int]
+    per_pod: Sequence[int]
     errors: Mapping[str, Mapping[str, Sequence[str]]]
 
     @property
@@ -57,20 +57,20 @@ class Connectivity:
         return self.total > 0 and self.not_ready == 0 and not self.errors
 
 
-def summed(views: Sequence[AgentView], expected: Iterable[str]) -> Connectivity:
-    """All agents' views of all peers that are configured or reported."""
+def summed(views: Sequence[PeersView], expected: Iterable[str]) -> Connectivity:
+    """All pods' views of all peers that are configured or reported."""
     names = sorted({*expected, *(peer.name for view in views for peer in view.peers)})
     errors = {view.pod: found for view in views if (found := _errors(view, names))}
     return Connectivity(
         total=len(views),
         not_ready=len(errors),
         peers=[_peer(name, views) for name in names],
-        per_agent=[sum(peer.is_usable for peer in view.peers) for view in views],
+        per_pod=[sum(peer.is_usable for peer in view.peers) for view in views],
         errors=errors,
     )
 
 
-def _errors(view: AgentView, names: Sequence[str]) -> dict[str, list[str]]:
+def _errors(view: PeersView, names: Sequence[str]) -> dict[str, list[str]]:
     if view.error:
         return {"": [view.error]}
     known = {peer.name: peer for peer in view.peers}
@@ -78,7 +78,7 @@ def _errors(view: AgentView, names: Sequence[str]) -> dict[str, list[str]]:
     return {name: [text] for name, text in hindrances.items() if text}
 
 
-def _peer(name: str, views: Sequence[AgentView]) -> PeerSummary:
+def _peer(name: str, views: Sequence[PeersView]) -> PeerSummary:
     found = [peer for view in views for peer in view.peers if peer.name == name]
     refusals: dict[str, int] = {}
     for peer in found:

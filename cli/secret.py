@@ -72,7 +72,12 @@ def with_trust(have: Secrets, trust: TrustBundle) -> Secrets:
 
 
 def bodies(namespace: str, secrets: Secrets) -> list[dict[str, Any]]:
-    return [_body(namespace, name, data) for name, data in secrets.items()]
+    return [_body(namespace, name, data, _type(data)) for name, data in secrets.items()]
+
+
+def files(namespace: str, name: str, content: Mapping[str, str]) -> dict[str, Any]:
+    """A Secret of text files."""
+    return _body(namespace, name, {file: text.encode() for file, text in content.items()}, "Opaque")
 
 
 def empty(namespace: str, name: str) -> dict[str, Any]:
@@ -114,6 +119,10 @@ def _is_good(have: Data, of: Profile, authority: Authority, now: datetime) -> bo
     return not findings and leaf.subject.rfc4514_string() == f"CN={of.common_name}"
 
 
+def _type(data: Data) -> str:
+    return "Opaque" if CA_KEY in data else "kubernetes.io/tls"
+
+
 def _trusted(secrets: Iterable[Data]) -> list[TrustBundle]:
     found = []
     for data in secrets:
@@ -124,7 +133,6 @@ def _trusted(secrets: Iterable[Data]) -> list[TrustBundle]:
     return found
 
 
-def _body(namespace: str, name: str, data: Data) -> dict[str, Any]:
+def _body(namespace: str, name: str, data: Data, kind: str) -> dict[str, Any]:
     encoded = {key: base64.b64encode(content).decode() for key, content in data.items()}
-    kind = "Opaque" if CA_KEY in data else "kubernetes.io/tls"
     return {"metadata": {"name": name, "namespace": namespace}, "type": kind, "data": encoded}

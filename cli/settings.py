@@ -8,15 +8,22 @@ SERVICE = "clustermesh-apiserver"
 AGENT = "clustermesh-agent"
 CONFIG_MAP = "cilium-config"
 CA_SECRET = "cilium-ca"
-PEERS_SECRET = "cilium-clustermesh"
+PEERS_SECRET = "cilium-clustermesh"  # what agents follow
+MIRRORED_SECRET = "cilium-kvstoremesh"  # what KVStoreMesh follows
+KVSTOREMESH = "kvstoremesh"  # its container
 CLIENT_PORT = 2379
 AGENT_HEALTH_PORT = 9879
+KVSTOREMESH_HEALTH_PORT = 9881
 CONTROL_LABEL = "clustermesh.io/control"
 
 
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
-    """One cluster's installation. `on_control_node`: a node is labelled for the control plane."""
+    """One cluster's installation.
+
+    `kvstoremesh`: peers are read once for the whole cluster, and agents read the copies.
+    `on_control_node`: a node is labelled for the control plane.
+    """
 
     cluster_name: str
     cluster_id: int
@@ -25,5 +32,6 @@ class MeshSettings:
     image: str
     etcd_image: str
     max_connected_clusters: int = 255
+    kvstoremesh: bool = True
     on_control_node: bool = False
     service_annotations: dict[str, str] = field(default_factory=dict)

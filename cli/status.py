@@ -1,19 +1,21 @@
-"""`clustermesh status`: ask every agent, show the sum; exit 1 unless all is ready."""
+"""`clustermesh status`: ask every agent and KVStoreMesh, show the sum; exit 1 unless all is ready."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import click
 import msgspec
 
 from cli import agentreport, facts, rollout, statusview
+from cli.agentreport import RemoteCluster
 from cli.duration import duration
-from cli.meshstatus import AgentView, summed
+from cli.meshstatus import PeersView, summed
 from cli.running import run, say
-from cli.settings import AGENT, AGENT_HEALTH_PORT
+from cli.settings import AGENT, AGENT_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
 from cli.statusview import MeshStatus
 from cli.target import Target, with_target
 from k8s import objects
@@ -22,10 +24,23 @@ from k8s.errors import KubernetesError
 from k8s.objects import Pod
 from k8s.resource import POD
 
-ASK_SECONDS = 5.0  # an agent that takes longer to say how it is, is not well
-ASKED_AT_ONCE = 32  # agents; each costs the API server a proxied connection
+ASK_SECONDS = 5.0  # who takes longer to say how it is, is not well
+ASKED_AT_ONCE = 32  # pods; each costs the API server a proxied connection
 POLL_SECONDS = 0.5
-STATUS_PATH = "/v1/healthz"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Pods that read peers, and where they say what they read."""
+
+    app: str
+    port: int
+    path: str
+    decode: Callable[[bytes], Sequence[RemoteCluster]]
+
+
+AGENTS = Reader(AGENT, AGENT_HEALTH_PORT, "/v1/healthz", agentreport.peers)
+KVSTOREMESH = Reader(SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster", agentreport.mirrored)
 
 
 @click.command()
@@ -61,32 +76,35 @@ async def read(client: Client, target: Target) -> MeshStatus:
     async with asyncio.TaskGroup() as group:
         cluster = group.create_task(facts.read(client, target), name="read cluster")
         missing = group.create_task(rollout.deployment_missing(client, target), name="read deployment")
-        views = group.create_task(ask_agents(client, target.namespace), name="ask agents")
-    connectivity = summed(views.result(), cluster.result().peers)
-    return MeshStatus(cluster.result(), missing.result(), connectivity)
+        views = group.create_task(ask(client, target.namespace, AGENTS), name="ask agents")
+    found = cluster.result()
+    mirror = None
+    if found.kvstoremesh:
+        mirror = summed(await ask(client, target.namespace, KVSTOREMESH), found.mirrored)
+    return MeshStatus(found, missing.result(), summed(views.result(), found.peers), mirror)
 
 
-async def ask_agents(client: Client, namespace: str) -> Sequence[AgentView]:
-    """Every agent's view, in the order of the pods' names."""
-    raw = await client.list(POD, namespace, label_selector=f"k8s-app={AGENT}")
+async def ask(client: Client, namespace: str, reader: Reader) -> Sequence[PeersView]:
+    """Every pod's view, in the order of the pods' names."""
+    raw = await client.list(POD, namespace, label_selector=f"k8s-app={reader.app}")
     pods = sorted((objects.decode(each, Pod) for each in raw), key=lambda pod: pod.metadata.name)
     turns = asyncio.Semaphore(ASKED_AT_ONCE)
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_ask(client, pod, turns), name=f"ask {pod.metadata.name}")
+            group.create_task(_ask(client, pod, reader, turns), name=f"ask {pod.metadata.name}")
             for pod in pods
             if not pod.metadata.deletionTimestamp
         ]
     return [task.result() for task in tasks]
 
 
-async def _ask(client: Client, pod: Pod, turns: asyncio.Semaphore) -> AgentView:
+async def _ask(client: Client, pod: Pod, reader: Reader, turns: asyncio.Semaphore) -> PeersView:
     name, node = pod.metadata.name, pod.spec.nodeName
     try:
         async with turns, asyncio.timeout(ASK_SECONDS):
-            body = await client.proxy_get(name, pod.metadata.namespace, AGENT_HEALTH_PORT, STATUS_PATH)
-        return AgentView(name, node, agentreport.peers(body))
+            body = await client.proxy_get(name, pod.metadata.namespace, reader.port, reader.path)
+        return PeersView(name, node, reader.decode(body))
     except TimeoutError:
-        return AgentView(name, node, error=f"no answer within {ASK_SECONDS:g} s")
+        return PeersView(name, node, error=f"no answer within {ASK_SECONDS:g} s")
     except (KubernetesError, ValueError) as error:
-        return AgentView(name, node, error=str(error))
+        return PeersView(name, node, error=str(error))

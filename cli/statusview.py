@@ -13,24 +13,28 @@ from typing import Any
 from cli.facts import ClusterFacts
 from cli.meshstatus import Connectivity, PeerSummary
 
-HINT = "clustermesh-dbg status --all-clusters"
+HINT = "Run 'clustermesh-dbg status --all-clusters' on the node for details"
+MIRROR_HINT = "Run 'clustermesh-apiserver kvstoremesh-dbg troubleshoot' in the pod for details"
 
 
 @dataclass(frozen=True, slots=True)
 class MeshStatus:
-    """One moment. `missing`: what of the control plane is not up."""
+    """One moment. `missing`: what of the control plane is not up. `kvstoremesh`: None where it is off."""
 
     facts: ClusterFacts
     missing: Sequence[str]
     connectivity: Connectivity
+    kvstoremesh: Connectivity | None = None
 
     @property
     def is_ready(self) -> bool:
-        return not self.missing and bool(self.facts.addresses) and self.connectivity.is_ready
+        readers = [self.connectivity, *([self.kvstoremesh] if self.kvstoremesh else [])]
+        is_up = not self.missing and bool(self.facts.addresses)
+        return is_up and all(reader.is_ready for reader in readers)
 
 
 def as_json(status: MeshStatus) -> dict[str, Any]:
-    facts, connectivity = status.facts, status.connectivity
+    facts = status.facts
     access = {
         "service_type": facts.service_type,
         "service_ips": [address.ip for address in facts.addresses],
@@ -43,25 +47,39 @@ def as_json(status: MeshStatus) -> dict[str, Any]:
         if facts.max_connected_clusters.isdigit()
         else 0,
     }
-    mesh: dict[str, Any] = {
-        "connected": _spread(connectivity.per_agent),
-        "clusters": {peer.name: _peer_json(peer) for peer in connectivity.peers},
-        "total": connectivity.total,
-        "errors": connectivity.errors,
-    }
-    if connectivity.not_ready:
-        mesh["not_ready"] = connectivity.not_ready
+    mirror = status.kvstoremesh
     return {
         "access_information": access,
-        "connectivity": mesh,
-        "kvstoremesh": {"enabled": False},
+        "connectivity": _connectivity_json(status.connectivity),
+        "kvstoremesh": {"enabled": True, "status": _connectivity_json(mirror)}
+        if mirror
+        else {"enabled": False},
         "ready": status.is_ready,
         "missing": list(status.missing),
     }
 
 
+def _connectivity_json(connectivity: Connectivity) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "connected": _spread(connectivity.per_pod),
+        "clusters": {peer.name: _peer_json(peer) for peer in connectivity.peers},
+        "total": connectivity.total,
+        "errors": connectivity.errors,
+    }
+    if connectivity.not_ready:
+        said["not_ready"] = connectivity.not_ready
+    return said
+
+
 def as_text(status: MeshStatus) -> str:
-    return "\n".join([*_control_plane(status), "", *_agents(status.connectivity)]) + "\n"
+    agents, mirror = status.connectivity, status.kvstoremesh
+    lines = [*_control_plane(status), "", _readers(agents, "nodes", "No agent found")]
+    if mirror:
+        lines.append(_readers(mirror, "KVStoreMesh replicas", "No KVStoreMesh replica found"))
+    lines += ["", *_connections(agents, mirror), *_errors(agents, HINT)]
+    if mirror:
+        lines += _errors(mirror, MIRROR_HINT)
+    return "\n".join(lines) + "\n"
 
 
 def _control_plane(status: MeshStatus) -> list[str]:
@@ -74,45 +92,66 @@ def _control_plane(status: MeshStatus) -> list[str]:
     else:
         lines.append("❌ The Service has no address yet")
     lines += [f"❌ {text}" for text in status.missing] or ["✅ Deployment clustermesh-apiserver is ready"]
-    return [*lines, "ℹ️  KVStoreMesh is disabled"]  # noqa: RUF001 - the sign that Cilium prints
+    enabled = "enabled" if status.kvstoremesh else "disabled"
+    return [*lines, f"ℹ️  KVStoreMesh is {enabled}"]  # noqa: RUF001 - the sign that Cilium prints
 
 
-def _agents(connectivity: Connectivity) -> list[str]:
-    spread = _spread(connectivity.per_agent)
+def _readers(connectivity: Connectivity, what: str, none: str) -> str:
+    spread = _spread(connectivity.per_pod)
     text = f"[min:{spread['min']} / avg:{spread['avg']:.1f} / max:{spread['max']}]"
     total = connectivity.total
     if not total:
-        lines = ["❌ No agent found"]
-    elif connectivity.not_ready:
-        lines = [f"⚠️  {connectivity.not_ready}/{total} nodes are not connected to all clusters {text}"]
-    else:
-        lines = [f"✅ All {total} nodes are connected to all clusters {text}"]
-    return [*lines, "", *_connections(connectivity), *_errors(connectivity)]
+        return f"❌ {none}"
+    if connectivity.not_ready:
+        return f"⚠️  {connectivity.not_ready}/{total} {what} are not connected to all clusters {text}"
+    return f"✅ All {total} {what} are connected to all clusters {text}"
 
 
-def _connections(connectivity: Connectivity) -> list[str]:
-    if not connectivity.peers:
+def _connections(agents: Connectivity, mirror: Connectivity | None) -> list[str]:
+    seen = {peer.name: peer for peer in agents.peers}
+    copied = {peer.name: peer for peer in mirror.peers} if mirror else {}
+    if not seen and not copied:
         return ["🔌 No cluster connected"]
-    return ["🔌 Cluster Connections:", *(_peer_text(peer, connectivity.total) for peer in connectivity.peers)]
+    lines = ["🔌 Cluster Connections:"]
+    for name in sorted({*seen, *copied}):
+        lines += _peer_text(seen.get(name, PeerSummary(name)), agents.total)
+        if mirror:
+            lines += _mirror_text(copied.get(name, PeerSummary(name)), mirror.total)
+    return lines
 
 
-def _peer_text(peer: PeerSummary, total: int) -> str:
-    line = (
+def _mirror_text(peer: PeerSummary, total: int) -> list[str]:
+    return [
+        f"    KVStoreMesh: {peer.configured}/{total} configured, {peer.connected}/{total} connected, "
+        f"{peer.ready}/{total} ready{_failures(peer)}",
+        *_doubts(peer),
+    ]
+
+
+def _peer_text(peer: PeerSummary, total: int) -> list[str]:
+    return [
         f"  - {peer.name}: {peer.configured}/{total} configured, {peer.connected}/{total} connected, "
         f"{peer.ready}/{total} ready, {peer.programmed}/{total} programmed - "
         f"{peer.nodes} nodes, {peer.endpoints} endpoints, {peer.identities} identities, "
-        f"{peer.services} services"
-    )
-    if peer.failures:
-        line += f", {peer.failures} reconnections (last: {peer.last_failure or 'unknown'})"
-    for reason, count in sorted(peer.refusals.items()):
-        line += f"\n    refused {count}: {reason}"
+        f"{peer.services} services{_failures(peer)}",
+        *_doubts(peer),
+    ]
+
+
+def _failures(peer: PeerSummary) -> str:
+    if not peer.failures:
+        return ""
+    return f", {peer.failures} reconnections (last: {peer.last_failure or 'unknown'})"
+
+
+def _doubts(peer: PeerSummary) -> list[str]:
+    lines = [f"    refused {count}: {reason}" for reason, count in sorted(peer.refusals.items())]
     if peer.outside:
-        line += f"\n    {peer.outside} addresses outside of its own nodes and pod CIDRs"
-    return line
+        lines.append(f"    {peer.outside} addresses outside of its own nodes and pod CIDRs")
+    return lines
 
 
-def _errors(connectivity: Connectivity) -> list[str]:
+def _errors(connectivity: Connectivity, hint: str) -> list[str]:
     if not connectivity.errors:
         return []
     lines = ["", f"❌ {sum(map(len, connectivity.errors.values()))} Errors:"]
@@ -120,7 +159,7 @@ def _errors(connectivity: Connectivity) -> list[str]:
         for peer, reasons in sorted(peers.items()):
             what = f"is not connected to cluster {peer}" if peer else "cannot be asked"
             lines += [f"  ❌ {pod} {what}: {reason}" for reason in reasons]
-    return [*lines, f"     💡 Run '{HINT}' on the node for details"]
+    return [*lines, f"     💡 {hint}"]
 
 
 def _peer_json(peer: PeerSummary) -> dict[str, Any]:

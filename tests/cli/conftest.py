@@ -55,12 +55,12 @@ class Clusters:
         body = {"metadata": {"name": "cilium-ca", "namespace": "kube-system"}, "data": found["data"]}
         await self.client("west").apply(SECRET, body)
 
-    async def enable(self, *, share: bool = True) -> None:
+    async def enable(self, *more: str, share: bool = True) -> None:
         """Both, with addresses."""
         for name, number in IDS.items():
             if name == "west" and share:
                 await self.share_authority()
-            result = await self.run("enable", "--context", name, "--service-type", "LoadBalancer")
+            result = await self.run("enable", "--context", name, "--service-type", "LoadBalancer", *more)
             assert result.exit_code == 0, result.output
             await self.give_address(name, f"192.0.2.{number}")
 

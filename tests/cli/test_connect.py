@@ -14,9 +14,9 @@ from tests.cli.conftest import Clusters
 CONNECT = ("connect", "--context", "east", "--destination-context", "west")
 
 
-async def known(clusters: Clusters, cluster: str) -> dict[str, str]:
-    """The peers' files of a cluster."""
-    found = await clusters.get(cluster, SECRET, "cilium-clustermesh")
+async def known(clusters: Clusters, cluster: str, secret: str = "cilium-kvstoremesh") -> dict[str, str]:
+    """The peers' files of a cluster: how KVStoreMesh reaches them."""
+    found = await clusters.get(cluster, SECRET, secret)
     assert found is not None
     return {name: base64.b64decode(text).decode() for name, text in (found.get("data") or {}).items()}
 
@@ -30,6 +30,40 @@ async def test_both_sides_learn_how_to_reach_each_other(clusters: Clusters) -> N
     assert config.endpoints == ("https://west.mesh.cilium.io:2379",)
     assert config.host_aliases == (HostAlias("west.mesh.cilium.io", ("192.0.2.2",)),)
     assert str(config.cert_file) == "/var/lib/cilium/clustermesh/common-etcd-client.crt"
+
+
+async def test_agents_are_led_to_the_copies_in_their_own_cluster(clusters: Clusters) -> None:
+    await clusters.enable()
+    await clusters.run(*CONNECT)
+    agents = await known(clusters, "east", "cilium-clustermesh")
+    assert set(agents) == {"west"}
+    config = parse(agents["west"], "west")
+    assert config.endpoints == ("https://clustermesh-apiserver.kube-system.svc:2379",)
+    assert str(config.cert_file) == "/var/lib/cilium/clustermesh/local-etcd-client.crt"
+    await clusters.run("disconnect", *CONNECT[1:])
+    assert await known(clusters, "east", "cilium-clustermesh") == await known(clusters, "east") == {}
+
+
+async def test_without_kvstoremesh_agents_are_led_to_the_peer_itself(clusters: Clusters) -> None:
+    await clusters.enable("--enable-kvstoremesh", "false")
+    await clusters.run(*CONNECT)
+    config = parse((await known(clusters, "east", "cilium-clustermesh"))["west"], "west")
+    assert config.endpoints == ("https://west.mesh.cilium.io:2379",)
+    assert await known(clusters, "east") == {}
+
+
+async def test_turning_kvstoremesh_off_and_on_leads_to_the_same_peers(clusters: Clusters) -> None:
+    await clusters.enable()
+    await clusters.run(*CONNECT)
+    secrets = ("cilium-clustermesh", "cilium-kvstoremesh")
+    before = [await known(clusters, "east", name) for name in secrets]
+    turn = ("enable", "--context", "east", "--service-type", "LoadBalancer", "--enable-kvstoremesh")
+    assert (await clusters.run(*turn, "false")).exit_code == 0
+    assert [await known(clusters, "east", name) for name in secrets] == [before[1], {}]
+    unchanged = await clusters.run(*turn[:-1])
+    assert (unchanged.exit_code, unchanged.stderr.count("changed")) == (0, 0)
+    assert (await clusters.run(*turn, "true")).exit_code == 0
+    assert [await known(clusters, "east", name) for name in secrets] == before
 
 
 async def test_connecting_again_changes_nothing(clusters: Clusters) -> None:

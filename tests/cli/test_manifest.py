@@ -37,6 +37,24 @@ readinessProbe:
 volumeMounts:
 - {name: server-cert, mountPath: /var/lib/cilium/etcd-secrets, readOnly: true}
 """
+KVSTOREMESH = """\
+name: kvstoremesh
+image: clustermesh.io/clustermesh:1
+command: [clustermesh-apiserver]
+args:
+- kvstoremesh
+- --cluster-name=east
+- --cluster-id=1
+- --max-connected-clusters=255
+- --etcd-endpoint=http://127.0.0.1:2378
+- --clustermesh-config=/var/lib/cilium/clustermesh
+- --health-port=9881
+readinessProbe:
+  httpGet: {path: /readyz, port: 9881}
+  periodSeconds: 2
+volumeMounts:
+- {name: peers, mountPath: /var/lib/cilium/clustermesh, readOnly: true}
+"""
 AGENT_ARGS = [
     "--cluster-name=east",
     "--cluster-id=1",
@@ -79,14 +97,32 @@ def test_the_agent_finds_its_peers_and_its_client_certificate_in_one_directory()
     agent = manifest.agent(SETTINGS)
     assert container(agent, "agent")["args"] == AGENT_ARGS
     (peers,) = [volume for volume in pod_of(agent)["volumes"] if volume["name"] == "peers"]
-    first, second = (source["secret"] for source in peers["projected"]["sources"])
+    first, remote, local = (source["secret"] for source in peers["projected"]["sources"])
     assert first == {"name": "cilium-clustermesh", "optional": True}
-    assert second["name"] == "clustermesh-apiserver-remote-cert"
-    assert {item["key"]: item["path"] for item in second["items"]} == {
-        "tls.crt": "common-etcd-client.crt",
-        "tls.key": "common-etcd-client.key",
-        "ca.crt": "common-etcd-client-ca.crt",
-    }
+    for found, secret_name, client in (
+        (remote, "clustermesh-apiserver-remote-cert", "common-etcd-client"),
+        (local, "clustermesh-apiserver-local-cert", "local-etcd-client"),
+    ):
+        assert found["name"] == secret_name
+        assert {item["key"]: item["path"] for item in found["items"]} == {
+            "tls.crt": f"{client}.crt",
+            "tls.key": f"{client}.key",
+            "ca.crt": f"{client}-ca.crt",
+        }
+
+
+def test_kvstoremesh_follows_the_peers_of_its_own_secret() -> None:
+    apiserver = manifest.apiserver(SETTINGS)
+    assert container(apiserver, "kvstoremesh") == yaml.safe_load(KVSTOREMESH)
+    (peers,) = [volume for volume in pod_of(apiserver)["volumes"] if volume["name"] == "peers"]
+    names = [source["secret"]["name"] for source in peers["projected"]["sources"]]
+    assert names == ["cilium-kvstoremesh", "clustermesh-apiserver-remote-cert"]
+
+
+def test_without_kvstoremesh_nothing_of_it_is_there() -> None:
+    apiserver = pod_of(manifest.apiserver(replace(SETTINGS, kvstoremesh=False)))
+    assert [each["name"] for each in apiserver["containers"]] == ["etcd", "apiserver", "proxy"]
+    assert "peers" not in {volume["name"] for volume in apiserver["volumes"]}
 
 
 def test_every_mount_has_its_volume_and_every_volume_is_mounted() -> None:
@@ -122,6 +158,7 @@ def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
     once = {each.name for each in manifest.objects(SETTINGS, {}) if each.once}
     assert once == {
         "cilium-clustermesh",
+        "cilium-kvstoremesh",
         "ciliumendpoints.cilium.io",
         "ciliumidentities.cilium.io",
         "ciliumnetworkpolicies.cilium.io",

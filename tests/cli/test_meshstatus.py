@@ -6,7 +6,7 @@ import pytest
 
 from cli import agentreport
 from cli.facts import Address, ClusterFacts
-from cli.meshstatus import AgentView, summed
+from cli.meshstatus import PeersView, summed
 from cli.statusview import MeshStatus, as_json, as_text
 from cli.target import Target
 
@@ -30,12 +30,12 @@ LOST = b"""{"cluster-mesh":{"clusters":[{"name":"west","connected":true,"config"
 UNWRITTEN = READY.replace(b'"programmed":true', b'"programmed":false')
 
 
-def view(body: bytes, pod: str = "agent-1") -> AgentView:
-    return AgentView(pod, "node-1", agentreport.peers(body))
+def view(body: bytes, pod: str = "agent-1") -> PeersView:
+    return PeersView(pod, "node-1", agentreport.peers(body))
 
 
 def status(
-    *views: AgentView, expected: tuple[str, ...] = ("west",), missing: tuple[str, ...] = ()
+    *views: PeersView, expected: tuple[str, ...] = ("west",), missing: tuple[str, ...] = ()
 ) -> MeshStatus:
     facts = ClusterFacts(
         Target(context="east"),
@@ -97,7 +97,7 @@ def test_a_peer_that_an_agent_does_not_speak_of_is_not_ready() -> None:
 
 
 def test_an_agent_that_cannot_be_asked_is_not_ready() -> None:
-    found = status(AgentView("agent-1", "node-1", error="no answer within 5 s"))
+    found = status(PeersView("agent-1", "node-1", error="no answer within 5 s"))
     assert not found.is_ready
     assert "❌ agent-1 cannot be asked: no answer within 5 s" in as_text(found)
 

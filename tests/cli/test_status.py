@@ -2,58 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import msgspec
 import pytest
 from aiohttp import web
 
 from aiokit.http import serve_tcp
-from cli import settings
+from cli import status
 from k8s.resource import DEPLOYMENT, POD
 from tests.cli.conftest import Clusters
 from tests.cli.test_meshstatus import DOWN, READY
 
+MIRRORED = b"""[{"name":"west","connected":true,"ready":true,"status":"etcd: 1/1 connected",
+"config":{"required":true,"retrieved":true},
+"synced":{"nodes":true,"endpoints":true,"identities":true,"services":true,"service-exports":true}}]"""
+
 
 @asynccontextmanager
-async def agent(clusters: Clusters, body: bytes) -> AsyncGenerator[None]:
-    """One agent in east, answering `body`."""
+async def agent(clusters: Clusters, body: bytes, mirrored: bytes = MIRRORED) -> AsyncGenerator[None]:
+    """One agent in east, answering `body`, and one KVStoreMesh, answering `mirrored`."""
+    async with (
+        _pod(clusters, "agent-1", status.AGENTS, body),
+        _pod(clusters, "apiserver-1", status.KVSTOREMESH, mirrored),
+    ):
+        yield
 
-    async def healthz(_request: web.Request) -> web.Response:
+
+@asynccontextmanager
+async def _pod(clusters: Clusters, name: str, reader: status.Reader, body: bytes) -> AsyncGenerator[None]:
+    async def answer(_request: web.Request) -> web.Response:
         return web.Response(body=body)
 
     app = web.Application()
-    app.add_routes([web.get("/v1/healthz", healthz)])
-    async with serve_tcp(app, "127.0.0.1", settings.AGENT_HEALTH_PORT):
-        labels = {"k8s-app": "clustermesh-agent"}
-        pod = {"metadata": {"name": "agent-1", "namespace": "kube-system", "labels": labels}}
+    app.add_routes([web.get(reader.path, answer)])
+    async with serve_tcp(app, "127.0.0.1", reader.port):
+        labels = {"k8s-app": reader.app}
+        pod = {"metadata": {"name": name, "namespace": "kube-system", "labels": labels}}
         pod["spec"] = {"nodeName": "node-1", "containers": [{"name": "agent", "image": "i"}]}
         client = clusters.client("east")
         await client.create(POD, pod)
-        status = {"status": {"phase": "Running", "podIP": "127.0.0.1"}}
-        await client.merge_patch(POD, "agent-1", status, "kube-system", "status")
+        running = {"status": {"phase": "Running", "podIP": "127.0.0.1"}}
+        await client.merge_patch(POD, name, running, "kube-system", "status")
         yield
 
 
 async def connected(clusters: Clusters) -> None:
     await clusters.enable()
     for name in ("east", "west"):
-        status = {
+        ready = {
             "status": {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "observedGeneration": 99}
         }
         await clusters.client(name).merge_patch(
-            DEPLOYMENT, "clustermesh-apiserver", status, "kube-system", "status"
+            DEPLOYMENT, "clustermesh-apiserver", ready, "kube-system", "status"
         )
     result = await clusters.run("connect", "--context", "east", "--destination-context", "west")
     assert result.exit_code == 0, result.output
 
 
 @pytest.fixture(autouse=True)
-def own_port(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
-    """Agents listen on a fixed port; another test run on this machine may have it."""
-    monkeypatch.setattr("cli.status.AGENT_HEALTH_PORT", unused_tcp_port)
-    monkeypatch.setattr(settings, "AGENT_HEALTH_PORT", unused_tcp_port)
+def own_ports(monkeypatch: pytest.MonkeyPatch, unused_tcp_port_factory: Callable[[], int]) -> None:
+    """The pods listen on fixed ports; another test run on this machine may have them."""
+    for name in ("AGENTS", "KVSTOREMESH"):
+        moved = replace(getattr(status, name), port=unused_tcp_port_factory())
+        monkeypatch.setattr(status, name, moved)
 
 
 async def test_a_ready_mesh_ends_with_status_0(clusters: Clusters) -> None:
@@ -65,6 +79,8 @@ async def test_a_ready_mesh_ends_with_status_0(clusters: Clusters) -> None:
         assert found["ready"] is True
         assert found["connectivity"]["clusters"]["west"]["programmed"] == 1
         assert found["access_information"]["cluster_name"] == "east"
+        assert found["kvstoremesh"]["enabled"] is True
+        assert found["kvstoremesh"]["status"]["clusters"]["west"]["connected"] == 1
         table = await clusters.run("status", "--context", "east")
         assert "1/1 programmed" in table.stdout
 
@@ -75,6 +91,18 @@ async def test_a_peer_that_is_down_ends_with_status_1_and_says_why(clusters: Clu
         result = await clusters.run("status", "--context", "east")
         assert result.exit_code == 1
         assert "agent-1 is not connected to cluster west: Waiting for initial connection" in result.stdout
+
+
+async def test_a_peer_that_kvstoremesh_has_lost_is_named_though_agents_have_its_copies(
+    clusters: Clusters,
+) -> None:
+    await connected(clusters)
+    lost = b'[{"name":"west","status":"etcd: 0/1 connected: refused","config":{},"synced":{}}]'
+    async with agent(clusters, READY, lost):
+        result = await clusters.run("status", "--context", "east")
+        assert result.exit_code == 1
+        assert "apiserver-1 is not connected to cluster west: etcd: 0/1 connected: refused" in result.stdout
+        assert "KVStoreMesh: 1/1 configured, 0/1 connected, 0/1 ready" in result.stdout
 
 
 async def test_waiting_has_an_end(clusters: Clusters) -> None:

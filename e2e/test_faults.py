@@ -5,55 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
-from lab.demo.driver import Answer
+from e2e.faults import AGENT, ETCD, curls_counted, in_namespace, kill, pids_of
 from lab.demo.steps import until_answered_by
-
-AGENT = ("-m agent ", "--socket-path")
-
-
-def pids_of(*words: str) -> list[int]:
-    """Processes whose command line has every one of `words`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if all(word in line for word in words):
-                found.append(int(entry.name))
-    return found
-
-
-def in_namespace(pids: Iterable[int], namespace: str) -> list[int]:
-    """Those of `pids` whose network namespace has this name."""
-    inode = Path(f"/run/netns/{namespace}").stat().st_ino
-    return [pid for pid in pids if Path(f"/proc/{pid}/ns/net").stat().st_ino == inode]
-
-
-@asynccontextmanager
-async def curls_counted(mesh: Mesh) -> AsyncGenerator[list[Answer]]:
-    """Curl from east all through the block; the answers so far."""
-    seen: list[Answer] = []
-    async with mesh.lab.curling("east", mesh.clients["east"], mesh.url) as answers:
-
-        async def collect() -> None:
-            async for answer in answers:
-                seen.append(answer)  # noqa: PERF401 - read while it grows
-
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(collect(), name="curls")
-            await eventually(lambda: len(seen) > 5)
-            yield seen
-            count = len(seen)
-            await eventually(lambda: len(seen) > count + 20)
-            task.cancel()
 
 
 async def test_an_agent_killed_and_restarted_fails_no_curl_and_serves_new_pods(mesh: Mesh) -> None:
@@ -64,7 +20,7 @@ async def test_an_agent_killed_and_restarted_fails_no_curl_and_serves_new_pods(m
         for pid in in_namespace(pids_of(*AGENT), each.namespace)
     ]
     assert len(agents) == 2
-    async with curls_counted(mesh) as answers:
+    async with curls_counted(mesh.lab, "east", mesh.clients["east"], mesh.url) as answers:
         for pid in agents:
             os.kill(pid, signal.SIGKILL)
 
@@ -81,8 +37,8 @@ async def test_an_agent_killed_and_restarted_fails_no_curl_and_serves_new_pods(m
 
 async def test_traffic_goes_on_while_the_peers_etcd_is_stopped(mesh: Mesh) -> None:
     control = mesh.plan.cluster("west").control.namespace
-    (etcd,) = in_namespace(pids_of("etcd", "--listen-client-urls=http://127.0.0.1:2378"), control)
-    async with curls_counted(mesh) as answers:
+    (etcd,) = in_namespace(pids_of(*ETCD), control)
+    async with curls_counted(mesh.lab, "east", mesh.clients["east"], mesh.url) as answers:
         os.kill(etcd, signal.SIGSTOP)
         try:
             count = len(answers)
@@ -94,16 +50,8 @@ async def test_traffic_goes_on_while_the_peers_etcd_is_stopped(mesh: Mesh) -> No
 
 
 async def test_a_peers_etcd_that_comes_back_empty_removes_nothing_and_is_followed_again(mesh: Mesh) -> None:
-    control = mesh.plan.cluster("west").control.namespace
-    (etcd,) = in_namespace(pids_of("etcd", "--listen-client-urls=http://127.0.0.1:2378"), control)
-    async with curls_counted(mesh) as answers:
-        os.kill(etcd, signal.SIGKILL)
-
-        def is_new() -> bool:
-            found = in_namespace(pids_of("etcd", "--listen-client-urls=http://127.0.0.1:2378"), control)
-            return bool(found) and etcd not in found
-
-        await eventually(is_new, 60)
+    async with curls_counted(mesh.lab, "east", mesh.clients["east"], mesh.url) as answers:
+        await kill(mesh.plan.cluster("west").control, *ETCD)
         await mesh.lab.command("status", "--context", "east", "--wait", "--wait-duration", "90s")
         await mesh.lab.scale("west", "web", 3)
         new = (await mesh.lab.wait_pods("west", "web", 3))[-1]
@@ -118,7 +66,7 @@ async def test_garbage_from_a_peer_is_refused_and_counted_and_harms_nothing(mesh
     prefix = "cilium/state/ip/v1/default/"
     put = ("nsenter", f"--net=/run/netns/{control}", "etcdctl", "--endpoints=127.0.0.1:2378")
     environment = os.environ | {"ETCDCTL_API": "3"}
-    async with curls_counted(mesh) as answers:
+    async with curls_counted(mesh.lab, "east", mesh.clients["east"], mesh.url) as answers:
         for key, value in (
             ("10.2.1.250", "{"),
             ("not-an-ip", '{"IP":"not-an-ip"}'),

@@ -24,7 +24,10 @@ from kvstore.methods import RANGE
 
 CONNECT_TIMEOUT_SECONDS = 5.0  # for each address; a silent one must not hold back the next for long
 _PROBE_TIMEOUT_SECONDS = 1.0  # the channel has failed already: its reason is there at once
-_KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 15_000, 25_000  # Cilium's own: servers are set up for these
+# A silent cut must be noticed while it lasts: a connection that lives through one goes on only with TCP's
+# next retransmission, which may be half a minute after the line is back. etcd and Cilium's set-up of it
+# take a ping every 5 s or more; Cilium's own clients use 15 s and 25 s.
+_KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 10_000, 10_000
 REQUIRE_LEADER = (("hasleader", "true"),)  # a member cut off from its quorum refuses, not stalls
 
 

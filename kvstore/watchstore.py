@@ -19,7 +19,7 @@ from kvstore.watch import Changes, Delta, Event, Listing, WatchState
 
 log = logging.getLogger(__name__)
 
-DIAL_FIRST_SECONDS, DIAL_CAP_SECONDS = 0.05, 5.0  # where nobody answers, nobody is burdened by our asking
+DIAL_FIRST_SECONDS, DIAL_CAP_SECONDS = 0.05, 2.0  # where nobody answers, nobody is burdened by our asking
 STEADY_SECONDS = 60.0  # a stream that lived this long after its list was a good one: breaks begin anew
 
 
@@ -37,7 +37,7 @@ async def follow(
     the caller holds (relative keys) and is asked at every connection; without it, the caller begins
     with nothing and is taken to hold what it was told. A list costs the store and the network more than
     anything else, so it is no success in itself: whoever hangs up after each is asked ever less often.
-    Whoever says nothing at all is asked every few seconds: after an outage we are back soon.
+    Whoever says nothing at all is asked every other second: after an outage we are back at once.
     """
     entries: Mapping[bytes, bytes] = {}
     clock = asyncio.get_running_loop().time

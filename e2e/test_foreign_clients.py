@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -13,7 +14,8 @@ import msgspec
 import pytest
 
 from e2e.conftest import Mesh
-from k8s.resource import SECRET
+from e2e.members import etcdctl
+from k8s.resource import POD, SECRET
 
 ROOT = Path(__file__).parent.parent
 ETCD3_PYTHON = ROOT / ".venv-etcd3/bin/python"
@@ -73,21 +75,96 @@ async def test_the_etcd3_package_reads_the_same_bytes_and_is_refused_a_write(
 
 
 def _etcdctl(mesh: Mesh, files: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"ETCDCTL_API": "3"}
+    command = _command(mesh, files, *arguments)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+
+
+def _command(mesh: Mesh, files: dict[str, str], *arguments: str) -> list[str]:
+    """etcdctl as east's client of west's API server."""
+    enter = ("nsenter", f"--net=/run/netns/{mesh.plan.cluster('east').control.namespace}")
     tls = (f"--cacert={files['ca.crt']}", f"--cert={files['tls.crt']}", f"--key={files['tls.key']}")
     host = f"--endpoints=https://{mesh.plan.cluster('west').control.ip}:2379"
     # the lab has no DNS: etcdctl dials the address, which the certificate does not name
-    return _run(mesh, "etcdctl", host, *tls, "--insecure-skip-tls-verify", *arguments)
+    return [*enter, "etcdctl", host, *tls, "--insecure-skip-tls-verify", *arguments]
 
 
-async def test_etcdctl_works_unmodified_and_is_refused_a_write(
+async def test_etcdctl_reads_the_same_bytes_as_from_etcd_itself(
     mesh: Mesh, remote_files: dict[str, str]
 ) -> None:
-    got = _etcdctl(mesh, remote_files, "get", "cilium/cluster-config/west", "--print-value-only")
-    assert json.loads(got.stdout)["id"] == 2
-    health = _etcdctl(mesh, remote_files, "endpoint", "status", "-w", "json")
-    assert health.returncode == 0, health.stderr
-    put = _etcdctl(mesh, remote_files, "put", "cilium/state/x", "y")
-    assert (put.returncode != 0, "permission denied" in put.stderr) == (True, True)
+    got = _etcdctl(mesh, remote_files, "get", "--prefix", "cilium/state/", "-w", "json")
+    there = await etcdctl(mesh.plan.cluster("west"), "get", "--prefix", "cilium/state/", "-w", "json")
+    assert json.loads(got.stdout)["kvs"] == json.loads(there)["kvs"]
+    status = _etcdctl(mesh, remote_files, "endpoint", "status", "-w", "json")
+    (shown,) = json.loads(status.stdout)
+    assert shown["Status"]["header"]["cluster_id"] == json.loads(there)["header"]["cluster_id"]
+    health = _etcdctl(mesh, remote_files, "endpoint", "health")
+    assert "is healthy" in health.stdout + health.stderr
+
+
+async def test_etcdctl_watches_what_happens(mesh: Mesh, remote_files: dict[str, str]) -> None:
+    west = mesh.plan.cluster("west")
+    key = "cilium/state/nodes/v1/west/watched"
+    watch = await asyncio.create_subprocess_exec(
+        *_command(mesh, remote_files, "watch", "--prefix", "cilium/state/nodes/v1/west/"),
+        env=os.environ | {"ETCDCTL_API": "3"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert watch.stdout is not None
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            printing = group.create_task(watch.stdout.readuntil(b"2\n"), name="printed")
+            while not printing.done():  # the watch may not stand yet: go on until it tells of a change
+                await etcdctl(west, "put", key, "1")
+                await etcdctl(west, "put", key, "2")
+                await asyncio.wait([printing], timeout=0.2)
+        assert f"PUT\n{key}\n".encode() in printing.result()
+    finally:
+        watch.terminate()
+        await asyncio.wait_for(watch.wait(), 10)
+        await etcdctl(west, "del", key)
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        ("get", "--prefix", "cilium/cache/"),
+        ("get", "--prefix", "cilium/"),
+        ("get", "--from-key", ""),
+        ("get", "cilium/cluster-config/east"),
+        ("get", "--prefix", "cilium/cluster-config/"),
+        ("get", "--prefix", "cilium/synced/east/"),
+        ("put", "cilium/state/ip/v1/default/10.2.1.9", "{}"),
+        ("del", "--prefix", "cilium/state/"),
+        ("lease", "grant", "60"),
+        ("compaction", "1"),
+        ("defrag",),
+        ("user", "list"),
+    ],
+    ids=" ".join,
+)
+async def test_what_is_not_granted_is_refused_counted_and_audited(
+    mesh: Mesh, remote_files: dict[str, str], forbidden: tuple[str, ...]
+) -> None:
+    before = await _refused(mesh)
+    done = _etcdctl(mesh, remote_files, *forbidden)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert await _refused(mesh) > before
+    logs = await mesh.lab.command(
+        "lab", "--name", mesh.plan.name, "logs", "west", "clustermesh-apiserver", "-c", "proxy"
+    )
+    assert "refused client='remote'" in logs
+
+
+async def _refused(mesh: Mesh) -> float:
+    """How many requests west's proxy has refused."""
+    async with mesh.lab.kubernetes("west") as client:
+        (raw,) = await client.list(POD, "kube-system", label_selector="k8s-app=clustermesh-apiserver")
+        name = msgspec.json.decode(raw)["metadata"]["name"]
+        text = (await client.proxy_get(name, "kube-system", 9882, "/metrics")).decode()
+    lines = [line for line in text.splitlines() if line.startswith("clustermesh_proxy_refused_total{")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 async def test_no_client_certificate_no_answer(mesh: Mesh, remote_files: dict[str, str]) -> None:

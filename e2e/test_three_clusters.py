@@ -159,7 +159,9 @@ async def _compact(trio: Trio) -> None:
 
 
 async def _cluster_id(trio: Trio) -> int:
-    printed = json.loads(await etcdctl(trio.plan.cluster("west"), "endpoint", "status", "-w", "json") or b"[]")
+    printed = json.loads(
+        await etcdctl(trio.plan.cluster("west"), "endpoint", "status", "-w", "json") or b"[]"
+    )
     return int(printed[0]["Status"]["header"]["cluster_id"]) if printed else 0
 
 

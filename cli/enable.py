@@ -43,6 +43,11 @@ POLL_SECONDS = 0.2
     type=bool,
     help="Read peers once for the cluster, not once for each node (default: as installed, else true).",
 )
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 9),
+    help="Control planes, each with an etcd of its own (default: as installed, else 1).",
+)
 @click.option("--image", help="Image of the control plane and the agents.")
 @click.option("--etcd-image", default="etcd:3.5", show_default=True, help="Image of the mesh's own etcd.")
 @click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
@@ -93,6 +98,7 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
         flags=target.flags,
     )
     service = provider.service_for(nodes.result(), flags["service_type"])
+    on_control_node = provider.has_control_node(nodes.result())
     return MeshSettings(
         cluster_name=identity.name,
         cluster_id=int(identity.cluster_id),
@@ -102,9 +108,18 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
         service_annotations=service.annotations,
         image=flags["image"] or f"clustermesh.io/clustermesh:{installed()}",
         etcd_image=flags["etcd_image"],
+        replicas=_replicas(flags["replicas"], deployment.result(), on_control_node=on_control_node),
         kvstoremesh=_mirrors(flags["enable_kvstoremesh"], deployment.result()),
-        on_control_node=provider.has_control_node(nodes.result()),
+        on_control_node=on_control_node,
     )
+
+
+def _replicas(wanted: int | None, deployment: bytes | None, *, on_control_node: bool) -> int:
+    """As asked for, else as it is, else one."""
+    count = wanted or (facts.replicas(deployment) if deployment else 1)
+    if on_control_node and count > 1:
+        raise CommandError("the node that is set aside for the control plane has room for one: --replicas 1")
+    return count
 
 
 def _mirrors(wanted: bool | None, deployment: bytes | None) -> bool:

@@ -108,11 +108,16 @@ class _Template(msgspec.Struct):
 
 
 class _DeploymentSpec(msgspec.Struct):
+    replicas: int = 1
     template: _Template = msgspec.field(default_factory=_Template)
 
 
 class _Deployment(msgspec.Struct):
     spec: _DeploymentSpec = msgspec.field(default_factory=_DeploymentSpec)
+
+
+def replicas(deployment: bytes) -> int:
+    return msgspec.json.decode(deployment, type=_Deployment).spec.replicas
 
 
 def has_kvstoremesh(deployment: bytes | None) -> bool:

@@ -87,10 +87,10 @@ def service(settings: MeshSettings) -> dict[str, Any]:
     if settings.service_annotations:
         metadata["annotations"] = dict(settings.service_annotations)
     port = {"name": "etcd", "port": CLIENT_PORT, "targetPort": CLIENT_PORT, "protocol": "TCP"}
-    return {
-        "metadata": metadata,
-        "spec": {"type": settings.service_type, "selector": {"k8s-app": SERVICE}, "ports": [port]},
-    }
+    spec = {"type": settings.service_type, "selector": {"k8s-app": SERVICE}, "ports": [port]}
+    # Every replica is another etcd: a reader that was sent to another one would list everything again.
+    spec["sessionAffinity"] = "ClientIP" if settings.replicas > 1 else "None"
+    return {"metadata": metadata, "spec": spec}
 
 
 def apiserver(settings: MeshSettings) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
         sources = [_files(MIRRORED_SECRET), _client_files(secret.REMOTE, peerfile.REMOTE_CLIENT)]
         pod["containers"].append(_kvstoremesh(settings))
         pod["volumes"].append({"name": "peers", "projected": {"sources": sources}})
-    spec = {"replicas": 1, **_workload(SERVICE, pod)}
+    spec = {"replicas": settings.replicas, **_workload(SERVICE, pod)}
     if settings.on_control_node:
         pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
         pod["tolerations"] = [{"operator": "Exists"}]

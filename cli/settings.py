@@ -32,6 +32,7 @@ class MeshSettings:
     image: str
     etcd_image: str
     max_connected_clusters: int = 255
+    replicas: int = 1  # of the control plane, each with an etcd of its own
     kvstoremesh: bool = True
     on_control_node: bool = False
     service_annotations: dict[str, str] = field(default_factory=dict)

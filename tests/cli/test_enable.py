@@ -91,6 +91,24 @@ async def test_a_node_for_the_control_plane_gets_it(clusters: Clusters) -> None:
     assert (pod["hostNetwork"], pod["nodeSelector"]) == (True, {"clustermesh.io/control": ""})
 
 
+async def test_a_node_for_the_control_plane_has_room_for_one_only(clusters: Clusters) -> None:
+    node = {"metadata": {"name": "control", "labels": {"clustermesh.io/control": ""}}}
+    await clusters.client("east").create(NODE, node)
+    before = await clusters.everything()
+    result = await clusters.run("enable", "--context", "east", "--replicas", "2")
+    assert result.exit_code == 1
+    assert "--replicas 1" in result.stderr
+    assert await clusters.everything() == before
+
+
+async def test_the_number_of_control_planes_stays_as_it_was_set(clusters: Clusters) -> None:
+    await clusters.run("enable", "--context", "east", *BALANCED, "--replicas", "2")
+    await clusters.run("enable", "--context", "east", *BALANCED)
+    deployment = await clusters.get("east", DEPLOYMENT, "clustermesh-apiserver")
+    assert deployment is not None
+    assert deployment["spec"]["replicas"] == 2
+
+
 async def test_a_dry_run_prints_every_object_but_no_key_and_changes_nothing(clusters: Clusters) -> None:
     before = await clusters.everything()
     result = await clusters.run("enable", "--context", "east", *BALANCED, "--dry-run")

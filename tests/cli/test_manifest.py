@@ -119,6 +119,13 @@ def test_kvstoremesh_follows_the_peers_of_its_own_secret() -> None:
     assert names == ["cilium-kvstoremesh", "clustermesh-apiserver-remote-cert"]
 
 
+def test_readers_stay_with_one_of_several_control_planes() -> None:
+    several = replace(SETTINGS, replicas=3)
+    assert manifest.apiserver(several)["spec"]["replicas"] == 3
+    assert manifest.service(several)["spec"]["sessionAffinity"] == "ClientIP"
+    assert manifest.service(SETTINGS)["spec"]["sessionAffinity"] == "None"
+
+
 def test_without_kvstoremesh_nothing_of_it_is_there() -> None:
     apiserver = pod_of(manifest.apiserver(replace(SETTINGS, kvstoremesh=False)))
     assert [each["name"] for each in apiserver["containers"]] == ["etcd", "apiserver", "proxy"]

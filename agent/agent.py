@@ -18,6 +18,7 @@ from agent.tables import PeerListing, Tables
 from aiokit.health import Health
 from mesh.addressing import ReservedIdentity
 from mesh.identity import reserved_labels
+from peering import report
 from peering.peers import Peers
 
 SOURCES = {
@@ -93,7 +94,7 @@ class Agent:
     def remote_clusters(self) -> list[dict[str, Any]]:
         peers = self.peers.peers if self.peers else {}
         return [
-            status.remote_cluster(
+            report.remote_cluster(
                 name,
                 peer.status(),
                 self.states[name].counts(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.peercounts import PeerCounts
+from peering.report import PeerCounts
 from peering.status import PeerStatus
 
 _CILIUM = "cilium_clustermesh_remote_cluster"

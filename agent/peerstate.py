@@ -13,13 +13,13 @@ from typing import Any
 from agent.addresscheck import AddressCheck, Mode, Recheck
 from agent.imports import Accepted, Import
 from agent.ipcache import Level, Rank, node_entries
-from agent.peercounts import PeerCounts
 from agent.remoteips import RemoteIPs
 from agent.remoteservices import RemoteServices
 from agent.tables import Tables
 from kvstore.watch import Delta
 from mesh import endpointslice, identity, ipcache, node, service
 from mesh.addressing import ClusterID, Identity, PeerScope
+from mesh.clusterconfig import ClusterConfig
 from mesh.endpointslice import ClusterEndpointSlice
 from mesh.identity import SecurityIdentity
 from mesh.ipcache import IPEntry
@@ -28,6 +28,7 @@ from mesh.node import Node
 from mesh.service import GlobalService
 from mesh.servicemode import DEFAULT_KINDS
 from peering.refusals import Refusals
+from peering.report import PeerCounts
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class PeerState:
             digests={kind.name.lower(): self._import(kind).digest for kind in self._kinds},
         )
 
-    def begin(self, kinds: Sequence[Kind]) -> None:
+    def begin(self, _remote: ClusterConfig, kinds: Sequence[Kind]) -> None:
         """A connection that imports these kinds; services come one way, or not at all."""
         self._kinds = tuple(kinds)
         ways = [kind for kind in REVOCABLE if kind in kinds]

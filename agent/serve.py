@@ -41,6 +41,7 @@ from k8s import access
 from k8s.client import Client, connect
 from k8s.objects import Node
 from kvstore import etcd
+from mesh.servicemode import imported
 from peering.clusterids import ClusterIDs
 from peering.peer import Peer
 from peering.peers import Peers
@@ -162,7 +163,7 @@ def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
             ids=ids,
             local=config.cluster,
             times=times,
-            mode=config.service_mode,
+            kinds=partial(imported, config.service_mode),
             budget=budget,
             nodes=agent.mesh_size,
         )

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
@@ -46,6 +46,10 @@ STEADY_SECONDS = 60.0  # a connection that lasted this long once all was importe
 Connector = Callable[[EtcdConfig], AbstractAsyncContextManager[Readable]]
 
 
+def read_by_default(remote: ClusterConfig) -> Sequence[Kind]:
+    return imported(ServiceMode.PREFER_LEGACY, remote)
+
+
 @runtime_checkable
 class Describing(Protocol):
     """A connection that can say how it is (`kvstore.etcd.EtcdBackend`)."""
@@ -57,7 +61,8 @@ class Peer:
     """One remote cluster. `run` is its whole life; `status` may be read at any time.
 
     `budget` is shared by all peers: each attempt takes a token, so that many peers lost in one second do
-    not take the node's processor away (rule 8). `nodes` tells the size of the mesh.
+    not take the node's processor away (rule 8). `nodes` tells the size of the mesh, `kinds` what is read of
+    a peer that says this of itself.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class Peer:
         ids: ClusterIDs,
         local: PeerScope,
         times: PeerTimes | None = None,
-        mode: ServiceMode = ServiceMode.PREFER_LEGACY,
+        kinds: Callable[[ClusterConfig], Sequence[Kind]] = read_by_default,
         budget: TokenBucket | None = None,
         nodes: Callable[[], int | None] = lambda: None,
         now: Callable[[], float] = time.monotonic,
@@ -81,7 +86,7 @@ class Peer:
         self._ids = ids
         self._local = local
         self._times = times or PeerTimes()
-        self._mode = mode
+        self._kinds = kinds
         self._budget = budget
         self._clock = Clock(now, nodes)
         self._wall = wall
@@ -122,9 +127,13 @@ class Peer:
             self._set(connected=False, text=WAITING, synced=frozenset())
 
     def drain(self) -> None:
-        """Forget the peer: it was removed from the configuration."""
-        self._stop_revocation()
+        """Forget the peer and all that it told: it was removed from the configuration."""
+        self.leave()
         self._sink.drain()
+
+    def leave(self) -> None:
+        """Forget the peer, and leave what it told to others."""
+        self._stop_revocation()
         self._ids.release(self.name)
         self._last_id = None
 
@@ -138,7 +147,7 @@ class Peer:
             self._set(connected=True, text=_connected_text(backend))
             session = Session(self.name, backend, self._sink, self._times, self._clock)
             remote, scope = await self._accepted(session)
-            kinds = imported(self._mode, remote)
+            kinds = tuple(self._kinds(remote))
             if not {Kind.SERVICES, Kind.ENDPOINTSLICES}.intersection(kinds):
                 log.error("peer %s has no endpoint slices, and services are not read", self.name)
             self._stop_revocation()

@@ -27,13 +27,19 @@ class Peers:
     """Runs one `Peer` for each configuration. `known` is None until the directory was read once."""
 
     def __init__(
-        self, directory: Path, own_name: str, make: Callable[[str], Peer], changed: Callable[[], None]
+        self,
+        directory: Path,
+        own_name: str,
+        make: Callable[[str], Peer],
+        changed: Callable[[], None],
+        removed: Callable[[Peer], None] = Peer.drain,
     ) -> None:
         """`changed` is called after every change of the set, the first reading included."""
         self._directory = directory
         self._own_name = own_name
         self._make = make
         self._changed = changed
+        self._removed = removed
         self._peers: dict[str, Peer] = {}
         self._contents: dict[str, bytes] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -64,7 +70,7 @@ class Peers:
             log.info("peer %s was removed from the configuration", name)
             await self._stop(name)
             del self._contents[name]
-            self._peers.pop(name).drain()
+            self._removed(self._peers.pop(name))
         for name, content in wanted.items():
             if self._contents.get(name) == content:
                 continue

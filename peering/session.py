@@ -30,7 +30,7 @@ CHUNK = 2000  # entries handled before other tasks get a turn: about 10 ms
 class Sink(Protocol):
     """Where a peer's entries go. All calls are synchronous: between two awaits the state is consistent."""
 
-    def begin(self, kinds: Sequence[Kind]) -> None: ...
+    def begin(self, remote: ClusterConfig, kinds: Sequence[Kind]) -> None: ...
     def held(self, kind: Kind) -> Mapping[bytes, bytes]: ...
     def apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None: ...
     def listed(self, kind: Kind, cluster_id: ClusterID) -> None: ...
@@ -77,7 +77,7 @@ class Session:
     ) -> None:
         """Import `kinds` until an error. `synced` is called for each whenever its list was compared."""
         canaries = {kind: asyncio.Event() for kind in kinds}
-        self._sink.begin(kinds)
+        self._sink.begin(remote, kinds)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._heartbeat(), name=f"{self._name}/heartbeat")
             group.create_task(self._liveness(), name=f"{self._name}/liveness")

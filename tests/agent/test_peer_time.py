@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from mesh.addressing import ClusterID
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, SERVICES_AND_ENDPOINTSLICES, ClusterConfig
 from mesh.endpointslice import ClusterEndpointSlice, Conditions, Endpoint, EndpointPort
 from mesh.keys import Kind
-from mesh.servicemode import ServiceMode
+from mesh.servicemode import ServiceMode, imported
 from peering.clusterids import HOLD_DOWN_SECONDS, ClusterIDs
 from peering.peer import Peer
 from peering.times import PeerTimes, check_interval
@@ -62,7 +63,14 @@ class Wire:
 class West:
     """A peer, by default west, in virtual time, beating."""
 
-    def __init__(self, *, name: str = "west", ids: ClusterIDs | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        name: str = "west",
+        ids: ClusterIDs | None = None,
+        mode: ServiceMode = ServiceMode.PREFER_LEGACY,
+        **settings: Any,
+    ) -> None:
         self.wire = Wire()
         self.tables = tables()
         self.state = PeerState(name, self.tables)
@@ -74,6 +82,7 @@ class West:
             local=EAST,
             now=virtual.now,
             wall=virtual.now,
+            kinds=partial(imported, mode),
             **settings,
         )
 

@@ -23,6 +23,7 @@ from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
 from kvstore.watch import Delta
 from mesh.addressing import ClusterID, PeerScope
+from mesh.clusterconfig import ClusterConfig
 from mesh.keys import Kind
 from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
 from mesh.service import Port
@@ -210,8 +211,8 @@ class _ObservedSink:
     def listed(self, kind: Kind, cluster_id: ClusterID) -> None:
         self._state.listed(kind, cluster_id)
 
-    def begin(self, kinds: Sequence[Kind]) -> None:
-        self._state.begin(kinds)
+    def begin(self, remote: ClusterConfig, kinds: Sequence[Kind]) -> None:
+        self._state.begin(remote, kinds)
 
     def refused(self, key: str, reason: str) -> None:
         self._state.refused(key, reason)

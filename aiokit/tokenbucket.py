@@ -7,6 +7,8 @@ nobody is refused or overtaken. Time is the event loop's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 
 class TokenBucket:
@@ -28,6 +30,12 @@ class TokenBucket:
                 await asyncio.sleep((1 - self._tokens) / self.rate)
                 self._refill()
             self._tokens -= 1  # a timer that is early by a rounding error borrows from the next one
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """For whoever takes turns of any sort: this one begins when a token is there."""
+        await self.take()
+        yield
 
     def _refill(self) -> None:
         now = asyncio.get_running_loop().time()

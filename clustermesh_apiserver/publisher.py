@@ -1,9 +1,6 @@
 """Keeps our etcd holding what the exporters want, whatever etcd it turns out to be.
 
-One session is one connection to one etcd cluster, with its own leases and stores. A session ends when
-etcd is replaced by another cluster, refuses us, or loses keys that we did not delete; the next one
-compares everything with what is stored and writes what differs: data, then the canaries. Leaving
-deletes nothing: peers keep our state until we are back or the leases run out (spec 9.3).
+Every session with an etcd (`ownstore`) begins with a compare and writes what differs: data, then canaries.
 """
 
 from __future__ import annotations
@@ -12,35 +9,30 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from datetime import UTC, datetime
+from functools import partial
 
-from aiokit.apart import apart
 from aiokit.backoff import Backoff
-from aiokit.failure import leaves
 from clustermesh_apiserver import clusterconfig, heartbeat
 from clustermesh_apiserver.exporter import Exporter
 from clustermesh_apiserver.health import KindReport, Report
+from clustermesh_apiserver.ownstore import (
+    FIRST_RETRY_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    Connect,
+    guard,
+    sessions,
+)
 from clustermesh_apiserver.pace import Pace, Pacer
 from kvstore.backend import Backend
-from kvstore.errors import KVStoreError
 from kvstore.lease import LeasePool
 from kvstore.paced import PacedBackend
 from kvstore.syncstore import SyncStore
-from kvstore.watchstore import follow
 from mesh.addressing import PeerScope
 from mesh.keys import Kind, state_prefix, synced_key, synced_prefix
 from mesh.servicemode import ServiceMode
 
-FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 10.0
-
 log = logging.getLogger(__name__)
-
-Connect = Callable[[], AbstractAsyncContextManager[Backend]]
-
-
-class KeysVanishedError(KVStoreError):
-    """Somebody else deleted our keys: what is stored must be compared with what is wanted."""
 
 
 class Publisher:
@@ -90,40 +82,33 @@ class Publisher:
     async def run(self) -> None:
         """Publish until cancelled. Only ConfigRefusedError, and bugs, propagate."""
         backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
-        while True:
-            self.sessions += 1
-            try:
-                await apart(self._session(backoff), f"publisher/session-{self.sessions}")
-            except* KVStoreError as group:
-                log.warning("publishing begins anew reason=%s", _reasons(group))
-            await asyncio.sleep(backoff.next())
+        work = partial(self._publish, backoff)
+        ttl = self._lease_ttl_seconds
+        await sessions(self._connect, work, lease_ttl_seconds=ttl, backoff=backoff, name="publisher")
 
-    async def _session(self, backoff: Backoff) -> None:
+    async def _publish(self, backoff: Backoff, connected: Backend, leases: LeasePool) -> None:
+        self.sessions += 1
         self._pacer.begin()
-        async with AsyncExitStack() as stack:
-            backend = self._paced(await stack.enter_async_context(self._connect()))
-            leases = await stack.enter_async_context(LeasePool(backend, self._lease_ttl_seconds).running())
-            stores = {
-                exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters
-            }
-            self._stores = stores
-            try:
-                async with asyncio.TaskGroup() as group:
-                    enforcing = clusterconfig.enforce(backend, leases, self._scope, self._own_config)
-                    group.create_task(enforcing, name="clusterconfig")
-                    group.create_task(heartbeat.beat(backend, leases, now=self._now), name="heartbeat")
-                    group.create_task(self._guard(backend), name="guard")
-                    for exporter in self._exporters:
-                        store = stores[exporter.kind]
-                        group.create_task(store.run(), name=f"store/{exporter.kind.name}")
-                        exporter.attach(store)
-                    group.create_task(self._note_synced(backoff), name="synced")
-            finally:
-                self._stores = {}
+        backend = self._paced(connected)
+        stores = {exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters}
+        self._stores = stores
+        try:
+            async with asyncio.TaskGroup() as group:
+                enforcing = clusterconfig.enforce(backend, leases, self._scope, self._own_config)
+                group.create_task(enforcing, name="clusterconfig")
+                group.create_task(heartbeat.beat(backend, leases, now=self._now), name="heartbeat")
+                group.create_task(self._guard(backend), name="guard")
+                for exporter in self._exporters:
+                    store = stores[exporter.kind]
+                    group.create_task(store.run(), name=f"store/{exporter.kind.name}")
+                    exporter.attach(store)
+                group.create_task(self._note_synced(backoff), name="synced")
+        finally:
+            self._stores = {}
 
     def _paced(self, backend: Backend) -> Backend:
         bucket = self._pacer.bucket
-        return backend if bucket is None else PacedBackend(backend, bucket)
+        return backend if bucket is None else PacedBackend(backend, bucket.turn)
 
     def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
         name = self._scope.name
@@ -140,16 +125,5 @@ class Publisher:
         log.info("everything is exported after=%.2fs", self._clock() - self._began)
 
     async def _guard(self, backend: Backend) -> None:
-        """A canary of ours that vanished tells of a store that was emptied behind us."""
         ours = {synced_key(exporter.kind, self._scope.name) for exporter in self._exporters}
-        prefix = synced_prefix(self._scope.name)
-        retries = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
-        async with aclosing(follow(backend, prefix, backoff=retries)) as deltas:
-            async for delta in deltas:
-                for key in ours.intersection(prefix + suffix for suffix in delta.removes):
-                    raise KeysVanishedError(f"{key.decode()} was deleted by somebody else")
-
-
-def _reasons(group: BaseExceptionGroup[KVStoreError]) -> str:
-    """The leaves of a group, each once."""
-    return "; ".join(dict.fromkeys(str(error) for error in leaves(group)))
+        await guard(backend, synced_prefix(self._scope.name), lambda: ours)

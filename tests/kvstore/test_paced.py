@@ -15,7 +15,7 @@ from tests import virtual
 def test_reads_and_writes_share_the_rate() -> None:
     async def crowd() -> float:
         store = MemoryBackend()
-        paced = PacedBackend(store, TokenBucket(2.0, 1))
+        paced = PacedBackend(store, TokenBucket(2.0, 1).turn)
         async with asyncio.TaskGroup() as group:
             group.create_task(paced.put(b"a", b"1"), name="put")
             group.create_task(paced.txn([PutOp(b"b", b"1")]), name="txn")
@@ -30,7 +30,7 @@ def test_reads_and_writes_share_the_rate() -> None:
 
 def test_watches_and_kept_leases_do_not_wait() -> None:
     async def crowd() -> float:
-        paced = PacedBackend(MemoryBackend(), TokenBucket(0.001, 1))
+        paced = PacedBackend(MemoryBackend(), TokenBucket(0.001, 1).turn)
         lease = await paced.lease_grant(900)
         assert await paced.lease_keepalive(lease) > 0
         async with paced.listwatch(b"") as events:

@@ -14,23 +14,27 @@ import click
 from aiokit import log
 from aiokit.failure import leaves
 from clustermesh_apiserver import config as settings
+from clustermesh_apiserver.options import ENVIRONMENT, of_own_store
 from k8s.errors import AccessError
 from mesh.servicemode import ServiceMode
 
-ENVIRONMENT = {"auto_envvar_prefix": "CLUSTERMESH"}
-PROXY_MODULE = "clustermesh_apiserver.proxy.command"
+# imported when they are asked for: the exporter needs nothing of the proxy's gRPC server
+ELSEWHERE = {
+    "kvstoremesh": "clustermesh_apiserver.kvstoremesh.command",
+    "proxy": "clustermesh_apiserver.proxy.command",
+}
 
 
 class Programs(click.Group):
-    """Adds `proxy` without importing it: the exporter needs nothing of its gRPC server."""
+    """Adds the commands of other rooms without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "proxy"])
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "proxy":
+        if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        command = importlib.import_module(PROXY_MODULE).command
+        command = importlib.import_module(ELSEWHERE[cmd_name]).command
         assert isinstance(command, click.Command)
         return command
 
@@ -51,14 +55,7 @@ def version() -> None:
 
 
 @main.command(context_settings=ENVIRONMENT)
-@click.option("--cluster-name", default=settings.UNSET_NAME, show_default=True, help="This cluster's name.")
-@click.option("--cluster-id", type=int, default=0, show_default=True, help="This cluster's id, from 1.")
-@click.option(
-    "--max-connected-clusters", type=int, default=255, show_default=True, help="255 or 511; equal everywhere."
-)
-@click.option("--kvstore-opt", multiple=True, metavar="KEY=VALUE", help="etcd.config=FILE: where etcd is.")
-@click.option("--etcd-endpoint", default="", metavar="URL", help="A loopback etcd without TLS.")
-@click.option("--kvstore-lease-ttl", default="15m", show_default=True, help="Lifetime of keys after we end.")
+@of_own_store
 @click.option(
     "--kubeconfig",
     "--k8s-kubeconfig-path",

@@ -144,6 +144,14 @@ def parse_duration(text: str, flag: str, allowed: tuple[int, int] = LEASE_TTL_SE
     return seconds
 
 
+def parse_address(text: str, flag: str) -> tuple[str, int]:
+    """HOST:PORT."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{flag} {text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback

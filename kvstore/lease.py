@@ -101,6 +101,11 @@ class LeasePool:
             self._leases[lease].discard(key)
             self._roomy[lease] = None
 
+    def release_below(self, prefix: bytes) -> None:
+        """All keys that begin with `prefix` were deleted."""
+        for key in [key for key in self._bound if key.startswith(prefix)]:
+            self.release(key)
+
     async def check(self, leases: Iterable[int] | None = None) -> None:
         """Refresh these leases (default: all) now; lost ones are reported. Raises TransientError."""
         for lease in list(self._leases) if leases is None else list(leases):

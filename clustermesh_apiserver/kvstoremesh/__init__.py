@@ -1,0 +1,1 @@
+"""KVStoreMesh: every peer's entries, copied byte for byte into our etcd: agents read only that."""

@@ -58,7 +58,7 @@ async def store(cluster: ClusterPlan) -> Store:
     """All keys of a cluster's mesh etcd, from its own loopback."""
     printed = await etcdctl(cluster, "get", "--prefix", "cilium/", "-w", "json")
     pairs = json.loads(printed).get("kvs", [])
-    return {base64.b64decode(pair["key"]): base64.b64decode(pair["value"]) for pair in pairs}
+    return {base64.b64decode(pair["key"]): base64.b64decode(pair.get("value", "")) for pair in pairs}
 
 
 async def etcdctl(cluster: ClusterPlan, *arguments: str) -> bytes:

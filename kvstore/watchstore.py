@@ -58,11 +58,11 @@ async def follow(
         except (TransientError, CompactedError) as error:
             if clock() >= steady_from:
                 backoff.reset()
-            delay = backoff.next()
             if heard:
                 dialling.reset()
+                delay = backoff.next()
             else:
-                delay = min(delay, dialling.next())
+                delay = dialling.next()
             log.warning("following %s interrupted, again in %.1f s: %s", _text(prefix), delay, error)
             await asyncio.sleep(delay)
 

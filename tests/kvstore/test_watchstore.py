@@ -123,3 +123,19 @@ def test_after_a_long_outage_the_list_is_there_within_seconds() -> None:
             return virtual.now() - healed
 
     assert virtual.run(outage()) < 1.2 * DIAL_CAP_SECONDS
+
+
+def test_an_outage_does_not_make_the_next_break_cost_more() -> None:
+    async def breaks() -> float:
+        backend = MemoryBackend()
+        async with aclosing(follow(backend, b"p/", backoff=Backoff(0.05, 60.0))) as deltas:
+            await anext(deltas)
+            backend.fail_reads(60)
+            backend.break_streams()
+            assert (await anext(deltas)).synced
+            broken = virtual.now()
+            backend.break_streams()
+            assert (await anext(deltas)).synced
+            return virtual.now() - broken
+
+    assert virtual.run(breaks()) < 0.2

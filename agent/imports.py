@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from kvstore.digest import Digest
 from kvstore.watch import Delta
 from mesh.addressing import PeerScope
 from mesh.errors import DecodeError
@@ -36,7 +36,7 @@ class Import(Generic[T]):
         self._decode = decode
         self._admit = admit
         self._held: dict[bytes, bytes] = {}
-        self._digest = 0
+        self._digest = Digest()
 
     @property
     def held(self) -> Mapping[bytes, bytes]:
@@ -45,7 +45,7 @@ class Import(Generic[T]):
     @property
     def digest(self) -> str:
         """The same for the same entries, in whatever order they came."""
-        return f"{self._digest:016x}"
+        return str(self._digest)
 
     def apply(self, delta: Delta, scope: PeerScope) -> Accepted[T]:
         result: Accepted[T] = Accepted()
@@ -73,19 +73,15 @@ class Import(Generic[T]):
     def _store(self, key: bytes, value: bytes) -> None:
         old = self._held.get(key)
         if old is not None:
-            self._digest ^= _hash(key, old)
+            self._digest.toggle(key, old)
         self._held[key] = value
-        self._digest ^= _hash(key, value)
+        self._digest.toggle(key, value)
 
     def _forget(self, keys: Iterable[bytes]) -> list[str]:
         gone = []
         for key in keys:
             old = self._held.pop(key, None)
             if old is not None:  # a key whose only value was refused was never held
-                self._digest ^= _hash(key, old)
+                self._digest.toggle(key, old)
                 gone.append(key.decode())
         return gone
-
-
-def _hash(key: bytes, value: bytes) -> int:
-    return int.from_bytes(blake2b(b"%b\0%b" % (key, value), digest_size=8).digest())

@@ -25,8 +25,10 @@ from clustermesh_apiserver.pace import Pace, Pacer
 from kvstore.backend import Backend
 from kvstore.errors import KVStoreError
 from kvstore.lease import LeasePool
+from kvstore.meter import Meter
+from kvstore.metered import MeteredBackend
 from kvstore.paced import PacedBackend
-from kvstore.syncstore import SyncStore
+from kvstore.syncstore import SyncStatus, SyncStore
 from kvstore.watchstore import follow
 from mesh.addressing import PeerScope
 from mesh.keys import Kind, state_prefix, synced_key, synced_prefix
@@ -66,6 +68,7 @@ class Publisher:
         self._now = now
         self._began = clock()
         self._stores: dict[Kind, SyncStore] = {}
+        self.meter = Meter()
         self.sessions = 0
         self.bootstrap_seconds = 0.0
 
@@ -82,10 +85,8 @@ class Publisher:
         scope = exporter.kind.value + "/v1"
         refused = exporter.status().refused
         store = self._stores.get(exporter.kind)
-        if store is None:  # between two sessions
-            return KindReport(scope, 0, 0, 0, False, refused)
-        status = store.status()
-        return KindReport(scope, status.queued, status.stored, status.errors, status.synced, refused)
+        between_sessions = SyncStatus(0, 0, 0, False)
+        return KindReport(scope, store.status() if store else between_sessions, refused)
 
     async def run(self) -> None:
         """Publish until cancelled. Only ConfigRefusedError, and bugs, propagate."""
@@ -101,7 +102,7 @@ class Publisher:
     async def _session(self, backoff: Backoff) -> None:
         self._pacer.begin()
         async with AsyncExitStack() as stack:
-            backend = self._paced(await stack.enter_async_context(self._connect()))
+            backend = self._measured(await stack.enter_async_context(self._connect()))
             leases = await stack.enter_async_context(LeasePool(backend, self._lease_ttl_seconds).running())
             stores = {
                 exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters
@@ -121,14 +122,22 @@ class Publisher:
             finally:
                 self._stores = {}
 
-    def _paced(self, backend: Backend) -> Backend:
+    def _measured(self, backend: Backend) -> Backend:
+        metered = MeteredBackend(backend, self.meter)
         bucket = self._pacer.bucket
-        return backend if bucket is None else PacedBackend(backend, bucket)
+        return metered if bucket is None else PacedBackend(metered, bucket)
 
     def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
         name = self._scope.name
         prefix = state_prefix(kind, name)
-        return SyncStore(backend, prefix, leases, synced_key=synced_key(kind, name), now=self._now)
+        return SyncStore(
+            backend,
+            prefix,
+            leases,
+            synced_key=synced_key(kind, name),
+            now=self._now,
+            propagation=self.meter.propagation(prefix, name),
+        )
 
     async def _note_synced(self, backoff: Backoff) -> None:
         for store in list(self._stores.values()):

@@ -69,7 +69,7 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Addresses outside of a peer's own nodes' pod CIDRs: count and keep them, or leave them out.",
 )
-@click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
+@log.flags
 def main(  # noqa: PLR0917 - click gives them by name
     cluster_name: str,
     cluster_id: int,
@@ -87,10 +87,8 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_service_v2: str,
     clustermesh_cache_ttl: str,
     clustermesh_address_check: str,
-    log_level: str,
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
-    log.configure(log_level)
     status = 0  # an exit inside `except*` would be wrapped like an error
     try:
         config = Config(
@@ -105,7 +103,6 @@ def main(  # noqa: PLR0917 - click gives them by name
             kubeconfig=kubeconfig,
             bpf_root=bpf_root,
             cgroup_root=cgroup_root,
-            log_level=log_level,
             service_mode=ServiceMode(clustermesh_service_v2),
             cache_ttl_seconds=seconds(clustermesh_cache_ttl, "--clustermesh-cache-ttl"),
             address_check=Mode(clustermesh_address_check),

@@ -41,7 +41,6 @@ class Config:
     kubeconfig: Path | None
     bpf_root: Path
     cgroup_root: Path | None
-    log_level: str
     service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
     cache_ttl_seconds: float = 0.0  # 0: a lost peer's services stay
     address_check: Mode = Mode.WARN

@@ -71,14 +71,17 @@ class Import(Generic[T]):
         return self._forget(list(self._held))
 
     def _store(self, key: bytes, value: bytes) -> None:
-        self._digest.put(key, self._held.get(key), value)
+        old = self._held.get(key)
+        if old is not None:
+            self._digest.toggle(key, old)
         self._held[key] = value
+        self._digest.toggle(key, value)
 
     def _forget(self, keys: Iterable[bytes]) -> list[str]:
         gone = []
         for key in keys:
             old = self._held.pop(key, None)
             if old is not None:  # a key whose only value was refused was never held
-                self._digest.remove(key, old)
+                self._digest.toggle(key, old)
                 gone.append(key.decode())
         return gone

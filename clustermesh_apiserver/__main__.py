@@ -81,14 +81,13 @@ def version() -> None:
     show_default=True,
     help="Export services, endpoint slices, or both.",
 )
-@click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
-def clustermesh(log_level: str, **flags: Any) -> None:
+@log.flags
+def clustermesh(**flags: Any) -> None:
     """Export this cluster's Kubernetes objects to its etcd."""
     try:
         config = as_config(**flags)
     except settings.ConfigError as error:
         raise click.UsageError(str(error)) from error
-    log.configure(log_level)
     # `--help` and `version` stay quick
     from clustermesh_apiserver.clusterconfig import ConfigRefusedError  # noqa: PLC0415
     from clustermesh_apiserver.serve import serve  # noqa: PLC0415

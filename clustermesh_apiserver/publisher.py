@@ -26,8 +26,10 @@ from clustermesh_apiserver.ownstore import (
 from clustermesh_apiserver.pace import Pace, Pacer
 from kvstore.backend import Backend
 from kvstore.lease import LeasePool
+from kvstore.meter import Meter
+from kvstore.metered import MeteredBackend
 from kvstore.paced import PacedBackend
-from kvstore.syncstore import SyncStore
+from kvstore.syncstore import SyncStatus, SyncStore
 from mesh.addressing import PeerScope
 from mesh.keys import Kind, state_prefix, synced_key, synced_prefix
 from mesh.servicemode import ServiceMode
@@ -58,6 +60,7 @@ class Publisher:
         self._now = now
         self._began = clock()
         self._stores: dict[Kind, SyncStore] = {}
+        self.meter = Meter()
         self.sessions = 0
         self.bootstrap_seconds = 0.0
 
@@ -74,10 +77,8 @@ class Publisher:
         scope = exporter.kind.value + "/v1"
         refused = exporter.status().refused
         store = self._stores.get(exporter.kind)
-        if store is None:  # between two sessions
-            return KindReport(scope, 0, 0, 0, False, refused)
-        status = store.status()
-        return KindReport(scope, status.queued, status.stored, status.errors, status.synced, refused)
+        between_sessions = SyncStatus(0, 0, 0, False)
+        return KindReport(scope, store.status() if store else between_sessions, refused)
 
     async def run(self) -> None:
         """Publish until cancelled. Only ConfigRefusedError, and bugs, propagate."""
@@ -89,7 +90,7 @@ class Publisher:
     async def _publish(self, backoff: Backoff, connected: Backend, leases: LeasePool) -> None:
         self.sessions += 1
         self._pacer.begin()
-        backend = self._paced(connected)
+        backend = self._measured(connected)
         stores = {exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters}
         self._stores = stores
         try:
@@ -106,14 +107,22 @@ class Publisher:
         finally:
             self._stores = {}
 
-    def _paced(self, backend: Backend) -> Backend:
+    def _measured(self, backend: Backend) -> Backend:
+        metered = MeteredBackend(backend, self.meter)
         bucket = self._pacer.bucket
-        return backend if bucket is None else PacedBackend(backend, bucket.turn)
+        return metered if bucket is None else PacedBackend(metered, bucket.turn)
 
     def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
         name = self._scope.name
         prefix = state_prefix(kind, name)
-        return SyncStore(backend, prefix, leases, synced_key=synced_key(kind, name), now=self._now)
+        return SyncStore(
+            backend,
+            prefix,
+            leases,
+            synced_key=synced_key(kind, name),
+            now=self._now,
+            propagation=self.meter.propagation(prefix, name),
+        )
 
     async def _note_synced(self, backoff: Backoff) -> None:
         for store in list(self._stores.values()):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from aiokit import probes
 from aiokit.backoff import Backoff
 from aiokit.http import serve_tcp
 from aiokit.signals import wait_terminated
@@ -45,7 +46,9 @@ async def serve(config: Config) -> None:
             mode=config.service_mode,
             pace=config.pace,
         )
-        app = health.application(publisher.report)
+        app = probes.application(
+            lambda: publisher.report().ready, lambda: health.metrics(publisher.report(), publisher.meter)
+        )
         async with (
             serve_tcp(app, config.health_host, config.health_port),
             running(publisher, running_exporters),

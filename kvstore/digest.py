@@ -1,7 +1,11 @@
-"""A short text that is equal for equal entries, kept up to date entry by entry. Pure.
+"""One short number for many entries, so that two who hold them can tell whether they agree. Pure.
 
-Over keys relative to their prefix: a cluster's own entries, their copies in another store and what an agent
-holds of them have the same digest. The order does not matter: entries are summed by exclusive or.
+The exclusive or of a hash of each entry: the same for the same entries in whatever order they came, and kept
+up by toggling what comes and goes. Keys are relative to the prefix of their kind, so that a cluster's own
+state and every copy of it, which stand under different prefixes, have the same digest.
+
+Wire freeze: agents, exporter and KVStoreMesh of different versions compare these texts. It guards against
+mistakes, not against somebody who makes two sets collide on purpose.
 """
 
 from __future__ import annotations
@@ -11,30 +15,22 @@ from hashlib import blake2b
 
 
 class Digest:
-    """Of a changing set of entries. `put` and `remove` want what stood there before."""
+    """Begins as that of no entries."""
 
     def __init__(self) -> None:
         self._sum = 0
 
+    def toggle(self, key: bytes, value: bytes) -> None:
+        """The entry came, if it was not there; it went, if it was."""
+        self._sum ^= int.from_bytes(blake2b(b"%b\0%b" % (key, value), digest_size=8).digest())
+
     def __str__(self) -> str:
         return f"{self._sum:016x}"
-
-    def put(self, key: bytes, old: bytes | None, new: bytes) -> None:
-        if old is not None:
-            self._sum ^= _hash(key, old)
-        self._sum ^= _hash(key, new)
-
-    def remove(self, key: bytes, old: bytes) -> None:
-        self._sum ^= _hash(key, old)
 
 
 def digest(entries: Mapping[bytes, bytes]) -> str:
     """Of all entries at once."""
     found = Digest()
     for key, value in entries.items():
-        found.put(key, None, value)
+        found.toggle(key, value)
     return str(found)
-
-
-def _hash(key: bytes, value: bytes) -> int:
-    return int.from_bytes(blake2b(b"%b\0%b" % (key, value), digest_size=8).digest())

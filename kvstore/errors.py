@@ -9,6 +9,10 @@ class TransientError(KVStoreError):
     """The connection or the server failed; the same call may succeed later."""
 
 
+class UnansweredError(TransientError):
+    """A server is there and did not answer in time, or has no leader: perhaps it lost its quorum."""
+
+
 class CompactedError(KVStoreError):
     """The history asked for is gone: list again and compare."""
 

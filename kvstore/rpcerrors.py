@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import grpc
 
-from kvstore.errors import CompactedError, KVStoreError, LeaseLostError, RefusedError, TransientError
+from kvstore.errors import (
+    CompactedError,
+    KVStoreError,
+    LeaseLostError,
+    RefusedError,
+    TransientError,
+    UnansweredError,
+)
 
 # "a future revision" is asked of a server that was restored or lost its newest writes: our history is
 # not its history, which is the same to the caller as history that is gone.
@@ -16,6 +23,8 @@ _COMPACTED = ("required revision has been compacted", "required revision is a fu
 _LEASE_LOST = ("requested lease not found",)
 # A request over gRPC's own limit is refused with a code that otherwise means "later, perhaps".
 _REFUSED = ("permission denied", "PermissionDenied", "received message larger than max")
+# What a member says that is alive but cannot agree with the others.
+_NO_QUORUM = ("etcdserver: no leader", "etcdserver: request timed out")
 
 _REFUSED_CODES = frozenset(
     {
@@ -49,7 +58,10 @@ def from_status(code: grpc.StatusCode, details: str, endpoint: str) -> KVStoreEr
     known = from_text(text)
     if known is not None:
         return known
-    return RefusedError(text) if code in _REFUSED_CODES else TransientError(text)
+    if code in _REFUSED_CODES:
+        return RefusedError(text)
+    is_unanswered = code is grpc.StatusCode.DEADLINE_EXCEEDED or any(part in text for part in _NO_QUORUM)
+    return UnansweredError(text) if is_unanswered else TransientError(text)
 
 
 def from_cancelled_watch(reason: str, compact_revision: int, endpoint: str) -> KVStoreError:

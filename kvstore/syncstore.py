@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from aiokit.backoff import Backoff
+from aiokit.histogram import Histogram
 from kvstore.backend import DeleteOp, Op, PutOp, Readable, Writable
 from kvstore.errors import ClusterChangedError, KVStoreError, LeaseLostError, RefusedError
 from kvstore.lease import LeasePool
@@ -29,6 +31,7 @@ BATCH_KEYS = 100  # etcd takes 128 operations in a transaction; most of the gain
 BATCH_BYTES = 1024 * 1024  # etcd takes requests of 1.5 MiB
 BATCHES_AT_ONCE = 8  # hides the round trip and the disk's sync without flooding etcd
 RESYNC_SECONDS = 300.0  # how long a foreign change of our keys may stand
+DIGESTED_AT_ONCE = 5000  # about 5 ms, before other tasks get a turn
 REFUSED_RETRY_SECONDS = 30.0  # a refusal may be of the moment: permissions are set up while we start
 
 
@@ -38,16 +41,22 @@ class Store(Readable, Writable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
-    """`queued` includes entries being written and refused ones; `synced` is about the synced key."""
+    """`queued` includes entries being written and refused ones; `synced` is about the synced key.
+
+    `digest` is that of what is stored (`kvstore.digest`), empty while that is changing.
+    """
 
     queued: int
     stored: int
     errors: int
     synced: bool
     last_error: str = ""
+    digest: str = ""
 
 
 class SyncStore:
+    """`propagation` is told how long each change took, in seconds from its `upsert` or `remove`."""
+
     def __init__(
         self,
         backend: Store,
@@ -58,6 +67,8 @@ class SyncStore:
         backoff: Backoff | None = None,
         resync_seconds: float = RESYNC_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        propagation: Histogram | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.synced = asyncio.Event()
         self._backend = backend
@@ -67,6 +78,8 @@ class SyncStore:
         self._backoff = backoff or Backoff(0.1, 30.0)
         self._resync_seconds = resync_seconds
         self._now = now
+        self._propagation = propagation
+        self._clock = clock
         self._ledger = Ledger()
         self._work = asyncio.Event()
         self._compare_at = 0.0
@@ -76,11 +89,11 @@ class SyncStore:
 
     def upsert(self, suffix: bytes, value: bytes) -> None:
         """`suffix` shall hold `value`. Stored soon, by `run`."""
-        self._ledger.upsert(suffix, value)
+        self._ledger.upsert(suffix, value, self._clock())
         self._work.set()
 
     def remove(self, suffix: bytes) -> None:
-        self._ledger.remove(suffix)
+        self._ledger.remove(suffix, self._clock())
         self._work.set()
 
     def mark_listed(self) -> None:
@@ -89,8 +102,10 @@ class SyncStore:
         self._work.set()
 
     def status(self) -> SyncStatus:
-        pending, stored = self._ledger.pending, self._ledger.stored
-        return SyncStatus(pending, stored, self._errors, self._is_announced, self._last_error)
+        ledger = self._ledger
+        return SyncStatus(
+            ledger.pending, ledger.stored, self._errors, self._is_announced, self._last_error, ledger.digest
+        )
 
     async def run(self) -> None:
         """Store until cancelled. Store errors are retried; another etcd cluster ends it."""
@@ -115,6 +130,14 @@ class SyncStore:
             await self._flush()
         if self._ledger.is_listed and not self._ledger.parked and not self._is_announced:
             await self._announce()
+        await self._digest()
+
+    async def _digest(self) -> None:
+        """In the time between: whatever is to be stored comes first."""
+        more = True
+        while more and not self._ledger.queued:
+            more = self._ledger.digest_some(DIGESTED_AT_ONCE)
+            await asyncio.sleep(0)
 
     async def _work_or_resync(self) -> None:
         with suppress(TimeoutError):
@@ -164,7 +187,14 @@ class SyncStore:
             self._ledger.done(step, lease)
             if step.value is None:
                 self._leases.release(self._prefix + step.key)
+        self._measure(steps)
         return None
+
+    def _measure(self, steps: Iterable[Step]) -> None:
+        if self._propagation is None:
+            return
+        now = self._clock()
+        self._propagation.observe_all([now - step.heard for step in steps if step.heard is not None])
 
     async def _store_apart(self, steps: list[Step], error: RefusedError) -> KVStoreError | None:
         """Find the entries that are refused, by halves: a bad one must not hold back the good ones."""

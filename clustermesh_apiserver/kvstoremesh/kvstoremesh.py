@@ -31,6 +31,8 @@ from clustermesh_apiserver.ownstore import (
 from clustermesh_apiserver.pace import Pacer
 from kvstore.backend import Backend
 from kvstore.lease import LeasePool
+from kvstore.meter import Meter
+from kvstore.metered import MeteredBackend
 from kvstore.paced import PacedBackend
 from peering.clusterids import ClusterIDs
 from peering.peer import Connector, Peer
@@ -66,6 +68,7 @@ class KVStoreMesh:
         self._connected: set[str] = set()  # were connected at least once
         self._gone: set[str] = set()  # removed, and not cleaned up yet
         self._changed = asyncio.Event()
+        self.meter = Meter()
         self._turns = Turns(REQUESTS_AT_ONCE)
         self._pacer = Pacer(config.pace)
         self._is_leading = False
@@ -99,7 +102,7 @@ class KVStoreMesh:
     # the configuration
 
     def _make(self, name: str) -> Peer:
-        remote = self._remotes[name] = RemoteCluster(name)
+        remote = self._remotes[name] = RemoteCluster(name, self.meter)
         self._since[name] = self._clock()
         return Peer(
             name,
@@ -149,7 +152,8 @@ class KVStoreMesh:
         work = partial(self._session, backoff)
         await sessions(self._connect, work, lease_ttl_seconds=ttl, backoff=backoff, name="kvstoremesh")
 
-    async def _session(self, backoff: Backoff, backend: Backend, leases: LeasePool) -> None:
+    async def _session(self, backoff: Backoff, connected: Backend, leases: LeasePool) -> None:
+        backend = MeteredBackend(connected, self.meter)
         async with election.leading(backend):
             self._is_leading = True
             backoff.reset()

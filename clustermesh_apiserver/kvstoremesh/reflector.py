@@ -55,7 +55,10 @@ class Reflector:
 
     def apply(self, delta: Delta) -> None:
         for key, value in delta.upserts:
-            self._digest.put(key, self._held.get(key), value)
+            old = self._held.get(key)
+            if old is not None:
+                self._digest.toggle(key, old)
+            self._digest.toggle(key, value)
             self._held[key] = value
             if self._store is not None:
                 self._store.upsert(key, value)
@@ -82,6 +85,6 @@ class Reflector:
         old = self._held.pop(key, None)
         if old is None:
             return
-        self._digest.remove(key, old)
+        self._digest.toggle(key, old)
         if self._store is not None:
             self._store.remove(key)

@@ -19,6 +19,7 @@ from clustermesh_apiserver.kvstoremesh.reflector import Reflector
 from clustermesh_apiserver.leased_key import write
 from kvstore.backend import Backend
 from kvstore.lease import LeasePool
+from kvstore.meter import Meter
 from kvstore.syncstore import SyncStatus, SyncStore
 from kvstore.watch import Delta
 from mesh import clusterconfig
@@ -53,8 +54,9 @@ def copied(remote: ClusterConfig) -> ClusterConfig:
 class RemoteCluster:
     """A `peering.session.Sink`. `revocations` counts how often an absence outlasted the cache's lifetime."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, meter: Meter) -> None:
         self.name = name
+        self._meter = meter
         self.reflectors = {kind: Reflector(kind, name) for kind in Kind}
         self.revocations = 0
         self._refusals = Refusals()
@@ -133,7 +135,13 @@ class RemoteCluster:
     async def _keep(self, backend: Backend, leases: LeasePool) -> None:
         """Until the peer is drained."""
         self._stores = {
-            kind: SyncStore(backend, reflector.prefix, leases, synced_key=reflector.canary)
+            kind: SyncStore(
+                backend,
+                reflector.prefix,
+                leases,
+                synced_key=reflector.canary,
+                propagation=self._meter.propagation(reflector.prefix, self.name),
+            )
             for kind, reflector in self.reflectors.items()
         }
         try:

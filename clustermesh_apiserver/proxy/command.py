@@ -33,12 +33,9 @@ def _cluster_name(_context: click.Context, _option: click.Parameter, value: str)
 )
 @click.option("--cluster-name", required=True, callback=_cluster_name, help="This cluster's name.")
 @click.option("--health-port", type=click.IntRange(0, 65535), default=9882, show_default=True)
-@click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
-def proxy(
-    *, listen: str, upstream: str, cert_dir: Path, cluster_name: str, health_port: int, log_level: str
-) -> None:
+@log.flags
+def proxy(*, listen: str, upstream: str, cert_dir: Path, cluster_name: str, health_port: int) -> None:
     """Serve this cluster's etcd to other clusters: mutual TLS, read-only, granted prefixes only."""
-    log.configure(log_level)
     config = ProxyConfig(listen, upstream, cert_dir, cluster_name, health_port)
     try:
         asyncio.run(serve(config))

@@ -24,7 +24,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         configs.append(config)
 
     monkeypatch.setattr("clustermesh_apiserver.serve.serve", serve)
-    monkeypatch.setattr("aiokit.log.configure", lambda level: None)
+    monkeypatch.setattr("aiokit.log.configure", lambda *_: None)
     return configs
 
 

@@ -19,6 +19,7 @@ from k8s.resource import (
     NAMESPACE,
     SERVICE,
 )
+from kvstore.digest import Digest
 from kvstore.memory import MemoryBackend
 from kvstore.watch import Changes, Listing
 from tests.clustermesh_apiserver import objects as o
@@ -111,7 +112,7 @@ async def test_nothing_is_published_or_deleted_before_every_source_of_the_kind_i
 
     restarted = a_cluster(ScriptedKubernetes(ENDPOINTSLICE))
     async with publishing(etcd, restarted) as publisher:
-        await eventually(lambda: sum(kind.synced for kind in publisher.report().kinds) == 4)
+        await eventually(lambda: sum(kind.status.synced for kind in publisher.report().kinds) == 4)
         assert etcd.entries[SERVICE_KEY] == before  # not: the same service without backends
         assert SLICE_KEY in etcd.entries
         assert not publisher.report().ready
@@ -235,3 +236,17 @@ async def test_an_object_that_cannot_be_exported_holds_nothing_up_and_is_counted
         await eventually(lambda: publisher.report().ready)
         assert {kind.scope: kind.refused for kind in publisher.report().kinds}["identities/v1"] == 1
         assert set(etcd.entries) == EVERYTHING
+
+
+async def test_it_measures_its_traffic_and_says_the_digest_of_what_it_stored() -> None:
+    etcd, kubernetes = MemoryBackend(), a_cluster(ScriptedKubernetes())
+    async with publishing(etcd, kubernetes) as publisher:
+        await eventually(lambda: publisher.report().ready)
+        await eventually(lambda: all(kind.status.digest for kind in publisher.report().kinds))
+        digests = {kind.scope: kind.status.digest for kind in publisher.report().kinds}
+    expected = Digest()
+    expected.toggle(b"10.3.1.44", etcd.entries[IP])
+    assert digests["ip/v1"] == str(expected)
+    assert digests["serviceexports/v1"] == str(Digest())
+    assert publisher.meter.propagations["ip/v1", "east"].buckets()[-1] == ("+Inf", 1)
+    assert ("ip/v1", "set", "Txn", "success") in publisher.meter.operations

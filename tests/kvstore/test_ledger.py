@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvstore.backend import KeyValue
+from kvstore.digest import Digest
 from kvstore.ledger import Ledger, Step
 
 # Few keys and values, so that histories come back to where they were: that is where belief misleads.
@@ -18,7 +19,9 @@ ACTIONS = st.lists(
     | st.tuples(st.just("remove"), KEYS, st.just(b""))
     | st.tuples(st.just("foreign put"), KEYS, VALUES)
     | st.tuples(st.just("foreign delete"), KEYS, st.just(b""))
-    | st.tuples(st.sampled_from(["flush", "fail", "doubt", "expire", "compare", "listed"]), KEYS, VALUES),
+    | st.tuples(
+        st.sampled_from(["flush", "fail", "doubt", "expire", "compare", "listed", "digest"]), KEYS, VALUES
+    ),
     max_size=12,
 )
 
@@ -84,6 +87,8 @@ class World:
                 self.compare()
             case "listed":
                 self.ledger.mark_listed()
+            case "digest":
+                self.ledger.digest_some(1)
 
     def settle(self) -> None:
         self.compare()
@@ -104,6 +109,11 @@ def test_after_any_history_the_store_has_what_is_wanted_with_our_lease(
 
     assert world.store == {key: (value, LEASE) for key, value in world.wanted.items()}
     assert (world.ledger.pending, world.ledger.stored) == (0, len(world.wanted))
+    assert not world.ledger.digest_some(100)
+    expected = Digest()
+    for key, value in world.wanted.items():
+        expected.toggle(key, value)
+    assert world.ledger.digest == str(expected)
 
 
 @settings(max_examples=300)
@@ -184,3 +194,37 @@ def test_a_refused_entry_waits_for_the_next_compare_or_change() -> None:
     ledger.refused(*ledger.take(1, 10))
     ledger.upsert(b"a", b"2")
     assert (ledger.queued, ledger.parked) == (1, 0)
+
+
+def heard(ledger: Ledger) -> list[float | None]:
+    return [step.heard for step in ledger.take(10, 1000)]
+
+
+def test_a_change_has_waited_since_it_was_first_asked_for() -> None:
+    ledger = Ledger()
+    ledger.upsert(b"a", b"1", 10.0)
+    ledger.upsert(b"a", b"2", 11.0)
+    [step] = ledger.take(1, 1000)
+    ledger.upsert(b"a", b"3", 12.0)
+    ledger.failed(step)
+    assert heard(ledger) == [10.0]
+
+
+def test_what_is_due_without_anybody_asking_has_not_waited_until_somebody_asks() -> None:
+    ledger = Ledger()
+    ledger.upsert(b"a", b"1", 10.0)
+    ledger.done(ledger.take(1, 1000)[0], LEASE)
+    ledger.lost([b"a"])
+    ledger.lost([b"a"])
+    assert heard(ledger) == [None]
+    ledger.lost([b"a"])
+    ledger.upsert(b"a", b"2", 20.0)
+    assert heard(ledger) == [20.0]
+
+
+def test_a_step_that_did_not_fit_keeps_its_time() -> None:
+    ledger = Ledger()
+    ledger.upsert(b"a", b"x" * 10, 1.0)
+    ledger.upsert(b"b", b"x" * 10, 2.0)
+    assert [step.heard for step in ledger.take(10, 12)] == [1.0]
+    assert heard(ledger) == [2.0]

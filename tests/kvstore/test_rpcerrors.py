@@ -3,7 +3,14 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from kvstore.errors import CompactedError, KVStoreError, LeaseLostError, RefusedError, TransientError
+from kvstore.errors import (
+    CompactedError,
+    KVStoreError,
+    LeaseLostError,
+    RefusedError,
+    TransientError,
+    UnansweredError,
+)
 from kvstore.rpcerrors import doubts_link, from_cancelled_watch, from_status
 
 Code = grpc.StatusCode
@@ -20,9 +27,10 @@ Code = grpc.StatusCode
         (Code.INVALID_ARGUMENT, "etcdserver: request is too large", RefusedError),
         (Code.RESOURCE_EXHAUSTED, "grpc: received message larger than max (3 vs. 2)", RefusedError),
         (Code.UNIMPLEMENTED, "unknown service", RefusedError),
-        (Code.UNAVAILABLE, "etcdserver: no leader", TransientError),
+        (Code.UNAVAILABLE, "etcdserver: no leader", UnansweredError),
         (Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", TransientError),
-        (Code.DEADLINE_EXCEEDED, "", TransientError),
+        (Code.DEADLINE_EXCEEDED, "", UnansweredError),
+        (Code.UNAVAILABLE, "connection refused", TransientError),
         (Code.UNKNOWN, "something new", TransientError),
     ],
 )

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aiokit.backoff import Backoff
+from aiokit.histogram import Histogram
 from aiokit.wait import eventually
 from kvstore.backend import Backend
 from kvstore.config import EtcdConfig
+from kvstore.digest import Digest
 from kvstore.errors import ClusterChangedError, RefusedError
 from kvstore.etcd import connect
 from kvstore.lease import LeasePool
@@ -244,3 +246,33 @@ async def test_a_lease_that_expires_by_itself_is_noticed_by_the_keepalive(etcd: 
             async with leases.running():
                 await wait_holds(backend, {b"a": b"1"})
                 assert leases.status().lost == 1
+
+
+async def test_the_digest_is_of_what_is_stored_once_that_is_steady(clients: Clients) -> None:
+    await clients.other.put(b"state/old", b"0")
+    async with syncing(clients.backend) as store:
+        store.upsert(b"a", b"1")
+        store.upsert(b"b", b"1")
+        store.mark_listed()
+        await wait_holds(clients.other, {b"a": b"1", b"b": b"1"})
+        store.upsert(b"b", b"2")
+        expected = Digest()
+        for key, value in ((b"a", b"1"), (b"b", b"2")):
+            expected.toggle(key, value)
+        await eventually(lambda: store.status().digest == str(expected))
+
+
+async def test_a_change_is_timed_from_when_it_was_asked_for_until_it_is_stored() -> None:
+    backend, propagation, time = MemoryBackend(), Histogram((1.0, 5.0)), iter([100.0, 103.0])
+    leases = LeasePool(backend, 60)
+    store = SyncStore(
+        backend, PREFIX, leases, synced_key=SYNCED, propagation=propagation, clock=lambda: next(time)
+    )
+    store.upsert(b"a", b"1")
+    store.mark_listed()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(store.run(), name="sync")
+        await store.synced.wait()
+        task.cancel()
+    assert propagation.buckets() == [("1", 0), ("5", 1), ("+Inf", 1)]
+    assert propagation.total == 3.0

@@ -6,10 +6,14 @@ Labels come from short, closed lists (roles, methods we know, reasons): a client
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from clustermesh_apiserver.proxy.authz import Refuse, Role
+from clustermesh_apiserver.proxy.hub import Totals
 from clustermesh_apiserver.proxy.method import METHODS
 
 _MAX_TEXT = 256  # of what a client sent us, in one log line
@@ -31,7 +35,12 @@ class Metrics:
         self._requests = Counter(
             "clustermesh_proxy_requests", "Requests sent on", ["role", "method"], registry=self.registry
         )
-        self.streams = Gauge("clustermesh_proxy_streams", "Open streams", registry=self.registry)
+        self.slow_readers = Counter(
+            "clustermesh_proxy_slow_readers",
+            "Streams ended because their client does not read (stalled) or not fast enough (lapsed)",
+            ["kind"],
+            registry=self.registry,
+        )
         self.upstream_up = Gauge(
             "clustermesh_proxy_upstream_up", "Whether etcd answers (1) or not (0)", registry=self.registry
         )
@@ -46,6 +55,10 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+
+    def observe(self, streams: Callable[[], int], totals: Callable[[], Totals]) -> None:
+        """Show these too, as they are whenever somebody looks."""
+        self.registry.register(_Observed(streams, totals))
 
     def sent_on(self, role: Role, path: str) -> None:
         self._requests.labels(role.kind.value, _method_label(path)).inc()
@@ -62,6 +75,25 @@ class Metrics:
             refusal.reason,
             refusal.detail[:_MAX_TEXT],
         )
+
+
+class _Observed(Collector):
+    def __init__(self, streams: Callable[[], int], totals: Callable[[], Totals]) -> None:
+        self._streams = streams
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        totals = self._totals()
+        for name, text, value in (
+            ("streams", "Open streams", self._streams()),
+            ("watchers", "Watches of all clients", totals.watchers),
+            ("feeds", "Watches at etcd, each shared by all watchers of the same range", totals.feeds),
+            ("ring_bytes", "Recent events kept for slow and returning watchers", totals.ring_bytes),
+            ("merge_window_seconds", "How long events wait for more now", totals.window_seconds),
+        ):
+            yield GaugeMetricFamily(f"clustermesh_proxy_{name}", text, value)
+        yield CounterMetricFamily("clustermesh_proxy_batches", "Messages with events sent", totals.batches)
+        yield CounterMetricFamily("clustermesh_proxy_deliveries", "Events sent", totals.deliveries)
 
 
 def _method_label(path: str) -> str:

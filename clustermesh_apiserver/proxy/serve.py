@@ -14,9 +14,12 @@ from certs.profile import MESH_DOMAIN
 from clustermesh_apiserver.proxy import health
 from clustermesh_apiserver.proxy.certificate import Certificates
 from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
+from clustermesh_apiserver.proxy.hub import running_hub
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.server import Front, listening
-from clustermesh_apiserver.proxy.upstream import connect
+from clustermesh_apiserver.proxy.session import Sessions
+from clustermesh_apiserver.proxy.source import connect_source
+from clustermesh_apiserver.proxy.upstream import OPTIONS, connect
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +48,26 @@ async def serve(config: ProxyConfig) -> None:
 async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
     """A proxy while the block runs. Waits (unready, but alive) until there are certificates."""
     metrics = Metrics()
+    sessions = Sessions()
     certificates = Certificates(config.cert_dir, metrics)
     async with (
         connect(config.upstream, metrics) as upstream,
+        connect_source(config.upstream, OPTIONS) as source,
+        running_hub(source) as hub,
         asyncio.TaskGroup() as group,
         serve_tcp(
             health.application(upstream, certificates, metrics), config.health_host, config.health_port
         ) as health_port,
     ):
+        metrics.observe(lambda: len(sessions), hub.totals)
         tasks = [
             group.create_task(certificates.follow(), name="proxy certificates"),
             group.create_task(upstream.probe(), name="proxy upstream probe"),
+            group.create_task(sessions.sweep(), name="proxy sweep"),
         ]
         try:
             await certificates.loaded.wait()
-            front = Front(config.cluster_name, upstream, metrics)
+            front = Front(config.cluster_name, upstream, hub, sessions, metrics)
             credentials = certificates.credentials()
             async with listening(front, config.listen, credentials, _advertise(config)) as port:
                 log.info("proxy listens address=%s port=%d upstream=%s", config.listen, port, config.upstream)

@@ -1,7 +1,8 @@
 """The proxy's gRPC front: every call is judged, then passed through as bytes.
 
 Promises: no call reaches etcd before `authz` has allowed it; answers are etcd's own bytes, statuses and
-texts (MemberList's addresses excepted, which would lead around the proxy). Does not cache or merge.
+texts (MemberList's addresses excepted, which would lead around the proxy). Watches are merged by the hub;
+nothing else is shared or cached.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ import grpc.aio
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
 from clustermesh_apiserver.proxy.caller import Caller, caller_of
 from clustermesh_apiserver.proxy.config import ProxyError
-from clustermesh_apiserver.proxy.method import MEMBER_LIST, METHODS
+from clustermesh_apiserver.proxy.head import HeadRevision
+from clustermesh_apiserver.proxy.hub import Hub
+from clustermesh_apiserver.proxy.method import MEMBER_LIST, METHODS, WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.relay import Relay
+from clustermesh_apiserver.proxy.session import Sessions
 from clustermesh_apiserver.proxy.status import (
     MALFORMED,
     REFUSED,
+    STOPPING,
     UNKNOWN_METHOD,
     Status,
     of_upstream,
@@ -30,7 +36,7 @@ from clustermesh_apiserver.proxy.status import (
     trailing_of,
 )
 from clustermesh_apiserver.proxy.upstream import Upstream
-from clustermesh_apiserver.proxy.watch import Relay
+from clustermesh_apiserver.proxy.watch import WatchStream
 from kvstore import messages
 
 GRACE_SECONDS = 2.0  # for calls in flight when we are asked to end; streams are ended at once
@@ -57,11 +63,15 @@ log = logging.getLogger(__name__)
 class Front:
     """The handlers."""
 
-    def __init__(self, cluster: str, upstream: Upstream, metrics: Metrics) -> None:
+    def __init__(
+        self, cluster: str, upstream: Upstream, hub: Hub, sessions: Sessions, metrics: Metrics
+    ) -> None:
         self.advertise = ""  # known once the port is
-        self.stopping = asyncio.Event()
+        self.sessions = sessions
         self._cluster = cluster
         self._upstream = upstream
+        self._hub = hub
+        self._head = HeadRevision(upstream)
         self._metrics = metrics
 
     def handler(self, path: str) -> Any:
@@ -116,22 +126,30 @@ class Front:
 
     async def _stream(self, path: str, _requests: Any, context: Any) -> None:
         caller = caller_of(context, self._cluster)
-        call = self._upstream.stream(path)(
-            timeout=_deadline(context), metadata=request_metadata(context.invocation_metadata())
-        )
-        try:
-            with self._metrics.streams.track_inprogress():
-                status = await self._relayed(path, caller, context, call)
-        finally:
-            call.cancel()
+        if self.sessions.is_stopping:
+            await STOPPING.abort(context)
+        if path == WATCH.path:
+            status = await self._watch(caller, context)
+        else:
+            status = await self._relay(path, caller, context)
         if status is not None:
             await status.abort(context)
 
-    async def _relayed(self, path: str, caller: Caller, context: Any, call: Any) -> Status | None:
-        relay = Relay(
-            path, caller, context=context, call=call, upstream=self._upstream, metrics=self._metrics
+    async def _watch(self, caller: Caller, context: Any) -> Status | None:
+        stream = WatchStream(caller, context=context, hub=self._hub, head=self._head, metrics=self._metrics)
+        with self.sessions.open(stream, caller):
+            return await stream.run()
+
+    async def _relay(self, path: str, caller: Caller, context: Any) -> Status | None:
+        call = self._upstream.stream(path)(
+            timeout=_deadline(context), metadata=request_metadata(context.invocation_metadata())
         )
-        return await relay.run(self.stopping)
+        relay = Relay(path, caller, context=context, call=call, metrics=self._metrics)
+        try:
+            with self.sessions.open(relay, caller):
+                return await relay.run()
+        finally:
+            call.cancel()
 
     def _own_addresses(self, answer: bytes) -> bytes:
         """etcd tells its own address, on loopback: clients that follow it would miss the proxy."""
@@ -166,7 +184,7 @@ async def listening(
     try:
         yield port
     finally:
-        front.stopping.set()
+        front.sessions.stop()
         await server.stop(GRACE_SECONDS)
 
 

@@ -22,7 +22,7 @@ class Relay:
     """A stream of `path` between a client (`context`) and etcd (`call`)."""
 
     def __init__(self, path: str, caller: Caller, *, context: Any, call: Any, metrics: Metrics) -> None:
-        self._path = path
+        self.path = path
         self._caller = caller
         self._context = context
         self._call = call
@@ -35,8 +35,8 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as group:
                 self._tasks = [
-                    group.create_task(self._requests(), name=f"{self._path} requests"),
-                    group.create_task(self._answers(), name=f"{self._path} answers"),
+                    group.create_task(self._requests(), name=f"{self.path} requests"),
+                    group.create_task(self._answers(), name=f"{self.path} answers"),
                 ]
         except* grpc.aio.AioRpcError as lost:
             self._status = of_upstream(first(lost))
@@ -57,11 +57,11 @@ class Relay:
 
     async def _requests(self) -> None:
         while (request := await self._context.read()) is not grpc.aio.EOF:
-            verdict = admit(self._caller.role, self._path, request)
+            verdict = admit(self._caller.role, self.path, request)
             if not isinstance(verdict, Allow):
-                self._metrics.refuse(self._caller.role, self._path, self._caller.peer, verdict)
+                self._metrics.refuse(self._caller, self.path, verdict)
                 raise Ended(REFUSED)
-            self._metrics.sent_on(self._caller.role, self._path)
+            self._metrics.sent_on(self._caller.role, self.path)
             try:
                 await self._call.write(verdict.request)
             except asyncio.InvalidStateError:

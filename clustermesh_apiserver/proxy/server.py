@@ -16,19 +16,24 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
+from clustermesh_apiserver.proxy import grpc_health
+from clustermesh_apiserver.proxy.authz import Allow, Refuse, RoleKind, admit
 from clustermesh_apiserver.proxy.caller import Caller, caller_of
 from clustermesh_apiserver.proxy.config import ProxyError
+from clustermesh_apiserver.proxy.door import Door
+from clustermesh_apiserver.proxy.grpc_health import HealthService
 from clustermesh_apiserver.proxy.head import HeadRevision
 from clustermesh_apiserver.proxy.hub import Hub
 from clustermesh_apiserver.proxy.method import MEMBER_LIST, METHODS, WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.quota import Account
 from clustermesh_apiserver.proxy.relay import Relay
 from clustermesh_apiserver.proxy.session import Sessions
 from clustermesh_apiserver.proxy.status import (
     MALFORMED,
     REFUSED,
     STOPPING,
+    TOO_MANY,
     UNKNOWN_METHOD,
     Status,
     of_upstream,
@@ -57,6 +62,8 @@ OPTIONS = (
     ("grpc.so_reuseport", 0),  # otherwise a second proxy would take half of our connections
 )
 
+_STATUSES = {"malformed": MALFORMED, "quota": TOO_MANY}
+
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +71,15 @@ class Front:
     """The handlers."""
 
     def __init__(
-        self, cluster: str, upstream: Upstream, hub: Hub, sessions: Sessions, metrics: Metrics
+        self,
+        cluster: str,
+        *,
+        upstream: Upstream,
+        hub: Hub,
+        door: Door,
+        sessions: Sessions,
+        health: HealthService,
+        metrics: Metrics,
     ) -> None:
         self.advertise = ""  # known once the port is
         self.sessions = sessions
@@ -72,10 +87,16 @@ class Front:
         self._upstream = upstream
         self._hub = hub
         self._head = HeadRevision(upstream)
+        self._door = door
+        self._health = health
         self._metrics = metrics
 
     def handler(self, path: str) -> Any:
         """The handler of a method; without serialisers, so messages stay bytes."""
+        if path == grpc_health.CHECK:
+            return grpc.unary_unary_rpc_method_handler(self._bound(self._check_health, path))
+        if path == grpc_health.WATCH:
+            return grpc.stream_stream_rpc_method_handler(self._bound(self._watch_health, path))
         method = METHODS.get(path)
         if method is None:
             return grpc.stream_stream_rpc_method_handler(self._bound(self._unknown, path))
@@ -95,19 +116,32 @@ class Front:
         return handle
 
     async def _unknown(self, path: str, _requests: Any, context: Any) -> None:
-        caller = caller_of(context, self._cluster)
-        self._metrics.refuse(caller.role, path, caller.peer, Refuse("unknown method"))
+        caller, _ = await self._enter(path, context)
+        self._metrics.refuse(caller, path, Refuse("unknown method"))
         await UNKNOWN_METHOD.abort(context)
 
-    async def _unary(self, path: str, request: bytes, context: Any) -> bytes:
+    async def _enter(self, path: str, context: Any) -> tuple[Caller, Account]:
+        """Who calls, if it is let in and has not asked too often; the call is ended otherwise."""
         caller = caller_of(context, self._cluster)
+        account = self._door.enter(caller)
+        if isinstance(account, Account):
+            return caller, account
+        self._metrics.refuse(caller, path, account)
+        await (TOO_MANY if account.reason == "quota" else REFUSED).abort(context)
+        raise AssertionError("abort does not return")
+
+    async def _unary(self, path: str, request: bytes, context: Any) -> bytes:
+        caller, account = await self._enter(path, context)
         verdict = admit(caller.role, path, request)
+        if isinstance(verdict, Allow) and not account.may_fetch():
+            verdict = Refuse("quota", "bytes in flight")
         if isinstance(verdict, Refuse):
-            self._metrics.refuse(caller.role, path, caller.peer, verdict)
-            await (MALFORMED if verdict.reason == "malformed" else REFUSED).abort(context)
+            self._metrics.refuse(caller, path, verdict)
+            await _STATUSES.get(verdict.reason, REFUSED).abort(context)
             raise AssertionError("abort does not return")
         self._metrics.sent_on(caller.role, path)
         answer = await self._ask(path, verdict, context)
+        _count_in_flight(account, len(answer), context)
         return self._own_addresses(answer) if path == MEMBER_LIST.path else answer
 
     async def _ask(self, path: str, allowed: Allow, context: Any) -> bytes:
@@ -125,18 +159,25 @@ class Front:
         return answer
 
     async def _stream(self, path: str, _requests: Any, context: Any) -> None:
-        caller = caller_of(context, self._cluster)
+        caller, account = await self._enter(path, context)
         if self.sessions.is_stopping:
             await STOPPING.abort(context)
-        if path == WATCH.path:
-            status = await self._watch(caller, context)
-        else:
-            status = await self._relay(path, caller, context)
+        if not account.may_stream():
+            self._metrics.refuse(caller, path, Refuse("quota", "streams"))
+            await TOO_MANY.abort(context)
+        try:
+            status = await self._streamed(path, caller, account, context)
+        finally:
+            account.streams -= 1
         if status is not None:
             await status.abort(context)
 
-    async def _watch(self, caller: Caller, context: Any) -> Status | None:
-        stream = WatchStream(caller, context=context, hub=self._hub, head=self._head, metrics=self._metrics)
+    async def _streamed(self, path: str, caller: Caller, account: Account, context: Any) -> Status | None:
+        if path != WATCH.path:
+            return await self._relay(path, caller, context)
+        stream = WatchStream(
+            caller, account, context=context, hub=self._hub, head=self._head, metrics=self._metrics
+        )
         with self.sessions.open(stream, caller):
             return await stream.run()
 
@@ -151,6 +192,26 @@ class Front:
         finally:
             call.cancel()
 
+    async def _check_health(self, path: str, request: bytes, context: Any) -> bytes:
+        await self._enter_known(path, context)
+        return await self._health.check(request, context)
+
+    async def _watch_health(self, path: str, _requests: Any, context: Any) -> None:
+        _, account = await self._enter_known(path, context)
+        if not account.may_stream():
+            await TOO_MANY.abort(context)
+        try:
+            await self._health.watch(context, lambda: self.sessions.is_stopping)
+        finally:
+            account.streams -= 1
+
+    async def _enter_known(self, path: str, context: Any) -> tuple[Caller, Account]:
+        caller, account = await self._enter(path, context)
+        if caller.role.kind is RoleKind.UNKNOWN:
+            self._metrics.refuse(caller, path, Refuse("unknown client"))
+            await REFUSED.abort(context)
+        return caller, account
+
     def _own_addresses(self, answer: bytes) -> bytes:
         """etcd tells its own address, on loopback: clients that follow it would miss the proxy."""
         listed = messages.MemberListResponse.FromString(answer)
@@ -158,6 +219,16 @@ class Front:
             del member.peerURLs[:]
             member.clientURLs[:] = [self.advertise]
         return listed.SerializeToString()
+
+
+def _count_in_flight(account: Account, size: int, context: Any) -> None:
+    """Until gRPC has handed the answer to the client's connection, it is in our memory."""
+
+    def sent(_context: Any) -> None:
+        account.bytes_in_flight -= size
+
+    account.bytes_in_flight += size
+    context.add_done_callback(sent)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types

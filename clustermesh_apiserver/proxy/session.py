@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
 
 from clustermesh_apiserver.proxy.caller import Caller
-from clustermesh_apiserver.proxy.status import STOPPING, Status
+from clustermesh_apiserver.proxy.status import REVOKED, STOPPING, Status
 
 SWEEP_SECONDS = 1.0  # how long a slow reader or an expired certificate may go unnoticed
 
 
 class Stream(Protocol):
+    """A stream of a client's that can be ended while it runs."""
+
+    @property
+    def path(self) -> str: ...
+
     def end(self, status: Status) -> None: ...
 
     def check(self, now: float) -> None:
@@ -21,9 +26,12 @@ class Stream(Protocol):
 
 
 class Sessions:
-    def __init__(self) -> None:
+    """`shut_out` tells for a stream of a client's whether it is to end now, and writes that down."""
+
+    def __init__(self, shut_out: Callable[[Caller, str], bool]) -> None:
+        self.is_stopping = False
+        self._shut_out = shut_out
         self._streams: dict[Stream, Caller] = {}
-        self._is_stopping = False
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -37,20 +45,23 @@ class Sessions:
         finally:
             del self._streams[stream]
 
-    @property
-    def is_stopping(self) -> bool:
-        return self._is_stopping
-
     def stop(self) -> None:
         """End all, and refuse new ones."""
-        self._is_stopping = True
+        self.is_stopping = True
         for stream in list(self._streams):
             stream.end(STOPPING)
+
+    def end_shut_out(self) -> None:
+        """End the streams of those who are not let in any more."""
+        for stream, caller in list(self._streams.items()):
+            if self._shut_out(caller, stream.path):
+                stream.end(REVOKED)
 
     async def sweep(self) -> None:
         """Look after all streams, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
+            self.end_shut_out()
             now = asyncio.get_running_loop().time()
             for stream in list(self._streams):
                 stream.check(now)

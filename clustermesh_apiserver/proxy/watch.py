@@ -24,6 +24,7 @@ from clustermesh_apiserver.proxy.head import HeadRevision
 from clustermesh_apiserver.proxy.hub import Hub, TooManyFeeds, Watch
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.quota import Account
 from clustermesh_apiserver.proxy.ring import Lapsed
 from clustermesh_apiserver.proxy.status import (
     DUPLICATE_WATCH,
@@ -31,6 +32,7 @@ from clustermesh_apiserver.proxy.status import (
     GONE,
     REFUSED,
     STALLED,
+    TOO_MANY,
     TOO_MANY_REQUESTS,
     TOO_SLOW,
     WATCH_PERMISSION_DENIED,
@@ -60,9 +62,18 @@ class _Watched:
 
 class WatchStream:
     def __init__(
-        self, caller: Caller, *, context: Any, hub: Hub, head: HeadRevision, metrics: Metrics
+        self,
+        caller: Caller,
+        account: Account,
+        *,
+        context: Any,
+        hub: Hub,
+        head: HeadRevision,
+        metrics: Metrics,
     ) -> None:
+        self.path = WATCH.path
         self._caller = caller
+        self._account = account
         self._context = context
         self._hub = hub
         self._head = head
@@ -94,9 +105,8 @@ class WatchStream:
             assert isinstance(reason, Ended)
             self._status = self._status or reason.status
         finally:
-            for watched in self._watched.values():
-                watched.watch.close()
-            self._watched.clear()
+            for watch_id in list(self._watched):
+                self._forget(watch_id)
         return self._status
 
     def end(self, status: Status) -> None:
@@ -117,7 +127,11 @@ class WatchStream:
             self.end(TOO_SLOW)
 
     async def _requests(self) -> None:
+        clock = asyncio.get_running_loop().time
         while (raw := await self._context.read()) is not grpc.aio.EOF:
+            if not self._account.may_ask(clock()):
+                self._refuse(Refuse("quota", "requests"))
+                raise Ended(TOO_MANY)
             verdict = admit(self._caller.role, WATCH.path, raw)
             if isinstance(verdict, Refuse):
                 self._refuse(verdict)
@@ -144,16 +158,34 @@ class WatchStream:
             return await self._say(reply.never_made(header, reason))
         # Without a revision: what happens after the question, which etcd's head was asked for after.
         start = max(1, request.start_revision) if request.start_revision else header.revision + 1
-        try:
-            watch = self._hub.join(_selection(request), start, self._head.newest, self._news.set)
-        except TooManyFeeds:
-            self._refuse(Refuse("quota", "distinct watches"))
+        watch = self._join(request, start)
+        if watch is None:
             return await self._say(reply.never_made(header, TOO_MANY_REQUESTS))
         watch_id = request.watch_id or self._free_id()
         self._watched[watch_id] = _Watched(watch, watch_id, request)
         if self._confirming:
             self._confirm(watch_id)
         return await self._say(reply.created(header, watch_id, start))
+
+    def _join(self, request: messages.WatchCreateRequest, start: int) -> Watch | None:
+        """None: the client, or all of them, have too many."""
+        if not self._account.may_watch():
+            self._refuse(Refuse("quota", "watches"))
+            return None
+        try:
+            return self._hub.join(_selection(request), start, self._head.newest, self._news.set)
+        except TooManyFeeds:
+            self._account.watches -= 1
+            self._refuse(Refuse("quota", "distinct watches"))
+            return None
+
+    def _forget(self, watch_id: int) -> bool:
+        watched = self._watched.pop(watch_id, None)
+        if watched is None:
+            return False
+        watched.watch.close()
+        self._account.watches -= 1
+        return True
 
     def _objection(self, request: messages.WatchCreateRequest) -> str:
         """etcd's word for why it would not make this watch; empty when it would."""
@@ -168,10 +200,8 @@ class WatchStream:
         return self._next_id - 1
 
     async def _cancel(self, watch_id: int) -> None:
-        watched = self._watched.pop(watch_id, None)
-        if watched is None:
+        if not self._forget(watch_id):
             return
-        watched.watch.close()
         await self._say(reply.cancelled(self._header, watch_id))
         if self._confirming == {watch_id} and self._confirmed:
             await self._say(reply.progress(self._header, self._confirmed))
@@ -249,8 +279,7 @@ class WatchStream:
             return False
         if isinstance(ending, Lost):
             raise Ended(ending.status)
-        del self._watched[watched.watch_id]
-        watched.watch.close()
+        self._forget(watched.watch_id)
         await self._write(reply.with_id(ending.raw, watched.watch_id))
         return True
 
@@ -279,7 +308,7 @@ class WatchStream:
         self._metrics.slow_readers.labels("lapsed").inc()
 
     def _refuse(self, refusal: Refuse) -> None:
-        self._metrics.refuse(self._caller.role, WATCH.path, self._caller.peer, refusal)
+        self._metrics.refuse(self._caller, WATCH.path, refusal)
 
 
 def _selection(request: messages.WatchCreateRequest) -> Selection:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from aiokit import log
+from clustermesh_apiserver.proxy import collector
 from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
 from clustermesh_apiserver.proxy.quota import DEFAULT, Limits
@@ -98,6 +99,7 @@ def proxy(
         revoked_path=revoked_config_path,
         limits=limits,
     )
+    collector.calm()
     try:
         asyncio.run(serve(config))
     except ProxyError as error:

@@ -13,12 +13,12 @@ from agent.ipcache import Level
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
-from agent.peers import Peers
 from agent.peerstate import PeerState
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
 from mesh.addressing import ReservedIdentity
 from mesh.identity import reserved_labels
+from peering.peers import Peers
 
 SOURCES = {
     Level.OWN_NODE: "local",
@@ -210,8 +210,8 @@ class Agent:
 def _identity_range(local: LocalNode) -> dict[str, int]:
     layout = local.cluster.layout
     return {
-        "min-identity": layout.minimum(local.cluster.id),
-        "max-identity": layout.maximum(local.cluster.id),
+        "min-identity": layout.minimum(local.cluster.cluster_id),
+        "max-identity": layout.maximum(local.cluster.cluster_id),
     }
 
 

@@ -17,11 +17,10 @@ import msgspec
 
 from agent.errors import ExhaustedError
 from agent.labels import NAMESPACE, from_security_labels, security_labels
-from agent.local import LocalCluster
 from k8s.errors import ConflictError
 from k8s.objects import CiliumIdentity, decode
 from k8s.resource import CILIUMIDENTITY, Resource
-from mesh.addressing import Identity
+from mesh.addressing import Identity, PeerScope
 from mesh.identity import Labels, labels_text
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ class IdentityAPI(Protocol):
 class Allocator:
     """Get or create. `known` is the watched set of CiliumIdentities, which may lag behind."""
 
-    def __init__(self, api: IdentityAPI, local: LocalCluster, known: Mapping[Identity, Labels]) -> None:
+    def __init__(self, api: IdentityAPI, local: PeerScope, known: Mapping[Identity, Labels]) -> None:
         self._api = api
         self._local = local
         self._known = known
@@ -80,10 +79,10 @@ def _labels_of(raw: bytes) -> Labels | None:
         return None
 
 
-def _candidates(local: LocalCluster, labels: Labels) -> Iterator[Identity]:
+def _candidates(local: PeerScope, labels: Labels) -> Iterator[Identity]:
     """Numbers to try, the same on every node: a start that the labels decide, then one after another."""
-    low = local.layout.minimum(local.id)
-    size = local.layout.maximum(local.id) - low + 1
+    low = local.layout.minimum(local.cluster_id)
+    size = local.layout.maximum(local.cluster_id) - low + 1
     start = int.from_bytes(blake2b(labels_text(labels).encode(), digest_size=8).digest()) % size
     for step in range(min(size, MAX_TRIES)):
         yield Identity(low + (start + step) % size)

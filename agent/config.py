@@ -12,8 +12,7 @@ from pathlib import Path
 
 from agent.addresscheck import Mode
 from agent.errors import ConfigError
-from agent.local import LocalCluster
-from mesh.addressing import ClusterID, IdentityLayout, parse_cluster_name
+from mesh.addressing import ClusterID, IdentityLayout, PeerScope, parse_cluster_name
 from mesh.errors import MeshError
 from mesh.servicemode import ServiceMode
 
@@ -31,7 +30,7 @@ _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 class Config:
     """`kubeconfig` None: in-cluster. `node_ip` empty: the Node's InternalIP. `cgroup_root` None: found."""
 
-    cluster: LocalCluster
+    cluster: PeerScope
     node_name: str
     node_ip: str
     peers_directory: Path
@@ -48,7 +47,7 @@ class Config:
     address_check: Mode = Mode.WARN
 
 
-def local_cluster(name: str, number: int, max_connected_clusters: int) -> LocalCluster:
+def local_cluster(name: str, number: int, max_connected_clusters: int) -> PeerScope:
     """Raises ConfigError unless this can be a member of a mesh."""
     try:
         layout = IdentityLayout(max_connected_clusters)
@@ -60,7 +59,7 @@ def local_cluster(name: str, number: int, max_connected_clusters: int) -> LocalC
         raise ConfigError(f"--cluster-id {number}: {problem}")
     if checked == "default":
         raise ConfigError("--cluster-name default is reserved for clusters outside a mesh")
-    return LocalCluster(checked, ClusterID(number), layout)
+    return PeerScope(checked, ClusterID(number), layout)
 
 
 def checked_ip(text: str) -> str:

@@ -7,9 +7,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from agent.ipcache import IPCacheEntry, host_prefix
-from agent.local import LocalCluster
 from agent.services import Slice
 from k8s.objects import CiliumEndpoint, CiliumNode, EndpointConditions, EndpointSlice, Service
+from mesh.addressing import PeerScope
 from mesh.ipcache import IPEntry
 from mesh.merge import LocalBackend, LocalService, ServicePort
 from mesh.node import Node, NodeAddress
@@ -60,7 +60,7 @@ def _state(conditions: EndpointConditions) -> Literal["active", "terminating"] |
     return "terminating" if conditions.terminating and serving else None
 
 
-def node_of(node: CiliumNode, cluster: LocalCluster) -> Node:
+def node_of(node: CiliumNode, cluster: PeerScope) -> Node:
     """A node of our own cluster, in the form that peers' nodes have."""
     spec = node.spec
     ipv4 = [cidr for cidr in spec.ipam.cidrs if ":" not in cidr]
@@ -68,7 +68,7 @@ def node_of(node: CiliumNode, cluster: LocalCluster) -> Node:
     return Node(
         name=node.metadata.name,
         cluster=cluster.name,
-        cluster_id=cluster.id,
+        cluster_id=cluster.cluster_id,
         addresses=tuple(NodeAddress(address.type, address.ip) for address in spec.addresses),
         ipv4_pod_cidr=_first(ipv4),
         ipv4_secondary_pod_cidrs=tuple(ipv4[1:]),

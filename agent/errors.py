@@ -29,15 +29,3 @@ class NotFoundError(AgentError):
 
 class ExhaustedError(AgentError):
     """A pool of numbers or addresses has none left."""
-
-
-class SilentPeerError(AgentError):
-    """A peer's heartbeat has stopped: reconnect."""
-
-
-class PeerConfigChangedError(AgentError):
-    """A peer's cluster configuration changed: reconnect and validate it again."""
-
-
-class PeerConfigMissingError(AgentError):
-    """A peer's etcd has no cluster configuration under the expected name."""

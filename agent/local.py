@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.addressing import ClusterID, ClusterName, IdentityLayout
-
-
-@dataclass(frozen=True, slots=True)
-class LocalCluster:
-    name: ClusterName
-    id: ClusterID
-    layout: IdentityLayout
+from mesh.addressing import PeerScope
 
 
 @dataclass(frozen=True, slots=True)
 class LocalNode:
     """`ip` is the address that other nodes send tunnelled packets to."""
 
-    cluster: LocalCluster
+    cluster: PeerScope
     name: str
     ip: str

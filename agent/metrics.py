@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.peerstatus import PeerCounts, PeerStatus
+from agent.peercounts import PeerCounts
+from peering.status import PeerStatus
 
 _CILIUM = "cilium_clustermesh_remote_cluster"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})

@@ -1,4 +1,4 @@
-"""What we hold of one peer, and where it goes. No I/O: a `Sink` for `agent.peer`.
+"""What we hold of one peer, and where it goes. No I/O: a `Sink` for `peering.peer`.
 
 The bytes are kept for the next compare, the values in the tables that the data path is made of. Everything
 that is refused is counted here by reason, and said once per reason.
@@ -13,8 +13,7 @@ from typing import Any
 from agent.addresscheck import AddressCheck, Mode, Recheck
 from agent.imports import Accepted, Import
 from agent.ipcache import Level, Rank, node_entries
-from agent.peerstatus import PeerCounts
-from agent.refusals import Refusals
+from agent.peercounts import PeerCounts
 from agent.remoteips import RemoteIPs
 from agent.remoteservices import RemoteServices
 from agent.tables import Tables
@@ -28,6 +27,7 @@ from mesh.keys import Kind
 from mesh.node import Node
 from mesh.service import GlobalService
 from mesh.servicemode import DEFAULT_KINDS
+from peering.refusals import Refusals
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from agent import api, endpoints
+from agent import api, endpoints, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
-from agent.clusterids import ClusterIDs
 from agent.config import Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
@@ -27,10 +27,7 @@ from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
 from agent.mapdump import dumps
-from agent.peer import Peer
-from agent.peers import Peers
 from agent.peerstate import PeerState
-from agent.peertimes import PeerTimes
 from agent.podlookup import PodLookup
 from agent.publisher import Publisher
 from agent.tables import Tables
@@ -44,6 +41,10 @@ from k8s import access
 from k8s.client import Client, connect
 from k8s.objects import Node
 from kvstore import etcd
+from peering.clusterids import ClusterIDs
+from peering.peer import Peer
+from peering.peers import Peers
+from peering.times import PeerTimes
 
 log = logging.getLogger(__name__)
 
@@ -149,12 +150,15 @@ def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
     budget = TokenBucket(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
     times = PeerTimes(cache_ttl=config.cache_ttl_seconds)
 
+    # KVStoreMesh's copies are in our own cluster, behind a Service
+    connector = partial(etcd.connect, resolve=partial(servicename.addresses, tables.services))
+
     def make(name: str) -> Peer:
         state = agent.states[name] = PeerState(name, tables, address_check=config.address_check)
         return Peer(
             name,
             sink=state,
-            connect=etcd.connect,
+            connect=connector,
             ids=ids,
             local=config.cluster,
             times=times,

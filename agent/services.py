@@ -50,6 +50,10 @@ class Services:
     def owners(self) -> Mapping[Frontend, str]:
         return dict(self._owners)
 
+    def local_backends(self, key: str) -> tuple[LocalBackend, ...]:
+        """What our own EndpointSlices say of one service."""
+        return _merged(self._slices.get(key, {}))
+
     def remotes(self, key: str) -> Mapping[str, GlobalService]:
         """What the peers say of one service."""
         return dict(self._remote.get(key, {}))

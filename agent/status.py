@@ -13,11 +13,12 @@ from typing import Any
 
 from agent.labels import texts
 from agent.local import LocalNode
-from agent.peerstatus import PeerCounts, PeerStatus
+from agent.peercounts import PeerCounts
 from aiokit.health import HealthStatus
 from mesh.identity import Labels
 from mesh.keys import Kind
 from mesh.node import Node
+from peering.status import PeerStatus
 
 NEVER = "0001-01-01T00:00:00Z"  # how Go writes "no time"
 
@@ -52,7 +53,11 @@ def from_health(health: HealthStatus) -> dict[str, str]:
 
 
 def cluster(node: LocalNode) -> dict[str, Any]:
-    return {"name": node.cluster.name, "id": node.cluster.id, "self": f"{node.cluster.name}/{node.name}"}
+    return {
+        "name": node.cluster.name,
+        "id": node.cluster.cluster_id,
+        "self": f"{node.cluster.name}/{node.name}",
+    }
 
 
 def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, programmed: bool) -> dict[str, Any]:

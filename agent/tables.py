@@ -77,7 +77,7 @@ class Tables:
         policy: Mapping[PolicyKey, bool],
     ) -> None:
         """Take over what the kernel has. Call once, before anything is written."""
-        own = self.node.cluster.id
+        own = self.node.cluster.cluster_id
         layout = self.node.cluster.layout
         self._recovered_prefixes = dict(prefixes)
         for prefix, entry in prefixes.items():
@@ -94,7 +94,7 @@ class Tables:
     def _recovered_rank(self, entry: IPCacheEntry) -> Rank:
         """What may be our own cluster's is, until Kubernetes has spoken: no peer's word goes above it."""
         cluster = cluster_of(entry.identity, self.node.cluster.layout)
-        may_be_own = not self.own_is_listed and cluster in (None, self.node.cluster.id)
+        may_be_own = not self.own_is_listed and cluster in (None, self.node.cluster.cluster_id)
         return RECOVERED_OWN if may_be_own else RECOVERED
 
     def silent(self) -> Silent:
@@ -111,7 +111,7 @@ class Tables:
         if not self._has_recovered():
             return
         who = self.silent()
-        own = self.node.cluster.id
+        own = self.node.cluster.cluster_id
         layout = self.node.cluster.layout
         listed = frozenset(c for c, is_listed in self._peer_listings() or () if is_listed and c is not None)
 

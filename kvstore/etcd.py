@@ -26,7 +26,7 @@ from kvstore.backend import KeyValue, ModRevisionIs, Op, PutOp
 from kvstore.clusterguard import ClusterGuard
 from kvstore.config import EtcdConfig
 from kvstore.errors import KVStoreError, LeaseLostError, TransientError
-from kvstore.link import REQUIRE_LEADER, Link, Links
+from kvstore.link import REQUIRE_LEADER, Link, Links, Resolve, by_dns
 from kvstore.methods import Method, Request, Response
 from kvstore.ranges import prefix_range
 from kvstore.rpcerrors import doubts_link, from_status
@@ -48,9 +48,14 @@ class ConnectionStatus:
 
 
 @asynccontextmanager
-async def connect(config: EtcdConfig, *, chance: random.Random | None = None) -> AsyncIterator[EtcdBackend]:
-    """A backend for the block. Nothing is dialled before the first call, so the server may be down."""
-    async with aclosing(Links(config, chance or random.Random())) as links:
+async def connect(
+    config: EtcdConfig, *, chance: random.Random | None = None, resolve: Resolve = by_dns
+) -> AsyncIterator[EtcdBackend]:
+    """A backend for the block. Nothing is dialled before the first call, so the server may be down.
+
+    `resolve` is asked at every dialling for the addresses of hosts that the configuration gives none for.
+    """
+    async with aclosing(Links(config, chance or random.Random(), resolve)) as links:
         yield EtcdBackend(links)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,13 @@ _KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 15_000, 25_000  # Cilium's own: servers a
 REQUIRE_LEADER = (("hasleader", "true"),)  # a member cut off from its quorum refuses, not stalls
 
 
+Resolve = Callable[[str], Sequence[str]]  # host name -> addresses; none: DNS knows it, or nobody
+
+
+def by_dns(_host: str) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What to dial (`address`), and who must answer there (`server_name`, `authority`)."""
@@ -38,12 +45,12 @@ class Target:
     secure: bool
 
 
-def targets(config: EtcdConfig) -> list[Target]:
-    """Every address of every endpoint. An aliased host is dialled by its addresses only."""
+def targets(config: EtcdConfig, resolve: Resolve = by_dns) -> list[Target]:
+    """Every address of every endpoint: an aliased host's only, else what `resolve` knows, else its name."""
     aliases = {alias.hostname: alias.ips for alias in config.host_aliases}
     found: list[Target] = []
     for endpoint in config.split_endpoints():
-        for host in aliases.get(endpoint.host, (endpoint.host,)):
+        for host in aliases.get(endpoint.host) or resolve(endpoint.host) or (endpoint.host,):
             address = f"[{host}]:{endpoint.port}" if ":" in host else f"{host}:{endpoint.port}"
             found.append(Target(address, endpoint.host, endpoint.authority, endpoint.secure))
     return found
@@ -65,10 +72,11 @@ class Link:
 
 
 class Links:
-    def __init__(self, config: EtcdConfig, chance: random.Random) -> None:
+    def __init__(self, config: EtcdConfig, chance: random.Random, resolve: Resolve = by_dns) -> None:
         self._config = config
-        self._targets = targets(config)
-        chance.shuffle(self._targets)  # spreads the clients over the endpoints
+        self._chance = chance
+        self._resolve = resolve
+        self._targets: list[Target] = []
         self._next = 0
         self._current: Link | None = None
         self._open: set[Link] = set()
@@ -121,6 +129,7 @@ class Links:
             if self._closed:
                 raise TransientError("the connection is closed")
             failures: list[str] = []
+            self._find_targets()
             for _ in self._targets:
                 target = self._targets[self._next % len(self._targets)]
                 try:
@@ -133,6 +142,13 @@ class Links:
                     return self._current
             self.error = "; ".join(failures)
             raise TransientError(self.error)
+
+    def _find_targets(self) -> None:
+        """A name may lead elsewhere by now; while it does not, the order stays, to go on with the next."""
+        found = targets(self._config, self._resolve)
+        if set(found) != set(self._targets):
+            self._targets = found
+            self._chance.shuffle(self._targets)  # spreads the clients over the endpoints
 
     async def _connect(self, target: Target) -> Link:
         link = Link(target, _channel(target, self._config))

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-from agent.clusterids import ClusterIDs
 from agent.ipcache import IPCacheEntry
-from agent.peer import Connector, Peer
 from agent.peerstate import PeerState
-from agent.peertimes import PeerTimes
 from agent.tables import Tables
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
 from kvstore.memory import MemoryBackend
+from peering.clusterids import ClusterIDs
+from peering.peer import Connector, Peer
+from peering.times import PeerTimes
 from tests.agent.peerdata import FILE
 from tests.agent.values import EAST
 

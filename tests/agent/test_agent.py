@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from agent.agent import Agent
-from agent.clusterids import ClusterIDs
 from agent.config import find_cgroup_root
 from agent.errors import ConfigError
 from agent.ipam import AddressPool
 from agent.ipcache import IPCacheEntry, Level, Rank
 from agent.node import cilium_node, internal_ip
-from agent.peers import Peers
 from k8s.objects import Node
 from kvstore.memory import MemoryBackend
+from peering.clusterids import ClusterIDs
+from peering.peers import Peers
 from tests.agent.peering import Peering
 from tests.agent.values import NODE, number, tables
 

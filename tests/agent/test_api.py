@@ -13,12 +13,12 @@ import pytest
 
 from agent import api
 from agent.agent import Agent
-from agent.peers import Peers
 from aiokit.http import serve_tcp, serve_unix
 from aiokit.wait import eventually
 from k8s.client import Client
 from kvstore.memory import MemoryBackend
 from mesh.keys import Kind
+from peering.peers import Peers
 from tests.agent.peerdata import FILE, PeerData
 from tests.agent.peering import Peering
 from tests.agent.station import Station, add_pods

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent.clusterids import ClusterIDs
 from agent.datapath import Datapath
 from agent.kernel import KernelMaps
-from agent.local import LocalCluster, LocalNode
-from agent.peer import Peer
+from agent.local import LocalNode
 from agent.peerstate import PeerState
 from agent.tables import Tables
 from aiokit.health import Health
@@ -23,12 +21,14 @@ from kvstore import etcd as etcd_client
 from kvstore.backend import PutOp
 from kvstore.config import EtcdConfig
 from mesh import keys
-from mesh.addressing import ClusterID, ClusterName, IdentityLayout
+from mesh.addressing import ClusterID, ClusterName, IdentityLayout, PeerScope
+from peering.clusterids import ClusterIDs
+from peering.peer import Peer
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
 from tests.conftest import RunningEtcd
 from tests.mesh.golden import Recorded, read
 
-OWN = LocalNode(LocalCluster(ClusterName("own"), ClusterID(7), IdentityLayout(255)), "node-1", "198.18.7.11")
+OWN = LocalNode(PeerScope(ClusterName("own"), ClusterID(7), IdentityLayout(255)), "node-1", "198.18.7.11")
 CLUSTERS = ("cluster-001", "cluster-002")
 
 Expected = dict[str, tuple[int, str | None]]

@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.clusterids import ClusterIDs
 from agent.ipcache import IPCacheEntry
-from agent.peerstatus import WAITING
 from aiokit.wait import eventually
 from kvstore.config import EtcdConfig
 from kvstore.etcd import connect
 from kvstore.memory import MemoryBackend
 from mesh import keys
 from mesh.keys import Kind
+from peering.clusterids import ClusterIDs
+from peering.status import WAITING
 from tests.agent.peerdata import FILE, KINDS, STAMP, PeerData
 from tests.agent.peering import FAST, Peering
 from tests.agent.values import number, tables

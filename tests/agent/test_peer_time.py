@@ -10,10 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.clusterids import HOLD_DOWN_SECONDS, ClusterIDs
-from agent.peer import Peer
 from agent.peerstate import PeerState
-from agent.peertimes import PeerTimes, check_interval
 from aiokit.tokenbucket import TokenBucket
 from aiokit.wait import eventually
 from kvstore.backend import Readable
@@ -26,6 +23,9 @@ from mesh.clusterconfig import ENDPOINTSLICES_ONLY, SERVICES_AND_ENDPOINTSLICES,
 from mesh.endpointslice import ClusterEndpointSlice, Conditions, Endpoint, EndpointPort
 from mesh.keys import Kind
 from mesh.servicemode import ServiceMode
+from peering.clusterids import HOLD_DOWN_SECONDS, ClusterIDs
+from peering.peer import Peer
+from peering.times import PeerTimes, check_interval
 from tests import virtual
 from tests.agent.peerdata import FILE, STAMP, PeerData
 from tests.agent.values import EAST, tables

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from agent.endpoints import Endpoint
 from agent.labels import pod_labels, texts
-from agent.local import LocalCluster, LocalNode
+from agent.local import LocalNode
 from agent.tables import Tables
 from mesh.addressing import ClusterID, ClusterName, Identity, IdentityLayout, PeerScope
 from mesh.identity import Labels
 
 LAYOUT = IdentityLayout(255)
-EAST = LocalCluster(ClusterName("east"), ClusterID(1), LAYOUT)
+EAST = PeerScope(ClusterName("east"), ClusterID(1), LAYOUT)
 NODE = LocalNode(EAST, "node-1", "198.18.1.11")
 
 

@@ -234,3 +234,20 @@ async def test_a_missing_certificate_file_is_named(tmp_path: Path) -> None:
     async with connect(config) as backend:
         with pytest.raises(TransientError, match=r"absent.crt: No such file"):
             await backend.get(b"a")
+
+
+async def test_a_name_that_leads_elsewhere_later_is_followed_there(
+    etcd: RunningEtcd,
+) -> None:
+    host, _, port = etcd.endpoint.removeprefix("http://").rpartition(":")
+    addresses = ("127.0.0.9",)  # nobody listens there
+
+    def resolve(name: str) -> tuple[str, ...]:
+        return addresses if name == "store.default.svc" else ()
+
+    async with connect(EtcdConfig((f"http://store.default.svc:{port}",)), resolve=resolve) as backend:
+        with pytest.raises(TransientError, match=r"127\.0\.0\.9"):
+            await backend.get(b"a")
+        addresses = (host,)
+
+        assert await backend.get(b"a") is None

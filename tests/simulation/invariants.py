@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from agent.clusterids import HOLD_DOWN_SECONDS
 from agent.ipcache import IPCacheEntry
 from mesh.addressing import PeerScope
 from mesh.keys import Kind, synced_key
+from peering.clusterids import HOLD_DOWN_SECONDS
 from tests.simulation.network import Wire
 from tests.simulation.source import STABLE, ClusterSource
 

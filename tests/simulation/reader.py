@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.agent import Agent
-from agent.clusterids import ClusterIDs
 from agent.datapath import Datapath
 from agent.ipcache import IPCacheEntry, Level, Rank
-from agent.peer import Peer
-from agent.peers import Peers
 from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.tables import Tables
@@ -29,6 +26,9 @@ from mesh.addressing import ClusterID, PeerScope
 from mesh.keys import Kind
 from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
 from mesh.service import Port
+from peering.clusterids import ClusterIDs
+from peering.peer import Peer
+from peering.peers import Peers
 from tests.agent.fakemap import FakeKernel, FakeMap, FakeServices
 from tests.agent.values import EAST, NODE, number
 from tests.simulation.invariants import Invariants

@@ -2,7 +2,7 @@
 
 Promises: nothing a peer told us is removed before its list is complete; a lost connection, a silent or a
 replaced peer removes nothing, unless a cache TTL says so, and then services only; every reconnection ends in
-a full compare. What happens on a connection is in `agent.session`; what is imported goes to its `Sink`.
+a full compare. What happens on a connection is in `peering.session`; what is imported goes to its `Sink`.
 Draining is the caller's: only removal from the configuration, or a changed cluster id (here), forgets what a
 peer told us.
 """
@@ -18,14 +18,6 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
-from agent.backoff import LinearBackoff
-from agent.clusterids import ClusterIDs
-from agent.errors import AgentError
-from agent.local import LocalCluster
-from agent.ownfiles import complaints
-from agent.peerstatus import WAITING, PeerStatus
-from agent.peertimes import PeerTimes
-from agent.session import Clock, Session, Sink
 from aiokit.apart import apart
 from aiokit.failure import first
 from aiokit.tokenbucket import TokenBucket
@@ -39,6 +31,13 @@ from mesh.clusterconfig import ClusterConfig
 from mesh.errors import DecodeError, IncompatibleClusterError, MeshError
 from mesh.keys import Kind
 from mesh.servicemode import ServiceMode, imported
+from peering.backoff import LinearBackoff
+from peering.clusterids import ClusterIDs
+from peering.errors import PeerError
+from peering.ownfiles import complaints
+from peering.session import Clock, Session, Sink
+from peering.status import WAITING, PeerStatus
+from peering.times import PeerTimes
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class Peer:
         sink: Sink,
         connect: Connector,
         ids: ClusterIDs,
-        local: LocalCluster,
+        local: PeerScope,
         times: PeerTimes | None = None,
         mode: ServiceMode = ServiceMode.PREFER_LEGACY,
         budget: TokenBucket | None = None,
@@ -114,7 +113,7 @@ class Peer:
                     self._config = parse(content, self.name)
                     session = self._session(self._config)
                     await apart(session, f"{self.name}/session")
-                except* (KVStoreError, MeshError, AgentError, OSError, TimeoutError) as errors:
+                except* (KVStoreError, MeshError, PeerError, OSError, TimeoutError) as errors:
                     self._failed(errors)
                     if self._clock.now() >= self._steady_from:
                         self._backoff.reset()
@@ -160,7 +159,7 @@ class Peer:
             log.warning("peer %s changed its cluster id from %s to %s", self.name, self._last_id, remote.id)
             self.drain()
         taken = self._ids.taken(self.name)
-        clusterconfig.check(remote, local_id=self._local.id, layout=self._local.layout, taken=taken)
+        clusterconfig.check(remote, local_id=self._local.cluster_id, layout=self._local.layout, taken=taken)
         self._last_id = ClusterID(remote.id)
         self._ids.reserve(self._last_id, self.name)
         return PeerScope(parse_cluster_name(self.name), self._last_id, self._local.layout)

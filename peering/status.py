@@ -1,8 +1,7 @@
-"""What one peer's connection says of itself, as one frozen value that health, metrics and the API read."""
+"""What one peer's connection says of itself, one frozen value that health, metrics and APIs read. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,20 +40,3 @@ class PeerStatus:
 
     def with_changes(self, **changes: Any) -> PeerStatus:
         return replace(self, **changes)
-
-
-@dataclass(frozen=True, slots=True)
-class PeerCounts:
-    """How much we hold of a peer, and how much we would not take.
-
-    `outside` are addresses and services that are, now, found outside of the peer's own nodes.
-    """
-
-    nodes: int
-    endpoints: int
-    identities: int
-    services: int
-    slices: int
-    outside: int
-    refusals: Mapping[str, int]
-    digests: Mapping[str, str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.backoff import LinearBackoff
+from peering.backoff import LinearBackoff
 
 
 def test_delays_grow_by_one_step_up_to_the_cap_and_start_again_after_a_success() -> None:

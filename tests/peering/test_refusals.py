@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.refusals import MAX_REASON_LENGTH, MAX_REASONS, OTHER, Refusals, reason_of
+from peering.refusals import MAX_REASON_LENGTH, MAX_REASONS, OTHER, Refusals, reason_of
 
 
 def test_equal_faults_add_up_whatever_their_particulars() -> None:

@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
-from agent.peer import Peer
 from aiokit.directory import changes
 from mesh.addressing import parse_cluster_name
 from mesh.errors import MeshError
+from peering.peer import Peer
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.clusterids import ClusterIDs
+from peering.clusterids import ClusterIDs
 
 
 def test_an_id_in_use_is_taken_for_everybody_else() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.ownfiles import complaints
 from aiokit.wait import eventually
 from certs import profile
 from certs.issue import Authority, Issued
 from kvstore.config import EtcdConfig
 from kvstore.etcd import connect
 from kvstore.memory import MemoryBackend
+from peering.ownfiles import complaints
 from tests.agent.peering import Peering
 from tests.agent.values import tables
 

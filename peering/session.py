@@ -12,8 +12,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.errors import PeerConfigChangedError, PeerConfigMissingError, SilentPeerError
-from agent.peertimes import PeerTimes, check_interval
 from aiokit.backoff import Backoff
 from kvstore.backend import Readable
 from kvstore.errors import CompactedError, TransientError
@@ -23,6 +21,8 @@ from mesh import clusterconfig, keys
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ClusterConfig
 from mesh.keys import Kind
+from peering.errors import PeerConfigChangedError, PeerConfigMissingError, SilentPeerError
+from peering.times import PeerTimes, check_interval
 
 CHUNK = 2000  # entries handled before other tasks get a turn: about 10 ms
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.clusterids import ClusterIDs
-from agent.peer import Peer
-from agent.peers import Peers
 from aiokit.directory import changes
 from aiokit.wait import eventually
 from kvstore.memory import MemoryBackend
+from peering.clusterids import ClusterIDs
+from peering.peer import Peer
+from peering.peers import Peers
 from tests.agent.peerdata import FILE, PeerData
 from tests.agent.peering import Peering
 from tests.agent.values import tables

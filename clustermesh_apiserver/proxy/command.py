@@ -86,7 +86,10 @@ def proxy(
     if mode is AuthMode.CLUSTER and users_config_path is None:
         raise click.UsageError("--auth-mode=cluster needs --users-config-path")
     limits = Limits(
-        max_streams, max_watches, float(max_requests_per_second), bytes_in_flight=max_bytes_in_flight
+        max_streams,
+        max_watches,
+        requests_per_second=float(max_requests_per_second),
+        bytes_in_flight=max_bytes_in_flight,
     )
     config = ProxyConfig(
         listen,

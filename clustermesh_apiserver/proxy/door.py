@@ -11,7 +11,7 @@ from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import Account, Limits, Quotas
 
 # This cluster's own control plane: it fills etcd, in as many requests as that takes.
-_UNLIMITED = Limits(2**31, 2**31, 1e9, 1.0, 2**62)
+_UNLIMITED = Limits(2**31, 2**31, 2**31, 1e9, 1.0, 2**62)
 
 
 class Door:

@@ -1,8 +1,8 @@
-"""One watch at etcd and all who follow it: a thread reads it, the event loop hands it out.
+"""One watch at etcd and all who follow it: a thread of the source's brings it, the event loop hands it out.
 
-Promises: nothing of the stream is lost or reordered on its way into the ring. etcd is read as fast as the
-fastest watcher takes what comes: whoever is slower than that may lapse, and holds nobody up. Only the
-reading thread's inbox is shared between threads, under a lock.
+Promises: nothing of the watch is lost or reordered on its way into the ring. History is read as fast as the
+fastest watcher takes what comes, live events as fast as they come: whoever is slower than the ring is long
+may lapse, and holds nobody up. Only the inbox is shared between threads, under a lock.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
-from clustermesh_apiserver.proxy import reply
-from clustermesh_apiserver.proxy.reply import Cancelled, Chunk, Created, Progress
+from clustermesh_apiserver.proxy.reply import Cancelled, Chunk, Created, Heard, Progress
 from clustermesh_apiserver.proxy.ring import Ring
-from clustermesh_apiserver.proxy.source import Source, SourceLost, Stream
-from clustermesh_apiserver.proxy.status import UPSTREAM_LOST, Status
-from kvstore.messages import WatchCreateRequest, WatchProgressRequest, WatchRequest
+from clustermesh_apiserver.proxy.source import Lost, Source, Subscription
+from clustermesh_apiserver.proxy.status import UPSTREAM_LOST
+from kvstore.messages import WatchCreateRequest
 
-_ASK_PROGRESS = WatchRequest(progress_request=WatchProgressRequest()).SerializeToString()
+ALONE_LAG = 1000  # revisions of history; a watch with more has a stream alone at etcd
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +29,14 @@ class Selection:
     prev_kv: bool = False
     filters: tuple[int, ...] = ()
 
-    def request(self, start: int) -> bytes:
+    def request(self, start: int) -> WatchCreateRequest:
         """The watch to ask etcd for: whole answers, and word of progress when nothing happens."""
         create = WatchCreateRequest(
             key=self.key, range_end=self.range_end, start_revision=start, progress_notify=True
         )
         create.prev_kv = self.prev_kv
         create.filters.extend(self.filters)  # type: ignore[arg-type]  # numbers, as they were read
-        return WatchRequest(create_request=create).SerializeToString()
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The feed ended without an answer of etcd's."""
-
-    status: Status
+        return create
 
 
 class Feed:
@@ -60,7 +50,7 @@ class Feed:
         *,
         bound: int,
         exact_progress: bool,
-        notify: Callable[[], None],
+        notify: Callable[[Feed], None],
     ) -> None:
         self.selection = selection
         self.start = start
@@ -72,37 +62,29 @@ class Feed:
         self._cluster_id = 0
         self._exact_progress = exact_progress  # answers to requests for progress do not overtake events
         self._notify = notify
-        self._stream: Stream | None = None
+        self._is_alone = self.lag > ALONE_LAG
+        self._subscription: Subscription | None = None
         self._changed = threading.Condition()
-        self._inbox: list[tuple[int, reply.Answer] | Lost] = []
-        self._waiting_bytes = 0  # received, and not yet taken by the fastest watcher
+        self._inbox: list[Heard | Lost] = []
+        self._inbox_bytes = 0
+        self._unread_bytes = 0  # of the ring, not yet taken by the fastest watcher
         self._closed = False
         self._read_to = 0
-        self._thread = threading.Thread(target=self._read, name=f"watch {selection.key!r}", daemon=True)
 
     def open(self, source: Source) -> None:
-        self._stream = source.open(self.selection.request(self.start))
-        self._thread.start()
+        request = self.selection.request(self.start)
+        self._subscription = source.subscribe(request, self._put, alone=self._is_alone)
 
     def close(self) -> None:
-        """End the stream; the thread ends soon after."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        if self._stream is not None:
-            self._stream.close()
-
-    def join(self, seconds: float) -> None:
-        """Wait for the thread's end."""
-        self._thread.join(seconds)
-
-    @property
-    def is_running(self) -> bool:
-        return self._thread.is_alive()
+        if self._subscription is not None:
+            self._subscription.close()
 
     def ask_progress(self) -> None:
-        if self._stream is not None:
-            self._stream.send(_ASK_PROGRESS)
+        if self._subscription is not None:
+            self._subscription.ask_progress()
 
     def taken(self, position: int) -> None:
         """A watcher has taken everything before `position`."""
@@ -111,24 +93,28 @@ class Feed:
             self._make_room()
 
     def drain(self) -> bool:
-        """Move what the thread has read into the ring. Whether any of it may concern every watcher."""
+        """Move what the thread has brought into the ring. Whether any of it may concern every watcher."""
         with self._changed:
             inbox, self._inbox = self._inbox, []
         concerns_all = False
         for item in inbox:
             if self.ending is None:
                 concerns_all |= self._heard(item)
+        with self._changed:
+            self._inbox_bytes -= sum(map(_size, inbox))
+            self._unread_bytes = self.ring.unread(self._read_to)
+            self._changed.notify()
         return concerns_all
 
-    def _heard(self, item: tuple[int, reply.Answer] | Lost) -> bool:
-        if isinstance(item, Lost):
-            self.ending = item
+    def _heard(self, heard: Heard | Lost) -> bool:
+        if isinstance(heard, Lost):
+            self.ending = heard
             return True
-        cluster_id, answer = item
-        self._cluster_id = self._cluster_id or cluster_id
-        if cluster_id != self._cluster_id:  # another etcd behind the same address: a new world
+        self._cluster_id = self._cluster_id or heard.cluster_id
+        if heard.cluster_id != self._cluster_id:  # another etcd behind the same address: a new world
             self.ending = Lost(UPSTREAM_LOST)
             return True
+        answer = heard.answer
         match answer:
             case Chunk():
                 self.ring.append(answer)
@@ -150,29 +136,22 @@ class Feed:
 
     def _make_room(self) -> None:
         with self._changed:
-            self._waiting_bytes = self.ring.unread(self._read_to) + sum(_size(item) for item in self._inbox)
+            self._unread_bytes = self.ring.unread(self._read_to)
             self._changed.notify()
 
-    def _read(self) -> None:
-        """The thread. Everything that ends it becomes an item of the inbox."""
-        assert self._stream is not None
-        try:
-            for raw in self._stream.answers():
-                self._put(reply.read(raw))
-        except SourceLost as error:
-            self._put(Lost(error.status))
-        except DecodeError:
-            self._put(Lost(UPSTREAM_LOST))
-            self._stream.close()
-
-    def _put(self, item: tuple[int, reply.Answer] | Lost) -> None:
+    def _put(self, heard: Heard | Lost) -> None:
+        """From the source's thread, which waits here while there is too much."""
         with self._changed:
-            self._inbox.append(item)
-            self._waiting_bytes += _size(item)
-        self._notify()
+            self._inbox.append(heard)
+            self._inbox_bytes += _size(heard)
+        self._notify(self)
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting_bytes <= self.ring.bound // 2)
+            self._changed.wait_for(self._has_room)
+
+    def _has_room(self) -> bool:
+        held = self._inbox_bytes + (self._unread_bytes if self._is_alone else 0)
+        return self._closed or held <= self.ring.bound // 2
 
 
-def _size(item: tuple[int, reply.Answer] | Lost) -> int:
-    return len(item[1].raw) if isinstance(item, tuple) and isinstance(item[1], Chunk) else 0
+def _size(heard: Heard | Lost) -> int:
+    return len(heard.answer.raw) if isinstance(heard, Heard) and isinstance(heard.answer, Chunk) else 0

@@ -11,23 +11,22 @@ Bytes in, bytes out: the hub knows neither gRPC nor clients. A watcher is woken 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from clustermesh_apiserver.proxy.feed import Feed, Lost, Selection
+from clustermesh_apiserver.proxy.feed import Feed, Selection
 from clustermesh_apiserver.proxy.reply import Cancelled
 from clustermesh_apiserver.proxy.ring import Batch, Cursor
-from clustermesh_apiserver.proxy.source import Source
+from clustermesh_apiserver.proxy.source import Lost, Source
 from clustermesh_apiserver.proxy.window import MergeWindow
 
 RING_BYTES = 32 << 20  # of one feed: a minute of 1,000 changes a second for who reconnects or reads slowly
-ALL_RINGS_BYTES = 256 << 20  # of all feeds; many feeds get less each
-LEAST_RING_BYTES = 1 << 20
-MAX_FEEDS = 512  # each has two threads; a cluster's clients need some ten for each member of the mesh
+ALL_RINGS_BYTES = 256 << 20  # of all feeds; the longest give way
+MAX_FEEDS = 8192  # a cluster's own agents need some eight for each of the 255 members of a mesh
 MAX_LAG = 10_000  # revisions of history that a newcomer may have to wait for in a shared feed
 PROGRESS_SECONDS = 0.1  # between two requests for progress of one feed: many clients ask at once
-CLOSE_SECONDS = 2.0  # for a feed's thread to end
 
 
 class TooManyFeeds(Exception):
@@ -135,21 +134,31 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._feeds: dict[Selection, list[Feed]] = {}  # the lead is the last
         self._watches: dict[Feed, set[Watch]] = {}
-        self._closing: list[Feed] = []
         self._window = MergeWindow()
         self._round_due = False
+        self._news: deque[Feed] = deque()  # feeds whose thread has brought something; filled by those threads
+        self._ring_bytes = 0
         self._asking: set[Feed] = set()
         self._head = Head(0, False)
         self._batches = 0
         self._deliveries = 0
 
-    def join(self, selection: Selection, start: int, head: Head, wake: Callable[[], None]) -> Watch:
+    def join(
+        self,
+        selection: Selection,
+        start: int,
+        head: Head,
+        wake: Callable[[], None],
+        may_open: Callable[[], bool] = lambda: True,
+    ) -> Watch:
         """Watch from revision `start` on; `head`: etcd's state after the client has asked.
 
-        Raises TooManyFeeds.
+        `may_open` is asked where this is the first watch of its kind. Raises TooManyFeeds.
         """
         self._head = head
         known = choose(self._feeds.get(selection, ()), start)
+        if known is None and not may_open():
+            raise TooManyFeeds
         # A watch of the far future begins now as well: what is too early for it is left out.
         feed = known or self._open(selection, min(start, head.revision + 1), head)
         watch = Watch(self, feed, start, wake)
@@ -190,18 +199,16 @@ class Hub:
         return Totals(
             sum(map(len, self._watches.values())),
             len(self._watches),
-            sum(feed.ring.bytes for feed in self._watches),
+            self._ring_bytes,
             self._window.seconds,
             self._batches,
             self._deliveries,
         )
 
-    async def close(self) -> None:
-        """End all streams at etcd and wait for their threads."""
+    def close(self) -> None:
+        """End all watches at etcd."""
         for feed in list(self._watches):
             self._close(feed)
-        for feed in self._closing:
-            await asyncio.to_thread(feed.join, CLOSE_SECONDS)
 
     def _open(self, selection: Selection, start: int, head: Head) -> Feed:
         if len(self._watches) >= MAX_FEEDS:
@@ -218,19 +225,17 @@ class Hub:
         feeds.append(feed)
         feeds.sort(key=lambda one: one.start)
         self._watches[feed] = set()
-        self._share_bytes()
         feed.open(self._source)
         return feed
 
     def _close(self, feed: Feed) -> None:
         del self._watches[feed]
+        self._ring_bytes -= feed.ring.bytes
         feeds = self._feeds[feed.selection]
         feeds.remove(feed)
         if not feeds:
             del self._feeds[feed.selection]
         feed.close()
-        self._closing = [one for one in self._closing if one.is_running] + [feed]
-        self._share_bytes()
 
     def _rehome(self, watch: Watch, feed: Feed) -> None:
         old = watch.feed
@@ -244,15 +249,21 @@ class Hub:
             self._close(old)
         watch.wake()
 
-    def _share_bytes(self) -> None:
-        share = ALL_RINGS_BYTES // max(1, len(self._watches))
-        for feed in self._watches:
-            feed.ring.bound = max(LEAST_RING_BYTES, min(RING_BYTES, share))
+    def _shorten_rings(self) -> None:
+        """Keep all rings together within their bound: the longest is halved, again and again."""
+        while self._ring_bytes > ALL_RINGS_BYTES:
+            longest = max((feed.ring for feed in self._watches), key=lambda ring: ring.bytes)
+            before = longest.bytes
+            longest.shrink(before // 2)
+            if longest.bytes == before:
+                return  # it is one answer
+            self._ring_bytes -= before - longest.bytes
 
-    def _notify(self) -> None:
-        """From a feed's thread."""
+    def _notify(self, feed: Feed) -> None:
+        """From a thread of the source's."""
+        self._news.append(feed)
         if self._round_due:
-            return  # it will look at all inboxes
+            return  # it will look at this feed too
         self._round_due = True
         try:
             self._loop.call_soon_threadsafe(self._arrange_round)
@@ -269,14 +280,30 @@ class Hub:
     def _round(self) -> None:
         began = self._loop.time()
         self._round_due = False  # before looking: what comes from now on asks for another round
-        for feed, watches in list(self._watches.items()):
-            confirmed = feed.confirmed
-            if feed.drain():
-                _wake(watches)
-            elif feed.confirmed is not confirmed:
-                _wake(watch for watch in watches if watch.is_confirming)
+        for feed in self._with_news():
+            self._drain(feed)
+        if self._ring_bytes > ALL_RINGS_BYTES:
+            self._shorten_rings()
         # Behind all that was just woken: their writes are what the round costs.
         self._loop.call_soon(lambda: self._window.spent(began, self._loop.time()))
+
+    def _with_news(self) -> set[Feed]:
+        feeds = set()
+        while self._news:
+            feeds.add(self._news.popleft())
+        return feeds
+
+    def _drain(self, feed: Feed) -> None:
+        watches = self._watches.get(feed)
+        if watches is None:
+            return  # closed meanwhile
+        before, confirmed = feed.ring.bytes, feed.confirmed
+        concerns_all = feed.drain()
+        self._ring_bytes += feed.ring.bytes - before
+        if concerns_all:
+            _wake(watches)
+        elif feed.confirmed is not confirmed:
+            _wake(watch for watch in watches if watch.is_confirming)
 
     def _ask(self, feed: Feed) -> None:
         self._asking.discard(feed)
@@ -286,7 +313,8 @@ class Hub:
 def choose(feeds: Iterable[Feed], start: int) -> Feed | None:
     """The feed to join for a watch from revision `start` on: one that holds it and is not far behind it."""
     for feed in reversed(list(feeds)):
-        if feed.ring.floor < start and feed.lag <= MAX_LAG and feed.ending is None:
+        is_near = feed.lag <= MAX_LAG or start - feed.ring.covered <= MAX_LAG
+        if feed.ring.floor < start and is_near and feed.ending is None:
             return feed
     return None
 
@@ -302,4 +330,4 @@ async def running_hub(source: Source) -> AsyncGenerator[Hub]:
     try:
         yield hub
     finally:
-        await hub.close()
+        hub.close()

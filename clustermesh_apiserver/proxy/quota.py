@@ -18,6 +18,7 @@ MAX_CLIENTS = 4096  # remembered at once; idle ones are forgotten first
 class Limits:
     streams: int = 2048  # a thousand nodes behind one address, two streams each
     watches: int = 16_384  # and eight watches on each
+    feeds: int = 4096  # of its watches nobody else has; half of what there is in all
     requests_per_second: float = 2000.0  # clients pace themselves at 20 to 100
     burst_seconds: float = 5.0  # everybody comes back at once after a restart
     bytes_in_flight: int = 512 << 20  # one unpaged list of 500,000 keys is 370 MiB
@@ -61,6 +62,7 @@ class Account:
     limits: Limits
     streams: int = 0
     watches: int = 0
+    feeds: int = 0
     bytes_in_flight: int = 0
     _requests: Bucket = field(init=False)
 
@@ -85,6 +87,12 @@ class Account:
         if self.watches >= self.limits.watches:
             return False
         self.watches += 1
+        return True
+
+    def may_open_feed(self) -> bool:
+        if self.feeds >= self.limits.feeds:
+            return False
+        self.feeds += 1
         return True
 
     def is_idle(self, now: float) -> bool:

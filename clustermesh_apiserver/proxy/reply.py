@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kvstore.messages import ResponseHeader, WatchResponse
 
 NO_WATCH = -1  # the id of a watch that was never made, and of what is said of a whole stream
+_HEADER_TAG = b"\x0a"  # field 1, a message
 _WATCH_ID_TAG = b"\x10"  # field 2, a varint
 
 
@@ -54,10 +55,24 @@ class Cancelled:
 Answer = Chunk | Created | Progress | Cancelled
 
 
-def read(raw: bytes) -> tuple[int, Answer]:
-    """The etcd cluster's id, and what was said. Raises protobuf's DecodeError."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer, the etcd cluster that gave it, and the watch that it is for.
+
+    `is_first`: it answers a create request.
+    """
+
+    cluster_id: int
+    watch_id: int
+    is_first: bool
+    answer: Answer
+
+
+def read(raw: bytes) -> Heard:
+    """What was said; the answer's bytes are then those for watch 0. Raises protobuf's DecodeError."""
     answer = WatchResponse.FromString(raw)
-    return answer.header.cluster_id, _told(raw, answer)
+    bare = raw if answer.watch_id == 0 else without_id(raw)
+    return Heard(answer.header.cluster_id, answer.watch_id, answer.created, _told(bare, answer))
 
 
 def _told(raw: bytes, answer: WatchResponse) -> Answer:
@@ -73,6 +88,19 @@ def _told(raw: bytes, answer: WatchResponse) -> Answer:
 def with_id(raw: bytes, watch_id: int) -> bytes:
     """The answer for the watch of that id; `raw` came for watch 0, which is not written at all."""
     return raw + _WATCH_ID_TAG + _varint(watch_id) if watch_id else raw
+
+
+def without_id(raw: bytes) -> bytes:
+    """The answer for watch 0. etcd writes the header first and the id behind it."""
+    if raw[:1] == _HEADER_TAG:
+        size, begin = _read_varint(raw, 1)
+        at = begin + size
+        if raw[at : at + 1] == _WATCH_ID_TAG:
+            _, end = _read_varint(raw, at + 1)
+            return raw[:at] + raw[end:]
+    answer = WatchResponse.FromString(raw)
+    answer.watch_id = 0
+    return answer.SerializeToString()
 
 
 def since(chunk: Chunk, revision: int) -> Chunk:
@@ -127,6 +155,16 @@ def progress(header: ResponseHeader, revision: int) -> bytes:
     mine.CopyFrom(header)
     mine.revision = revision
     return WatchResponse(header=mine, watch_id=NO_WATCH).SerializeToString()
+
+
+def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
+    """The number at `at`, and where it ends."""
+    number = shift = 0
+    while raw[at] > 127:
+        number |= (raw[at] & 127) << shift
+        shift += 7
+        at += 1
+    return number | raw[at] << shift, at + 1
 
 
 def _varint(number: int) -> bytes:

@@ -65,7 +65,7 @@ class Ring:
         self.end += 1
         self._batches.clear()
         self.reach(chunk.last)
-        self._shrink()
+        self.shrink(self.bound)
 
     def reach(self, revision: int) -> None:
         """etcd says that there are no events up to `revision` but those that have come."""
@@ -108,8 +108,9 @@ class Ring:
             last = chunk.last
         return Batch(b"".join(parts) if len(parts) > 1 else first.raw, position + len(parts), last, events)
 
-    def _shrink(self) -> None:
-        while self.bytes > self.bound and self.begin < self.end - 1:
+    def shrink(self, bound: int) -> None:
+        """Drop the oldest chunks until the ring has no more than `bound` bytes."""
+        while self.bytes > bound and self.begin < self.end - 1:
             oldest = self._kept.pop(self.begin)
             self.begin += 1
             self._dropped = oldest.offset

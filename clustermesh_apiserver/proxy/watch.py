@@ -13,19 +13,21 @@ import asyncio
 from collections import deque
 from typing import Any
 
+import grpc
 import grpc.aio
 
 from aiokit.failure import first
 from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
 from clustermesh_apiserver.proxy.caller import Caller
-from clustermesh_apiserver.proxy.feed import Lost, Selection
+from clustermesh_apiserver.proxy.feed import Selection
 from clustermesh_apiserver.proxy.head import HeadRevision
 from clustermesh_apiserver.proxy.hub import Hub, TooManyFeeds, Watch
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import Account
 from clustermesh_apiserver.proxy.ring import Lapsed
+from clustermesh_apiserver.proxy.source import Lost
 from clustermesh_apiserver.proxy.status import (
     DUPLICATE_WATCH,
     EMPTY_RANGE,
@@ -35,6 +37,7 @@ from clustermesh_apiserver.proxy.status import (
     TOO_MANY,
     TOO_MANY_REQUESTS,
     TOO_SLOW,
+    UPSTREAM_LOST,
     WATCH_PERMISSION_DENIED,
     Ended,
     Status,
@@ -51,10 +54,13 @@ _OPEN_END = b"\0"  # as a range_end: all keys from the first on
 class _Watched:
     """A watch of this stream, and what was asked for beside the events."""
 
-    __slots__ = ("fragment", "progress", "watch", "watch_id")
+    __slots__ = ("fragment", "is_first", "progress", "watch", "watch_id")
 
-    def __init__(self, watch: Watch, watch_id: int, request: messages.WatchCreateRequest) -> None:
+    def __init__(
+        self, watch: Watch, is_first: bool, watch_id: int, request: messages.WatchCreateRequest
+    ) -> None:
         self.watch = watch
+        self.is_first = is_first
         self.watch_id = watch_id
         self.progress = request.progress_notify
         self.fragment = request.fragment
@@ -158,26 +164,31 @@ class WatchStream:
             return await self._say(reply.never_made(header, reason))
         # Without a revision: what happens after the question, which etcd's head was asked for after.
         start = max(1, request.start_revision) if request.start_revision else header.revision + 1
-        watch = self._join(request, start)
-        if watch is None:
+        joined = self._join(request, start)
+        if joined is None:
             return await self._say(reply.never_made(header, TOO_MANY_REQUESTS))
         watch_id = request.watch_id or self._free_id()
-        self._watched[watch_id] = _Watched(watch, watch_id, request)
+        self._watched[watch_id] = _Watched(*joined, watch_id, request)
         if self._confirming:
             self._confirm(watch_id)
         return await self._say(reply.created(header, watch_id, start))
 
-    def _join(self, request: messages.WatchCreateRequest, start: int) -> Watch | None:
-        """None: the client, or all of them, have too many."""
-        if not self._account.may_watch():
+    def _join(self, request: messages.WatchCreateRequest, start: int) -> tuple[Watch, bool] | None:
+        """The watch, and whether this client is the first to have it. None: there are too many."""
+        account, feeds = self._account, self._account.feeds
+        if not account.may_watch():
             self._refuse(Refuse("quota", "watches"))
             return None
         try:
-            return self._hub.join(_selection(request), start, self._head.newest, self._news.set)
+            watch = self._hub.join(
+                _selection(request), start, self._head.newest, self._news.set, account.may_open_feed
+            )
         except TooManyFeeds:
-            self._account.watches -= 1
+            account.watches -= 1
+            account.feeds = feeds
             self._refuse(Refuse("quota", "distinct watches"))
             return None
+        return watch, account.feeds > feeds
 
     def _forget(self, watch_id: int) -> bool:
         watched = self._watched.pop(watch_id, None)
@@ -185,6 +196,11 @@ class WatchStream:
             return False
         watched.watch.close()
         self._account.watches -= 1
+        self._account.feeds -= watched.is_first
+        if self._confirming == {watch_id} and self._confirmed:  # only its word was still missing
+            self._replies.append(reply.progress(self._header, self._confirmed))
+            self._news.set()
+        self._confirming.discard(watch_id)
         return True
 
     def _objection(self, request: messages.WatchCreateRequest) -> str:
@@ -203,9 +219,6 @@ class WatchStream:
         if not self._forget(watch_id):
             return
         await self._say(reply.cancelled(self._header, watch_id))
-        if self._confirming == {watch_id} and self._confirmed:
-            await self._say(reply.progress(self._header, self._confirmed))
-        self._confirming.discard(watch_id)
 
     async def _ask_progress(self) -> None:
         if not self._watched:  # then all there is to know is known
@@ -222,7 +235,12 @@ class WatchStream:
         self._watched[watch_id].watch.ask_progress()
 
     async def _ask_head(self) -> messages.ResponseHeader:
-        self._header = await self._head.ask()
+        try:
+            self._header = await self._head.ask()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # ours, not the client's
+                raise Ended(UPSTREAM_LOST) from error
+            raise
         return self._header
 
     async def _say(self, answer: bytes) -> None:

@@ -27,7 +27,7 @@ def events(told: Iterable[Told], *, value: bytes = b"v", cluster_id: int = CLUST
 
 
 def chunk(told: Iterable[Told], *, value: bytes = b"v") -> Chunk:
-    _, answer = reply.read(events(told, value=value))
+    answer = reply.read(events(told, value=value)).answer
     assert isinstance(answer, Chunk)
     return answer
 

@@ -93,6 +93,28 @@ async def test_a_watch_too_many_is_answered_as_etcd_would_and_a_cancelled_one_ma
         assert not (await answer(stream)).canceled
 
 
+async def test_distinct_watches_are_bounded_and_those_that_others_have_are_not(
+    etcd: RunningEtcd, tmp_path: Path
+) -> None:
+    limits = Limits(feeds=1)
+    async with (
+        a_mesh(etcd, tmp_path, lambda config: replace(config, limits=limits)) as mesh,
+        mesh.channel(WEST) as channel,
+    ):
+        stream = channel.stream_stream(WATCH.path)()
+        for key in (b"a", b"a", b"b"):
+            await stream.write(create(key=b"cilium/state/" + key, end=b""))
+        made = [await answer(stream) for _ in range(3)]
+        assert [one.cancel_reason for one in made] == ["", "", TOO_MANY]
+        for watch_id in (0, 1):
+            cancel = m.WatchRequest(cancel_request=m.WatchCancelRequest(watch_id=watch_id))
+            await stream.write(cancel.SerializeToString())
+            assert (await answer(stream)).canceled
+        await stream.write(create(key=b"cilium/state/b", end=b""))
+        assert not (await answer(stream)).canceled
+        assert await refusals(mesh, "Watch") == "1.0"
+
+
 async def test_a_stream_that_asks_too_often_is_ended(narrow: Mesh) -> None:
     async with narrow.channel(WEST) as channel:
         stream = channel.stream_stream(WATCH.path)()

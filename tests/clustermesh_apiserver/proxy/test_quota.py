@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from clustermesh_apiserver.proxy.quota import Account, Bucket, Limits, Quotas
 
-SMALL = Limits(streams=2, watches=3, requests_per_second=10, burst_seconds=0.5, bytes_in_flight=100)
+SMALL = Limits(streams=2, watches=3, feeds=1, requests_per_second=10, burst_seconds=0.5, bytes_in_flight=100)
 
 
 @given(
@@ -32,6 +32,7 @@ def test_streams_watches_and_bytes_are_bounded_and_come_back() -> None:
     account = Account(SMALL)
     assert [account.may_stream() for _ in range(3)] == [True, True, False]
     assert [account.may_watch() for _ in range(4)] == [True, True, True, False]
+    assert [account.may_open_feed() for _ in range(2)] == [True, False]
     account.streams -= 1
     assert account.may_stream()
     account.bytes_in_flight += 99

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clustermesh_apiserver.proxy import reply
-from clustermesh_apiserver.proxy.reply import Cancelled, Chunk, Created, Progress
+from clustermesh_apiserver.proxy.reply import Cancelled, Chunk, Created, Heard, Progress
 from kvstore import messages as m
 from tests.clustermesh_apiserver.proxy.answers import (
     CLUSTER,
@@ -89,12 +89,29 @@ def test_answers_without_events_are_told_apart(
     answer: m.WatchResponse, kind: Callable[[bytes], reply.Answer]
 ) -> None:
     raw = answer.SerializeToString()
-    assert reply.read(raw) == (CLUSTER, kind(raw))
+    heard = reply.read(raw)
+    bare = reply.without_id(raw)
+    assert heard == Heard(CLUSTER, answer.watch_id, answer.created, kind(bare))
 
 
 def test_an_answer_with_events_says_which_revisions_it_has() -> None:
     raw = events([(3, b"a"), (3, b"b"), (9, b"c")])
-    assert reply.read(raw) == (CLUSTER, Chunk(raw, 3, 9, 3))
+    assert reply.read(raw) == Heard(CLUSTER, 0, False, Chunk(raw, 3, 9, 3))
+    assert reply.read(numbered(raw, 700)) == Heard(CLUSTER, 700, False, Chunk(raw, 3, 9, 3))
+
+
+def numbered(raw: bytes, watch_id: int) -> bytes:
+    """As etcd writes it: the id in its place behind the header."""
+    answer = m.WatchResponse.FromString(raw)
+    answer.watch_id = watch_id
+    return answer.SerializeToString()
+
+
+@given(HISTORIES, st.integers(-(2**63), 2**63 - 1), st.booleans())
+def test_an_id_is_taken_out_wherever_it_is(revisions: list[list[Told]], watch_id: int, is_last: bool) -> None:
+    raw = events(flat(revisions))
+    given = reply.with_id(raw, watch_id) if is_last else numbered(raw, watch_id)
+    assert reply.without_id(given) == raw
 
 
 @pytest.mark.parametrize(("head", "start", "said"), [(9, 10, 9), (9, 3, 2), (9, 90, 9), (9, 1, 1)])

@@ -52,14 +52,13 @@ LONGEST = (0, 30 * 24 * 3600)  # seconds: what a duration of these may be
     "--api-serve-addr", default="localhost:9889", show_default=True, help="HOST:PORT of the status API."
 )
 @click.option("--health-port", type=click.IntRange(0, 65535), default=9881, show_default=True)
-@click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
-def kvstoremesh(log_level: str, **flags: Any) -> None:
+@log.flags
+def kvstoremesh(**flags: Any) -> None:
     """Copy every remote cluster's entries into this cluster's etcd, for its agents to read."""
     try:
         config = as_config(**flags)
     except settings.ConfigError as error:
         raise click.UsageError(str(error)) from error
-    log.configure(log_level)
     from clustermesh_apiserver.kvstoremesh.serve import serve  # noqa: PLC0415 - `--help` stays quick
 
     reasons: list[str] = []  # an exit inside `except*` would be wrapped like an error

@@ -81,9 +81,14 @@ def role_of(common_names: Sequence[str], cluster: str) -> Role:
         return Role(RoleKind.ADMIN, name)
     if name == f"local-{cluster}":
         return Role(RoleKind.LOCAL, name, _local_grants())
-    if name == "remote" or _REMOTE_OF_CLUSTER.fullmatch(name):
+    if name == "remote" or is_remote_of_cluster(name):
         return Role(RoleKind.REMOTE, name, _remote_grants(cluster))
     return Role(RoleKind.UNKNOWN, name)
+
+
+def is_remote_of_cluster(name: str) -> bool:
+    """Whether a common name is that of one other cluster's clients."""
+    return _REMOTE_OF_CLUSTER.fullmatch(name) is not None
 
 
 def admit(role: Role, path: str, request: bytes) -> Allow | Refuse:

@@ -1,6 +1,7 @@
 """The proxy's certificate, key and trust bundle: read from a directory, followed while it runs.
 
-Promises: new connections get what the directory holds now, open ones live on; files that do not fit
+Promises: new connections get what the directory holds now, open ones live on (unless their authority has
+left the bundle: `gate` sees to that); files that do not fit
 together (half written, expired bundle, wrong key) are reported and the last good ones stay in use.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ class Material:
 
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
-    trust_pem: bytes
+    trust: bundle.TrustBundle
     begins: datetime
     expires: datetime
 
@@ -48,7 +49,7 @@ class Material:
 
     def as_grpc(self) -> Any:
         pairs = [(self.key_pem, self.certificate_pem)]
-        return grpc.ssl_server_certificate_configuration(pairs, root_certificates=self.trust_pem)
+        return grpc.ssl_server_certificate_configuration(pairs, root_certificates=self.trust.pem)
 
 
 def read_material(files: Mapping[str, bytes]) -> Material:
@@ -60,13 +61,17 @@ def read_material(files: Mapping[str, bytes]) -> Material:
     trust = bundle.parse(files[TRUST])
     leaf = load_chain(files[CERTIFICATE])[0]
     begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    return Material(files[CERTIFICATE], files[KEY], trust.pem, begins, expires)
+    return Material(files[CERTIFICATE], files[KEY], trust, begins, expires)
 
 
 class Certificates:
     """The newest good material of a directory."""
 
-    def __init__(self, path: Path, metrics: Metrics) -> None:
+    def __init__(
+        self, path: Path, metrics: Metrics, trust: Callable[[bundle.TrustBundle], None] = lambda _: None
+    ) -> None:
+        """`trust` is told which authorities count, and again whenever they change."""
+        self._trust = trust
         self.loaded = asyncio.Event()
         self._path = path
         self._metrics = metrics
@@ -104,6 +109,10 @@ class Certificates:
             self._material = material
         self._metrics.reloads.labels("ok").inc()
         self._metrics.certificate_expiry.set(material.expires.timestamp())
+        self._metrics.certificate_seconds.set_function(
+            lambda: material.expires.timestamp() - datetime.now(UTC).timestamp()
+        )
+        self._trust(material.trust)
         log.info("certificates loaded directory=%s expires=%s", self._path, material.expires.isoformat())
         if hindrance := self.hindrance:
             log.error("clients will refuse us directory=%s reason=%s", self._path, hindrance)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 
 from aiokit import log
+from clustermesh_apiserver.proxy import collector
+from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
+from clustermesh_apiserver.proxy.quota import DEFAULT, Limits
 from clustermesh_apiserver.proxy.serve import serve
 from mesh.addressing import parse_cluster_name
 from mesh.errors import MeshError
+
+
+def _limit(default: int) -> dict[str, Any]:
+    text = "Of one client: a common name at an address."
+    return {"type": click.IntRange(1), "default": default, "show_default": True, "help": text}
 
 
 def _cluster_name(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -32,11 +41,66 @@ def _cluster_name(_context: click.Context, _option: click.Parameter, value: str)
     help="Directory with tls.crt, tls.key and ca.crt; followed while running.",
 )
 @click.option("--cluster-name", required=True, callback=_cluster_name, help="This cluster's name.")
+@click.option(
+    "--auth-mode",
+    type=click.Choice([mode.value for mode in AuthMode]),
+    default=AuthMode.MIGRATION.value,
+    show_default=True,
+    help="Common names of other clusters' clients: `remote` (legacy), remote-<cluster> (cluster), or either.",
+)
+@click.option(
+    "--users-config-path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="users.yaml: the remote-<cluster> that are let in; followed while running. Default: all.",
+)
+@click.option(
+    "--revoked-config-path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML list `revoked` of {name: ...} or {serial: ...}; followed while running.",
+)
+@click.option("--max-streams", **_limit(DEFAULT.streams))
+@click.option("--max-watches", **_limit(DEFAULT.watches))
+@click.option("--max-requests-per-second", **_limit(int(DEFAULT.requests_per_second)))
+@click.option("--max-bytes-in-flight", **_limit(DEFAULT.bytes_in_flight))
 @click.option("--health-port", type=click.IntRange(0, 65535), default=9882, show_default=True)
 @log.flags
-def proxy(*, listen: str, upstream: str, cert_dir: Path, cluster_name: str, health_port: int) -> None:
+def proxy(
+    *,
+    listen: str,
+    upstream: str,
+    cert_dir: Path,
+    cluster_name: str,
+    auth_mode: str,
+    users_config_path: Path | None,
+    revoked_config_path: Path | None,
+    max_streams: int,
+    max_watches: int,
+    max_requests_per_second: int,
+    max_bytes_in_flight: int,
+    health_port: int,
+) -> None:
     """Serve this cluster's etcd to other clusters: mutual TLS, read-only, granted prefixes only."""
-    config = ProxyConfig(listen, upstream, cert_dir, cluster_name, health_port)
+    mode = AuthMode(auth_mode)
+    if mode is AuthMode.CLUSTER and users_config_path is None:
+        raise click.UsageError("--auth-mode=cluster needs --users-config-path")
+    limits = Limits(
+        max_streams,
+        max_watches,
+        requests_per_second=float(max_requests_per_second),
+        bytes_in_flight=max_bytes_in_flight,
+    )
+    config = ProxyConfig(
+        listen,
+        upstream,
+        cert_dir,
+        cluster_name,
+        health_port,
+        auth_mode=mode,
+        users_path=users_config_path,
+        revoked_path=revoked_config_path,
+        limits=limits,
+    )
+    collector.calm()
     try:
         asyncio.run(serve(config))
     except ProxyError as error:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from clustermesh_apiserver.proxy.access import AuthMode
+from clustermesh_apiserver.proxy.quota import DEFAULT, Limits
+
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
@@ -16,6 +19,10 @@ class ProxyConfig:
     cluster_name: str
     health_port: int
     health_host: str = "0.0.0.0"
+    auth_mode: AuthMode = AuthMode.MIGRATION
+    users_path: Path | None = None  # users.yaml; None: every remote-<cluster> with our certificate is let in
+    revoked_path: Path | None = None
+    limits: Limits = DEFAULT
     advertise: str = ""  # the URL that MemberList answers; "": the mesh's name for this cluster
 
 

@@ -10,6 +10,13 @@ from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.upstream import Upstream
 
 
+def hindrance(upstream: Upstream, certificates: Certificates) -> str:
+    """Why clients cannot be served; empty when they can."""
+    status = upstream.health.status()
+    etcd = "" if status.level == "ok" else status.error or status.text
+    return certificates.hindrance or etcd
+
+
 def application(upstream: Upstream, certificates: Certificates, metrics: Metrics) -> web.Application:
     """/healthz: the process works. /readyz: clients can be served. /metrics: Prometheus."""
 
@@ -17,10 +24,8 @@ def application(upstream: Upstream, certificates: Certificates, metrics: Metrics
         return web.Response(text="ok")
 
     async def readyz(_request: web.Request) -> web.Response:
-        status = upstream.health.status()
-        hindrance = certificates.hindrance or (status.level != "ok" and (status.error or status.text))
-        if hindrance:
-            return web.Response(status=500, text=f"NotReady: {hindrance}")
+        if reason := hindrance(upstream, certificates):
+            return web.Response(status=500, text=f"NotReady: {reason}")
         return web.Response(text="Ready")
 
     async def metrics_page(_request: web.Request) -> web.Response:

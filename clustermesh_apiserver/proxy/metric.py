@@ -6,12 +6,20 @@ Labels come from short, closed lists (roles, methods we know, reasons): a client
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from clustermesh_apiserver.proxy.authz import Refuse, Role
+from clustermesh_apiserver.proxy.audit import AuditBudget
+from clustermesh_apiserver.proxy.authz import Refuse, Role, RoleKind
+from clustermesh_apiserver.proxy.caller import Caller
+from clustermesh_apiserver.proxy.hub import Totals
 from clustermesh_apiserver.proxy.method import METHODS
 
+_MAX_CLIENTS = 256  # with series of their own: more than a mesh has clusters
 _MAX_TEXT = 256  # of what a client sent us, in one log line
 
 audit = logging.getLogger("clustermesh_apiserver.proxy.audit")
@@ -22,22 +30,40 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._audit = AuditBudget()
+        self._clients: set[str] = set()
         self._refused = Counter(
             "clustermesh_proxy_refused",
             "Requests refused",
-            ["role", "method", "reason"],
+            ["client", "role", "method", "reason"],
             registry=self.registry,
         )
         self._requests = Counter(
             "clustermesh_proxy_requests", "Requests sent on", ["role", "method"], registry=self.registry
         )
-        self.streams = Gauge("clustermesh_proxy_streams", "Open streams", registry=self.registry)
+        self.slow_readers = Counter(
+            "clustermesh_proxy_slow_readers",
+            "Streams ended because their client does not read (stalled) or not fast enough (lapsed)",
+            ["kind"],
+            registry=self.registry,
+        )
         self.upstream_up = Gauge(
             "clustermesh_proxy_upstream_up", "Whether etcd answers (1) or not (0)", registry=self.registry
         )
         self.certificate_expiry = Gauge(
             "clustermesh_proxy_certificate_expiry_seconds",
             "When the server certificate expires, in seconds of the epoch",
+            registry=self.registry,
+        )
+        self.certificate_seconds = Gauge(
+            "clustermesh_proxy_certificate_seconds_left",
+            "Seconds until the server certificate expires; negative when it has",
+            registry=self.registry,
+        )
+        self.access_reloads = Counter(
+            "clustermesh_proxy_access_reloads",
+            "Changes of the users' list and of the revoked",
+            ["outcome"],
             registry=self.registry,
         )
         self.reloads = Counter(
@@ -47,21 +73,57 @@ class Metrics:
             registry=self.registry,
         )
 
+    def observe(self, streams: Callable[[], int], totals: Callable[[], Totals]) -> None:
+        """Show these too, as they are whenever somebody looks."""
+        self.registry.register(_Observed(streams, totals))
+
     def sent_on(self, role: Role, path: str) -> None:
         self._requests.labels(role.kind.value, _method_label(path)).inc()
 
-    def refuse(self, role: Role, path: str, peer: str, refusal: Refuse) -> None:
+    def refuse(self, caller: Caller, path: str, refusal: Refuse) -> None:
         """Count a refusal and say who wanted what. Never the values: they may be secrets."""
-        self._refused.labels(role.kind.value, _method_label(path), refusal.reason).inc()
+        role = caller.role
+        self._refused.labels(self._client(role), role.kind.value, _method_label(path), refusal.reason).inc()
+        left_out = self._audit.line(f"{role.name}@{caller.address}", time.monotonic())
+        if left_out is None:
+            return
         audit.warning(
-            "refused client=%r role=%s peer=%s method=%s reason=%r detail=%s",
+            "refused client=%r role=%s peer=%s method=%s reason=%r detail=%s%s",
             role.name[:_MAX_TEXT],
             role.kind.value,
-            peer,
+            caller.peer,
             path[:_MAX_TEXT],
             refusal.reason,
             refusal.detail[:_MAX_TEXT],
+            f" left_out={left_out}" if left_out else "",
         )
+
+    def _client(self, role: Role) -> str:
+        """A client's name as a label: an authority may issue many, but not many series to us."""
+        if role.kind is RoleKind.UNKNOWN:
+            return ""
+        if len(self._clients) < _MAX_CLIENTS:
+            self._clients.add(role.name)
+        return role.name if role.name in self._clients else "other"
+
+
+class _Observed(Collector):
+    def __init__(self, streams: Callable[[], int], totals: Callable[[], Totals]) -> None:
+        self._streams = streams
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        totals = self._totals()
+        for name, text, value in (
+            ("streams", "Open streams", self._streams()),
+            ("watchers", "Watches of all clients", totals.watchers),
+            ("feeds", "Watches at etcd, each shared by all watchers of the same range", totals.feeds),
+            ("ring_bytes", "Recent events kept for slow and returning watchers", totals.ring_bytes),
+            ("merge_window_seconds", "How long events wait for more now", totals.window_seconds),
+        ):
+            yield GaugeMetricFamily(f"clustermesh_proxy_{name}", text, value)
+        yield CounterMetricFamily("clustermesh_proxy_batches", "Messages with events sent", totals.batches)
+        yield CounterMetricFamily("clustermesh_proxy_deliveries", "Events sent", totals.deliveries)
 
 
 def _method_label(path: str) -> str:

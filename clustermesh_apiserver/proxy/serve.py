@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from aiokit.http import serve_tcp
 from aiokit.signals import wait_terminated
@@ -14,9 +15,15 @@ from certs.profile import MESH_DOMAIN
 from clustermesh_apiserver.proxy import health
 from clustermesh_apiserver.proxy.certificate import Certificates
 from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
+from clustermesh_apiserver.proxy.door import Door
+from clustermesh_apiserver.proxy.gate import Gate
+from clustermesh_apiserver.proxy.grpc_health import HealthService
+from clustermesh_apiserver.proxy.hub import running_hub
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.server import Front, listening
-from clustermesh_apiserver.proxy.upstream import connect
+from clustermesh_apiserver.proxy.session import Sessions
+from clustermesh_apiserver.proxy.source import connect_source
+from clustermesh_apiserver.proxy.upstream import OPTIONS, connect
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +52,38 @@ async def serve(config: ProxyConfig) -> None:
 async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
     """A proxy while the block runs. Waits (unready, but alive) until there are certificates."""
     metrics = Metrics()
-    certificates = Certificates(config.cert_dir, metrics)
+    gate = Gate(config.auth_mode, has_users=config.users_path is not None, metrics=metrics)
+    door = Door(gate, config.limits, metrics)
+    sessions = Sessions(door.shut_out)
+    gate.changed = sessions.end_shut_out
+    certificates = Certificates(config.cert_dir, metrics, gate.trust)
     async with (
         connect(config.upstream, metrics) as upstream,
+        connect_source(config.upstream, OPTIONS) as source,
+        running_hub(source) as hub,
         asyncio.TaskGroup() as group,
         serve_tcp(
             health.application(upstream, certificates, metrics), config.health_host, config.health_port
         ) as health_port,
     ):
+        metrics.observe(lambda: len(sessions), hub.totals)
         tasks = [
             group.create_task(certificates.follow(), name="proxy certificates"),
             group.create_task(upstream.probe(), name="proxy upstream probe"),
+            group.create_task(sessions.sweep(), name="proxy sweep"),
+            *(group.create_task(follow, name="proxy access") for follow in _access_files(config, gate)),
         ]
         try:
             await certificates.loaded.wait()
-            front = Front(config.cluster_name, upstream, metrics)
+            front = Front(
+                config.cluster_name,
+                upstream=upstream,
+                hub=hub,
+                door=door,
+                sessions=sessions,
+                health=HealthService(lambda: not health.hindrance(upstream, certificates)),
+                metrics=metrics,
+            )
             credentials = certificates.credentials()
             async with listening(front, config.listen, credentials, _advertise(config)) as port:
                 log.info("proxy listens address=%s port=%d upstream=%s", config.listen, port, config.upstream)
@@ -67,6 +91,13 @@ async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _access_files(config: ProxyConfig, gate: Gate) -> Iterator[Coroutine[Any, Any, None]]:
+    if config.users_path is not None:
+        yield gate.follow_users(config.users_path)
+    if config.revoked_path is not None:
+        yield gate.follow_revoked(config.revoked_path)
 
 
 def _advertise(config: ProxyConfig) -> Callable[[int], str]:

@@ -13,8 +13,11 @@ import grpc
 import grpc.aio
 
 PERMISSION_DENIED = "etcdserver: permission denied"
+TOO_MANY_REQUESTS = "etcdserver: too many requests"
+EMPTY_RANGE = "mvcc: watcher range is empty"
+DUPLICATE_WATCH = "mvcc: duplicate watch ID provided on the WatchStream"
 WATCH_PERMISSION_DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
-_UPSTREAM_LOST = "etcdserver: not connected"
+_NOT_CONNECTED = "etcdserver: not connected"
 _ETCD = "etcdserver: "
 # Ours to set, not the other connection's to pass on.
 _HOP_METADATA = ("grpc-", "content-type", "te", "user-agent", ":")
@@ -41,15 +44,27 @@ MALFORMED = Status(grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: malformed requ
 UNKNOWN_METHOD = Status(grpc.StatusCode.UNIMPLEMENTED, "not served by this proxy")
 STOPPING = Status(grpc.StatusCode.UNAVAILABLE, "etcdserver: server stopped")
 GONE = Status(grpc.StatusCode.CANCELLED, "the client is gone")
+UPSTREAM_LOST = Status(grpc.StatusCode.UNAVAILABLE, _NOT_CONNECTED)
 STALLED = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, "the client does not read what it asked for")
-TOO_MANY_CREATES = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watches requested at once")
+# Unavailable is what etcd's Go client takes as a reason to watch on from its last revision by itself.
+TOO_SLOW = Status(grpc.StatusCode.UNAVAILABLE, "etcdserver: the watcher fell behind what is kept for it")
+REVOKED = Status(grpc.StatusCode.PERMISSION_DENIED, PERMISSION_DENIED)
+TOO_MANY = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
 
 
-def of_upstream(error: grpc.aio.AioRpcError) -> Status:
+class Ended(Exception):
+    """A stream is to end with a status of ours."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.details)
+        self.status = status
+
+
+def of_upstream(error: Any) -> Status:
     """The status to pass on. What gRPC itself says of a lost etcd would name our loopback addresses."""
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE and not details.startswith(_ETCD):
-        return Status(code, _UPSTREAM_LOST)
+        return Status(code, _NOT_CONNECTED)
     return Status(code, details, trailing_of(error.trailing_metadata()))
 
 

@@ -16,7 +16,7 @@ from clustermesh_apiserver.proxy.metric import Metrics
 from kvstore import messages
 
 PROBE_SECONDS = 2.0  # how often etcd is asked how it is, and how long it may take to answer
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # an unpaged list of 500,000 keys is 370 MiB
     ("grpc.max_send_message_length", -1),
     # etcd restarts in a second: a client that comes back then must not wait for gRPC's default minutes
@@ -43,16 +43,16 @@ class Upstream:
     def stream(self, path: str) -> Any:
         return self._channel.stream_stream(path)
 
-    async def header(self) -> messages.ResponseHeader:
-        """A header as etcd puts in every answer now. Raises grpc.aio.AioRpcError."""
+    async def status(self) -> messages.StatusResponse:
+        """What etcd says of itself now. Raises grpc.aio.AioRpcError."""
         answer = await self.unary(STATUS.path)(b"", timeout=PROBE_SECONDS)
-        return messages.StatusResponse.FromString(answer).header
+        return messages.StatusResponse.FromString(answer)
 
     async def probe(self) -> None:
         """Ask etcd how it is, again and again, until cancelled."""
         while True:
             try:
-                header = await self.header()
+                header = (await self.status()).header
             except grpc.aio.AioRpcError as error:
                 if self.health.status().level == "ok":
                     log.warning("etcd does not answer code=%s", error.code().name)
@@ -67,5 +67,5 @@ class Upstream:
 @asynccontextmanager
 async def connect(target: str, metrics: Metrics) -> AsyncGenerator[Upstream]:
     """A channel to `target` (host:port) that is closed in the end. Does not wait for an answer."""
-    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
         yield Upstream(channel, metrics)

@@ -1,145 +1,333 @@
-"""One client's stream in front of one stream of etcd's: requests judged one by one, answers untouched.
+"""One client's watch stream in front of the hub: requests judged one by one, events in batches.
 
-Promises: answers are passed on as the bytes that etcd sent, one in flight at a time, so a slow client
-slows its own stream and holds no memory here; a client that reads nothing for STALL_SECONDS is cut off.
-A refused watch is answered as etcd answers it (created and cancelled at once) and the stream lives on.
+Promises: what a watch gets is what etcd would send it: its events once and in order, progress and
+cancellations where they belong, answers to create requests in the requests' order. A refused watch is
+answered as etcd answers it (created and cancelled at once) and the stream lives on. One message is in
+flight at a time: whoever reads slowly holds no memory here and gets larger batches; whoever falls behind
+what the ring keeps, or reads nothing for STALL_SECONDS, is cut off and may resume by revision.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from aiokit.failure import first
-from clustermesh_apiserver.proxy.authz import Allow, RoleKind, admit
+from clustermesh_apiserver.proxy import reply
+from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
 from clustermesh_apiserver.proxy.caller import Caller
+from clustermesh_apiserver.proxy.feed import Selection
+from clustermesh_apiserver.proxy.head import HeadRevision
+from clustermesh_apiserver.proxy.hub import Hub, TooManyFeeds, Watch
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
-from clustermesh_apiserver.proxy.order import CreateOrder
+from clustermesh_apiserver.proxy.quota import Account
+from clustermesh_apiserver.proxy.ring import Lapsed
+from clustermesh_apiserver.proxy.source import Lost
 from clustermesh_apiserver.proxy.status import (
+    DUPLICATE_WATCH,
+    EMPTY_RANGE,
     GONE,
     REFUSED,
     STALLED,
-    STOPPING,
-    TOO_MANY_CREATES,
+    TOO_MANY,
+    TOO_MANY_REQUESTS,
+    TOO_SLOW,
+    UPSTREAM_LOST,
     WATCH_PERMISSION_DENIED,
+    Ended,
     Status,
     of_upstream,
 )
-from clustermesh_apiserver.proxy.upstream import Upstream
 from kvstore import messages
 
 STALL_SECONDS = 60.0  # longer than a client's garbage collection or a short partition of its network
-MAX_PENDING_CREATES = 1024  # unanswered create requests of one stream; clients send few at a time
-_NO_WATCH = -1  # the watch id of a watch that was never made, since etcd 3.5
+MAX_REPLIES = 1024  # answers to requests that the client has not read yet; clients send few at a time
+FRAGMENT_BYTES = 2 << 20  # etcd's own: over this an answer is cut, for who asked for it
+_OPEN_END = b"\0"  # as a range_end: all keys from the first on
 
 
-class Ended(Exception):
-    """The stream is to end with a status of ours."""
+class _Watched:
+    """A watch of this stream, and what was asked for beside the events."""
 
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.details)
-        self.status = status
-
-
-class Relay:
-    """A stream of `path` between a client (`context`) and etcd (`call`)."""
+    __slots__ = ("fragment", "is_first", "progress", "watch", "watch_id")
 
     def __init__(
-        self, path: str, caller: Caller, *, context: Any, call: Any, upstream: Upstream, metrics: Metrics
+        self, watch: Watch, is_first: bool, watch_id: int, request: messages.WatchCreateRequest
     ) -> None:
-        self._path = path
-        self._caller = caller
-        self._context = context
-        self._call = call
-        self._upstream = upstream
-        self._metrics = metrics
-        self._creates = CreateOrder()
-        self._writing = asyncio.Lock()  # gRPC takes one write at a time; refusals come from another task
+        self.watch = watch
+        self.is_first = is_first
+        self.watch_id = watch_id
+        self.progress = request.progress_notify
+        self.fragment = request.fragment
 
-    async def run(self, stopping: asyncio.Event) -> Status | None:
+
+class WatchStream:
+    def __init__(
+        self,
+        caller: Caller,
+        account: Account,
+        *,
+        context: Any,
+        hub: Hub,
+        head: HeadRevision,
+        metrics: Metrics,
+    ) -> None:
+        self.path = WATCH.path
+        self._caller = caller
+        self._account = account
+        self._context = context
+        self._hub = hub
+        self._head = head
+        self._metrics = metrics
+        self._watched: dict[int, _Watched] = {}
+        self._next_id = 0
+        self._replies: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._read = asyncio.Event()  # the client has taken all replies
+        self._header = messages.ResponseHeader()
+        self._confirming: set[int] = set()  # ids of watches that have yet to say how far they are
+        self._confirmed = 0  # the lowest of what the others have said
+        self._writing_since: float | None = None
+        self._status: Status | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> Status | None:
         """Until one side ends; the status to end the client's side with, None for OK."""
-        status: Status | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._requests(), name=f"{self._path} requests"),
-                    group.create_task(_until(stopping), name=f"{self._path} until stopping"),
+                self._tasks = [
+                    group.create_task(self._requests(), name="watch requests"),
+                    group.create_task(self._answers(), name="watch answers"),
                 ]
-                await self._answers()
-                for task in tasks:
-                    task.cancel()
         except* grpc.aio.AioRpcError as lost:
-            status = of_upstream(first(lost))
+            self._status = of_upstream(first(lost))
         except* Ended as ended:
             reason = first(ended)
             assert isinstance(reason, Ended)
-            status = reason.status
-        return status
+            self._status = self._status or reason.status
+        finally:
+            for watch_id in list(self._watched):
+                self._forget(watch_id)
+        return self._status
+
+    def end(self, status: Status) -> None:
+        """End it from outside, whatever it is doing."""
+        self._status = self._status or status
+        for task in self._tasks:
+            task.cancel()
+
+    def check(self, now: float) -> None:
+        """End it if its client reads too slowly. `now`: the loop's time."""
+        if self._writing_since is None:
+            return
+        if now - self._writing_since > STALL_SECONDS:
+            self._metrics.slow_readers.labels("stalled").inc()
+            self.end(STALLED)
+        elif any(watched.watch.has_lapsed for watched in self._watched.values()):
+            self._lapsed()
+            self.end(TOO_SLOW)
 
     async def _requests(self) -> None:
-        while (request := await self._context.read()) is not grpc.aio.EOF:
-            verdict = admit(self._caller.role, self._path, request)
-            if isinstance(verdict, Allow):
-                await self._send_on(verdict.request)
-                continue
-            self._metrics.refuse(self._caller.role, self._path, self._caller.peer, verdict)
-            if self._path != WATCH.path or verdict.reason != "range":
-                raise Ended(REFUSED)
-            await self._refuse_watch()
-        await self._call.done_writing()
+        clock = asyncio.get_running_loop().time
+        while (raw := await self._context.read()) is not grpc.aio.EOF:
+            if not self._account.may_ask(clock()):
+                self._refuse(Refuse("quota", "requests"))
+                raise Ended(TOO_MANY)
+            verdict = admit(self._caller.role, WATCH.path, raw)
+            if isinstance(verdict, Refuse):
+                self._refuse(verdict)
+                if verdict.reason != "range":
+                    raise Ended(REFUSED)
+                await self._say(reply.never_made(await self._ask_head(), WATCH_PERMISSION_DENIED))
+            else:
+                self._metrics.sent_on(self._caller.role, WATCH.path)
+                await self._request(verdict)
 
-    async def _send_on(self, request: bytes) -> None:
-        if self._judges_watches and messages.WatchRequest.FromString(request).HasField("create_request"):
-            if len(self._creates) >= MAX_PENDING_CREATES:
-                raise Ended(TOO_MANY_CREATES)
-            self._creates.forwarded()
-        self._metrics.sent_on(self._caller.role, self._path)
+    async def _request(self, allowed: Allow) -> None:
+        request = messages.WatchRequest.FromString(allowed.request)
+        match request.WhichOneof("request_union"):
+            case "create_request":
+                await self._create(request.create_request)
+            case "cancel_request":
+                await self._cancel(request.cancel_request.watch_id)
+            case "progress_request":
+                await self._ask_progress()
+
+    async def _create(self, request: messages.WatchCreateRequest) -> None:
+        header = await self._ask_head()
+        if reason := self._objection(request):
+            return await self._say(reply.never_made(header, reason))
+        # Without a revision: what happens after the question, which etcd's head was asked for after.
+        start = max(1, request.start_revision) if request.start_revision else header.revision + 1
+        joined = self._join(request, start)
+        if joined is None:
+            return await self._say(reply.never_made(header, TOO_MANY_REQUESTS))
+        watch_id = request.watch_id or self._free_id()
+        self._watched[watch_id] = _Watched(*joined, watch_id, request)
+        if self._confirming:
+            self._confirm(watch_id)
+        return await self._say(reply.created(header, watch_id, start))
+
+    def _join(self, request: messages.WatchCreateRequest, start: int) -> tuple[Watch, bool] | None:
+        """The watch, and whether this client is the first to have it. None: there are too many."""
+        account, feeds = self._account, self._account.feeds
+        if not account.may_watch():
+            self._refuse(Refuse("quota", "watches"))
+            return None
         try:
-            await self._call.write(request)
-        except asyncio.InvalidStateError:
-            return  # etcd has ended the stream: the reading side says how
+            watch = self._hub.join(
+                _selection(request), start, self._head.newest, self._news.set, account.may_open_feed
+            )
+        except TooManyFeeds:
+            account.watches -= 1
+            account.feeds = feeds
+            self._refuse(Refuse("quota", "distinct watches"))
+            return None
+        return watch, account.feeds > feeds
 
-    async def _refuse_watch(self) -> None:
-        if len(self._creates) >= MAX_PENDING_CREATES:
-            raise Ended(TOO_MANY_CREATES)
-        answer = messages.WatchResponse(
-            header=await self._upstream.header(),
-            watch_id=_NO_WATCH,
-            created=True,
-            canceled=True,
-            cancel_reason=WATCH_PERMISSION_DENIED,
-        )
-        async with self._writing:
-            for due in self._creates.refused(answer.SerializeToString()):
-                await self._write(due)
+    def _forget(self, watch_id: int) -> bool:
+        watched = self._watched.pop(watch_id, None)
+        if watched is None:
+            return False
+        watched.watch.close()
+        self._account.watches -= 1
+        self._account.feeds -= watched.is_first
+        if self._confirming == {watch_id} and self._confirmed:  # only its word was still missing
+            self._replies.append(reply.progress(self._header, self._confirmed))
+            self._news.set()
+        self._confirming.discard(watch_id)
+        return True
+
+    def _objection(self, request: messages.WatchCreateRequest) -> str:
+        """etcd's word for why it would not make this watch; empty when it would."""
+        if request.range_end not in (b"", _OPEN_END) and (request.key or b"\0") >= request.range_end:
+            return EMPTY_RANGE
+        return DUPLICATE_WATCH if request.watch_id and request.watch_id in self._watched else ""
+
+    def _free_id(self) -> int:
+        while self._next_id in self._watched:
+            self._next_id += 1
+        self._next_id += 1
+        return self._next_id - 1
+
+    async def _cancel(self, watch_id: int) -> None:
+        if not self._forget(watch_id):
+            return
+        await self._say(reply.cancelled(self._header, watch_id))
+
+    async def _ask_progress(self) -> None:
+        if not self._watched:  # then all there is to know is known
+            header = await self._ask_head()
+            return await self._say(reply.progress(header, header.revision))
+        if not self._confirming:
+            self._confirmed = 0
+        for watch_id in self._watched:
+            self._confirm(watch_id)
+        return None
+
+    def _confirm(self, watch_id: int) -> None:
+        self._confirming.add(watch_id)
+        self._watched[watch_id].watch.ask_progress()
+
+    async def _ask_head(self) -> messages.ResponseHeader:
+        try:
+            self._header = await self._head.ask()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # ours, not the client's
+                raise Ended(UPSTREAM_LOST) from error
+            raise
+        return self._header
+
+    async def _say(self, answer: bytes) -> None:
+        """Queue an answer to a request. A client that asks on and does not read has to wait."""
+        self._replies.append(answer)
+        self._read.clear()
+        self._news.set()
+        if len(self._replies) >= MAX_REPLIES:
+            await self._read.wait()
 
     async def _answers(self) -> None:
-        while (answer := await self._call.read()) is not grpc.aio.EOF:
-            async with self._writing:
-                await self._write(answer)
-                # Only while an answer to a create request is due is there a need to look inside.
-                if len(self._creates) and messages.WatchResponse.FromString(answer).created:
-                    for due in self._creates.created():
-                        await self._write(due)
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while await self._round():
+                pass
+
+    async def _round(self) -> bool:
+        """Write what is due, of each watch one batch. Whether anything was."""
+        wrote = bool(self._replies)
+        while self._replies:
+            await self._write(self._replies.popleft())
+        self._read.set()
+        for watched in list(self._watched.values()):
+            wrote |= await self._serve(watched)
+        return wrote
+
+    async def _serve(self, watched: _Watched) -> bool:
+        watch, watch_id = watched.watch, watched.watch_id
+        if self._watched.get(watch_id) is not watched:
+            return False  # cancelled while another one was written
+        try:
+            batch = watch.take()
+        except Lapsed:
+            self._lapsed()
+            raise Ended(TOO_SLOW) from None
+        if batch is not None:
+            await self._write_events(watched, reply.with_id(batch.raw, watch_id))
+            return True
+        if watched.progress and (said := watch.take_progress()) is not None:
+            await self._write(reply.with_id(said, watch_id))
+            return True
+        if (revision := watch.take_confirmed()) is not None:
+            await self._confirmed_by(watch_id, revision)
+            return True
+        return await self._serve_ending(watched)
+
+    async def _serve_ending(self, watched: _Watched) -> bool:
+        try:
+            ending = watched.watch.take_ending()
+        except TooManyFeeds:
+            raise Ended(TOO_SLOW) from None
+        if ending is None:
+            return False
+        if isinstance(ending, Lost):
+            raise Ended(ending.status)
+        self._forget(watched.watch_id)
+        await self._write(reply.with_id(ending.raw, watched.watch_id))
+        return True
+
+    async def _confirmed_by(self, watch_id: int, revision: int) -> None:
+        self._confirmed = min(self._confirmed or revision, revision)
+        self._confirming.discard(watch_id)
+        if not self._confirming:
+            await self._write(reply.progress(self._header, self._confirmed))
+
+    async def _write_events(self, watched: _Watched, raw: bytes) -> None:
+        if watched.fragment and len(raw) > FRAGMENT_BYTES:
+            for part in reply.fragments(raw, FRAGMENT_BYTES):
+                await self._write(part)
+        else:
+            await self._write(raw)
 
     async def _write(self, answer: bytes) -> None:
+        self._writing_since = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await self._context.write(answer)
-        except TimeoutError as error:
-            raise Ended(STALLED) from error
+            await self._context.write(answer)
         except grpc.aio.InternalError as error:
             raise Ended(GONE) from error
+        self._writing_since = None
 
-    @property
-    def _judges_watches(self) -> bool:
-        return self._path == WATCH.path and self._caller.role.kind is not RoleKind.ADMIN
+    def _lapsed(self) -> None:
+        self._metrics.slow_readers.labels("lapsed").inc()
+
+    def _refuse(self, refusal: Refuse) -> None:
+        self._metrics.refuse(self._caller, WATCH.path, refusal)
 
 
-async def _until(stopping: asyncio.Event) -> None:
-    await stopping.wait()
-    raise Ended(STOPPING)
+def _selection(request: messages.WatchCreateRequest) -> Selection:
+    return Selection(request.key, request.range_end, request.prev_kv, tuple(sorted(set(request.filters))))

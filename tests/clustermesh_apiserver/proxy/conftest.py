@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -76,12 +76,13 @@ class Mesh:
         options: Sequence[tuple[str, Any]] = (),
         authority: Authority | None = None,
         validity: timedelta = VALIDITY,
+        issued: Issued | None = None,
+        trusts: Sequence[Authority] = (),
     ) -> AsyncGenerator[Any]:
         """A grpc.aio channel through the proxy."""
-        issued = (authority or self.authority).issue(client, datetime.now(UTC), validity=validity)
-        credentials = grpc.ssl_channel_credentials(
-            self.authority.issued.certificate_pem, issued.key_pem, issued.certificate_pem
-        )
+        issued = issued or (authority or self.authority).issue(client, datetime.now(UTC), validity=validity)
+        trust = b"".join(one.issued.certificate_pem for one in trusts or [self.authority])
+        credentials = grpc.ssl_channel_credentials(trust, issued.key_pem, issued.certificate_pem)
         every = [("grpc.ssl_target_name_override", DIALLED), ("grpc.use_local_subchannel_pool", 1), *options]
         async with grpc.aio.secure_channel(self.address, credentials, options=every) as channel:
             yield channel
@@ -94,14 +95,16 @@ async def mesh(etcd: RunningEtcd, tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 @asynccontextmanager
-async def a_mesh(etcd: RunningEtcd, tmp_path: Path) -> AsyncGenerator[Mesh]:
+async def a_mesh(
+    etcd: RunningEtcd, tmp_path: Path, settings: Callable[[ProxyConfig], ProxyConfig] = lambda config: config
+) -> AsyncGenerator[Mesh]:
     authority = Authority.create(datetime.now(UTC))
     issued = authority.issue(profile.server("kube-system"), datetime.now(UTC))
     write_secret(tmp_path / "server", issued, authority)
     config = ProxyConfig(
         "127.0.0.1:0", etcd.endpoint, tmp_path / "server", "east", health_port=0, health_host="127.0.0.1"
     )
-    async with running(config) as proxy:
+    async with running(settings(config)) as proxy:
         yield Mesh(etcd, proxy, authority, tmp_path)
 
 

@@ -47,10 +47,15 @@ async def test_a_refusal_is_counted_and_written_down_with_who_and_what(
 ) -> None:
     await mesh.as_client(profile.remote("west"), "get", "cilium/cache/secret")
     _, text = await page(mesh.proxy.health_port, "/metrics")
-    assert 'clustermesh_proxy_refused_total{method="Range",reason="range",role="remote"} 1.0' in text
-    (line,) = [record.getMessage() for record in caplog.records if record.name.endswith("proxy.audit")]
+    labels = 'client="remote-west",method="Range",reason="range",role="remote"'
+    assert f"clustermesh_proxy_refused_total{{{labels}}} 1.0" in text
+    (line,) = audited(caplog)
     assert "client='remote-west'" in line
     assert "cilium/cache/secret" in line
+
+
+def audited(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.endswith("proxy.audit")]
 
 
 async def test_open_streams_are_told_when_the_proxy_ends(etcd: RunningEtcd, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What the parts cost, each figure beside its floor measured in the same run. Not for production."""

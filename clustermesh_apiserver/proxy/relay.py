@@ -1,0 +1,77 @@
+"""One client's stream in front of one stream of etcd's: requests judged one by one, answers untouched.
+
+For streams that nobody shares (keeping leases alive). One answer is in flight at a time, so a slow client
+slows its own stream and holds no memory here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc.aio
+
+from aiokit.failure import first
+from clustermesh_apiserver.proxy.authz import Allow, admit
+from clustermesh_apiserver.proxy.caller import Caller
+from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.status import GONE, REFUSED, Ended, Status, of_upstream
+
+
+class Relay:
+    """A stream of `path` between a client (`context`) and etcd (`call`)."""
+
+    def __init__(self, path: str, caller: Caller, *, context: Any, call: Any, metrics: Metrics) -> None:
+        self.path = path
+        self._caller = caller
+        self._context = context
+        self._call = call
+        self._metrics = metrics
+        self._status: Status | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> Status | None:
+        """Until one side ends; the status to end the client's side with, None for OK."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._tasks = [
+                    group.create_task(self._requests(), name=f"{self.path} requests"),
+                    group.create_task(self._answers(), name=f"{self.path} answers"),
+                ]
+        except* grpc.aio.AioRpcError as lost:
+            self._status = of_upstream(first(lost))
+        except* Ended as ended:
+            reason = first(ended)
+            assert isinstance(reason, Ended)
+            self._status = self._status or reason.status
+        return self._status
+
+    def end(self, status: Status) -> None:
+        """End it from outside, whatever it is doing."""
+        self._status = self._status or status
+        for task in self._tasks:
+            task.cancel()
+
+    def check(self, now: float) -> None:
+        """Its client decides how fast it is."""
+
+    async def _requests(self) -> None:
+        while (request := await self._context.read()) is not grpc.aio.EOF:
+            verdict = admit(self._caller.role, self.path, request)
+            if not isinstance(verdict, Allow):
+                self._metrics.refuse(self._caller, self.path, verdict)
+                raise Ended(REFUSED)
+            self._metrics.sent_on(self._caller.role, self.path)
+            try:
+                await self._call.write(verdict.request)
+            except asyncio.InvalidStateError:
+                return  # etcd has ended the stream: the reading side says how
+        await self._call.done_writing()
+
+    async def _answers(self) -> None:
+        while (answer := await self._call.read()) is not grpc.aio.EOF:
+            try:
+                await self._context.write(answer)
+            except grpc.aio.InternalError as error:
+                raise Ended(GONE) from error
+        self._tasks[0].cancel()

@@ -16,7 +16,7 @@ _RULES: dict[str, list[dict[str, Any]]] = {
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
         {
             "apiGroups": ["cilium.io"],
-            "resources": ["ciliumnodes", "ciliumidentities", "ciliumendpoints"],
+            "resources": ["ciliumnodes", "ciliumidentities", "ciliumendpoints", "ciliumendpointslices"],
             "verbs": _READ,
         },
         {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": _READ},

@@ -75,6 +75,15 @@ def version() -> None:
     help="Whether namespaces without an annotation take part.",
 )
 @click.option(
+    "--enable-cilium-endpoint-slice",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default=False,
+    show_default=True,
+    help="Read endpoints from CiliumEndpointSlices: where Cilium's agents do so too.",
+)
+@click.option(
     "--clustermesh-service-v2",
     type=click.Choice([mode.value for mode in ServiceMode]),
     default=ServiceMode.PREFER_LEGACY.value,
@@ -112,6 +121,7 @@ def as_config(
     kubeconfig: Path | None,
     health_port: int,
     clustermesh_default_global_namespace: bool,
+    enable_cilium_endpoint_slice: bool = False,
     clustermesh_service_v2: str = ServiceMode.PREFER_LEGACY.value,
 ) -> settings.Config:
     """The flags as checked settings; raises ConfigError."""
@@ -121,6 +131,7 @@ def as_config(
         kubeconfig=kubeconfig,
         lease_ttl_seconds=settings.parse_duration(kvstore_lease_ttl, "--kvstore-lease-ttl"),
         default_global_namespace=clustermesh_default_global_namespace,
+        endpoint_slices=enable_cilium_endpoint_slice,
         health_port=health_port,
         service_mode=ServiceMode(clustermesh_service_v2),
         pace=settings.parse_pace(kvstore_opt),

@@ -48,6 +48,7 @@ class Config:
     kubeconfig: Path | None = None  # None: the service account of the pod we run in
     lease_ttl_seconds: int = 900
     default_global_namespace: bool = True
+    endpoint_slices: bool = False  # take IPs from CiliumEndpointSlices
     service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
     pace: Pace | None = None  # None: as fast as etcd takes it
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from clustermesh_apiserver import slice as slices
-from k8s.objects import CiliumEndpoint, CiliumIdentity, CiliumNode, EndpointSlice, Service
+from k8s.objects import (
+    CiliumEndpoint,
+    CiliumEndpointSlice,
+    CiliumIdentity,
+    CiliumNode,
+    CoreEndpoint,
+    EndpointSlice,
+    Service,
+)
 from mesh import endpointslice, identity, ipcache, node, service
 from mesh.addressing import FIRST_ALLOCATED, Identity, PeerScope
 from mesh.errors import MeshError
@@ -34,10 +42,12 @@ class ConvertError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """`namespace` is None for what is exported whatever namespaces take part."""
+    """`namespace` is None for what is exported whatever namespaces take part; `left_out` says which parts
+    of the object cannot be exported, and why."""
 
     namespace: str | None
     pairs: dict[bytes, bytes]
+    left_out: str = ""
 
 
 class Codec(Protocol[T]):
@@ -87,11 +97,26 @@ class Converter:
         return Converted(namespace, self._pair(identity, value))
 
     def endpoint(self, item: CiliumEndpoint) -> Converted:
+        status = item.status
+        core = CoreEndpoint(
+            item.metadata.name,
+            status.identity.id,
+            status.networking,
+            status.encryption,
+            status.service_account,
+        )
+        return Converted(item.metadata.namespace, self._addresses(item.metadata.namespace, core))
+
+    def endpoint_slice(self, item: CiliumEndpointSlice) -> Converted:
+        """A bad endpoint does not keep out its neighbours."""
         pairs: dict[bytes, bytes] = {}
-        for pair in item.status.networking.addressing:
-            for address in filter(None, (pair.ipv4, pair.ipv6)):
-                pairs.update(self._address(item, address))
-        return Converted(item.metadata.namespace, pairs)
+        left_out: list[str] = []
+        for endpoint in item.endpoints:
+            try:
+                pairs.update(self._addresses(item.namespace, endpoint))
+            except ConvertError as error:
+                left_out.append(f"{endpoint.name}: {error}")
+        return Converted(item.namespace, pairs, "; ".join(left_out))
 
     def is_exported(self, item: Service) -> bool:
         return is_global(item.metadata.annotations) and is_shared(item.metadata.annotations)
@@ -127,26 +152,32 @@ class Converter:
         (encoded,) = self._pair(endpointslice, value).values()
         return encoded
 
-    def _address(self, item: CiliumEndpoint, address: str) -> dict[bytes, bytes]:
+    def _addresses(self, namespace: str, endpoint: CoreEndpoint) -> dict[bytes, bytes]:
+        pairs: dict[bytes, bytes] = {}
+        for pair in endpoint.networking.addressing:
+            for address in filter(None, (pair.ipv4, pair.ipv6)):
+                pairs.update(self._address(namespace, endpoint, address))
+        return pairs
+
+    def _address(self, namespace: str, endpoint: CoreEndpoint, address: str) -> dict[bytes, bytes]:
         ip = canonical_ip(address)
         if ip is None:
             raise ConvertError(f"{address!r} is not an IP address")
-        status = item.status
         try:
-            host_ip = read_ip(status.networking.node)
+            host_ip = read_ip(endpoint.networking.node)
         except ValueError as error:
             raise ConvertError(f"the endpoint's node: {error}") from error
-        if not status.identity.id:
+        if not endpoint.id:
             raise ConvertError("the endpoint has no identity yet")
         value = ipcache.IPEntry(
             ip=ip,
             mask=None,
-            identity=Identity(status.identity.id),
+            identity=Identity(endpoint.id),
             host_ip=host_ip,
-            encrypt_key=status.encryption.key,
-            namespace=item.metadata.namespace,
-            pod_name=item.metadata.name,
-            service_account=status.service_account,
+            encrypt_key=endpoint.encryption.key,
+            namespace=namespace,
+            pod_name=endpoint.name,
+            service_account=endpoint.service_account,
         )
         return self._pair(ipcache, value)
 

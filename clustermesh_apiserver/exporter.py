@@ -67,6 +67,10 @@ class Exporter:
         self._unlisted = {source.name for source in sources}
         self._store: Store | None = None
 
+    @property
+    def sources(self) -> list[str]:
+        return [source.name for source in self._sources]
+
     def status(self) -> ExporterStatus:
         return ExporterStatus(self.kind, not self._unlisted, self._export.refused())
 

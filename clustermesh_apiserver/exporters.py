@@ -13,6 +13,7 @@ from clustermesh_apiserver.service_export import ServiceExport
 from clustermesh_apiserver.slice_export import SliceExport
 from k8s.objects import (
     CiliumEndpoint,
+    CiliumEndpointSlice,
     CiliumIdentity,
     CiliumNode,
     EndpointSlice,
@@ -22,6 +23,7 @@ from k8s.objects import (
 )
 from k8s.resource import (
     CILIUMENDPOINT,
+    CILIUMENDPOINTSLICE,
     CILIUMIDENTITY,
     CILIUMNODE,
     ENDPOINTSLICE,
@@ -48,6 +50,7 @@ def build(
     follow: Follow,
     *,
     default_global_namespace: bool,
+    endpoint_slices: bool = False,
     mode: ServiceMode = ServiceMode.PREFER_LEGACY,
 ) -> list[Exporter]:
     """One exporter for each of the six kinds, also for those that we have nothing to say about:
@@ -59,7 +62,6 @@ def build(
 
     nodes = ObjectExport(converter.node, namespaces())
     identities = ObjectExport(converter.identity, namespaces())
-    ips = ObjectExport(converter.endpoint, namespaces())
     return [
         Exporter(
             Kind.NODES,
@@ -76,20 +78,28 @@ def build(
                 ),
             ],
         ),
-        Exporter(
-            Kind.IPS,
-            ips,
-            [
-                Source("namespaces", lambda: follow(NAMESPACE, Namespace), ips.namespaces),
-                Source("ciliumendpoints", lambda: follow(CILIUMENDPOINT, CiliumEndpoint), ips.objects),
-            ],
-        ),
+        _ips(converter, namespaces(), follow, in_slices=endpoint_slices),
         _services(Kind.SERVICES, ServiceExport(converter, namespaces()), follow)
         if mode.exports_services
         else Exporter(Kind.SERVICES, Nothing(), []),
         _services(Kind.ENDPOINTSLICES, SliceExport(converter, namespaces()), follow),
         Exporter(Kind.SERVICEEXPORTS, Nothing(), []),
     ]
+
+
+def _ips(converter: Converter, namespaces: GlobalNamespaces, follow: Follow, *, in_slices: bool) -> Exporter:
+    """From CiliumEndpoints, or from the slices into which Cilium's operator packs them."""
+    export: ObjectExport[Any]
+    if in_slices:
+        export = ObjectExport(converter.endpoint_slice, namespaces)
+        objects = Source(
+            "ciliumendpointslices", lambda: follow(CILIUMENDPOINTSLICE, CiliumEndpointSlice), export.objects
+        )
+    else:
+        export = ObjectExport(converter.endpoint, namespaces)
+        objects = Source("ciliumendpoints", lambda: follow(CILIUMENDPOINT, CiliumEndpoint), export.objects)
+    within = Source("namespaces", lambda: follow(NAMESPACE, Namespace), export.namespaces)
+    return Exporter(Kind.IPS, export, [within, objects])
 
 
 def _services(kind: Kind, export: ServiceExport | SliceExport, follow: Follow) -> Exporter:

@@ -43,7 +43,7 @@ class ObjectExport(Generic[T]):
         return self._ownership.pairs()
 
     def refused(self) -> int:
-        """How many of the objects cannot be exported."""
+        """How many of the objects cannot be exported, as a whole or in part."""
         return len(self._refused)
 
     def objects(self, delta: ObjectDelta[T]) -> Exported:
@@ -66,18 +66,24 @@ class ObjectExport(Generic[T]):
         try:
             converted = self._convert(item)
         except ConvertError as error:
-            reason, known = str(error), self._refused.get(name)
+            known = self._refused.get(name)
             changes = self._forget(name)
-            self._refused[name] = reason
-            if reason != known:
-                refused[name] = reason
+            self._refuse(name, str(error), known, refused)
             return changes
         self._leave_namespace(name)
-        self._refused.pop(name, None)
+        known = self._refused.pop(name, None)
+        if converted.left_out:
+            self._refuse(name, converted.left_out, known, refused)
         self._converted[name] = converted
         if converted.namespace is not None:
             self._members.setdefault(converted.namespace, set()).add(name)
         return self._publish(name)
+
+    def _refuse(self, name: str, reason: str, known: str | None, refused: dict[str, str]) -> None:
+        """Said once, until the reason changes."""
+        self._refused[name] = reason
+        if reason != known:
+            refused[name] = reason
 
     def _publish(self, name: str) -> Changes:
         converted = self._converted[name]

@@ -36,6 +36,7 @@ async def serve(config: Config) -> None:
             config.cluster,
             follow(kubernetes),
             default_global_namespace=config.default_global_namespace,
+            endpoint_slices=config.endpoint_slices,
             mode=config.service_mode,
         )
         publisher = Publisher(

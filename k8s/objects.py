@@ -324,6 +324,23 @@ class CiliumEndpoint(KubeObject, frozen=True):
     status: CiliumEndpointStatus = CiliumEndpointStatus()
 
 
+class CoreEndpoint(Struct, frozen=True):
+    """An endpoint as a slice has it: what others need to know of it. `id` is its identity."""
+
+    name: str = ""
+    id: int = 0
+    networking: EndpointNetworking = EndpointNetworking()
+    encryption: EncryptionSpec = EncryptionSpec()
+    service_account: str = field(default="", name="service-account")
+
+
+class CiliumEndpointSlice(KubeObject, frozen=True):
+    """Not namespaced itself; all its endpoints are in `namespace`."""
+
+    namespace: str = ""
+    endpoints: tuple[CoreEndpoint, ...] = ()
+
+
 # -- Decoding ---------------------------------------------------------------------------------------------
 
 T = TypeVar("T", bound=KubeObject)

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import msgspec
 
 from agent.errors import ExhaustedError
-from agent.labels import NAMESPACE, from_security_labels, security_labels
+from agent.labels import from_security_labels, security_labels
 from k8s.errors import ConflictError
 from k8s.objects import CiliumIdentity, decode
 from k8s.resource import CILIUMIDENTITY, Resource
 from mesh.addressing import Identity, PeerScope
-from mesh.identity import Labels, labels_text
+from mesh.identity import NAMESPACE_LABEL, Labels, labels_text
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +65,9 @@ class Allocator:
 
 
 def identity_object(number: Identity, labels: Labels) -> dict[str, Any]:
-    namespace = next((label.value for label in labels if label.key == NAMESPACE), "")
+    namespace = next((label.value for label in labels if label.key == NAMESPACE_LABEL), "")
     return {
-        "metadata": {"name": str(number), "labels": {NAMESPACE: namespace}},
+        "metadata": {"name": str(number), "labels": {NAMESPACE_LABEL: namespace}},
         "security-labels": security_labels(labels),
     }
 

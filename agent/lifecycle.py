@@ -26,13 +26,14 @@ from agent.endpoints import Endpoint, Stored
 from agent.errors import AgentError, NotFoundError, NotReadyError, RequestError, StorageError
 from agent.ipam import AddressPool
 from agent.k8s_sync import KubernetesView
-from agent.labels import pod_labels, texts
+from agent.labels import texts
 from agent.podlookup import PodFacts, PodLookup
 from agent.tables import Tables
 from aiokit.backoff import Backoff
 from bpf.errors import BPFError
 from k8s.errors import KubernetesError
 from mesh.identity import Labels
+from mesh.podlabels import pod_labels
 
 log = logging.getLogger(__name__)
 

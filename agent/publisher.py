@@ -14,13 +14,14 @@ import msgspec
 
 from agent.endpoints import Endpoint
 from agent.k8s_sync import KubernetesView
-from agent.labels import K8S, from_texts
+from agent.labels import from_texts
 from agent.tables import Tables
 from aiokit.backoff import Backoff
 from k8s.client import Client
 from k8s.errors import KubernetesError
 from k8s.objects import CiliumEndpoint, decode
 from k8s.resource import CILIUMENDPOINT
+from mesh.identity import K8S
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ _WRITE = [*_READ, "create", "update", "patch", "delete"]
 
 _RULES: dict[str, list[dict[str, Any]]] = {
     SERVICE: [
-        {"apiGroups": [""], "resources": ["namespaces", "nodes", "services"], "verbs": _READ},
+        {"apiGroups": [""], "resources": ["namespaces", "nodes", "pods", "services"], "verbs": _READ},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
         {
             "apiGroups": ["cilium.io"],

@@ -84,6 +84,18 @@ def version() -> None:
     help="Read endpoints from CiliumEndpointSlices: where Cilium's agents do so too.",
 )
 @click.option(
+    "--identity-allocation-mode",
+    type=click.Choice([mode.value for mode in settings.IdentityMode]),
+    default=settings.IdentityMode.CRD.value,
+    show_default=True,
+    help="crd: Cilium runs here. kvstore: it does not; endpoints are Pods, identities are allocated in etcd.",
+)
+@click.option(
+    "--labels",
+    default="",
+    help="Labels that make an identity in kvstore mode: patterns, `!` before those to leave out.",
+)
+@click.option(
     "--clustermesh-service-v2",
     type=click.Choice([mode.value for mode in ServiceMode]),
     default=ServiceMode.PREFER_LEGACY.value,
@@ -122,9 +134,14 @@ def as_config(
     health_port: int,
     clustermesh_default_global_namespace: bool,
     enable_cilium_endpoint_slice: bool = False,
+    identity_allocation_mode: str = settings.IdentityMode.CRD.value,
+    labels: str = "",
     clustermesh_service_v2: str = ServiceMode.PREFER_LEGACY.value,
 ) -> settings.Config:
     """The flags as checked settings; raises ConfigError."""
+    mode = settings.IdentityMode(identity_allocation_mode)
+    if enable_cilium_endpoint_slice and mode is not settings.IdentityMode.CRD:
+        raise settings.ConfigError("--enable-cilium-endpoint-slice needs --identity-allocation-mode=crd")
     return settings.Config(
         cluster=settings.cluster_scope(cluster_name, cluster_id, max_connected_clusters),
         etcd=settings.etcd_config(kvstore_opt, etcd_endpoint),
@@ -132,6 +149,8 @@ def as_config(
         lease_ttl_seconds=settings.parse_duration(kvstore_lease_ttl, "--kvstore-lease-ttl"),
         default_global_namespace=clustermesh_default_global_namespace,
         endpoint_slices=enable_cilium_endpoint_slice,
+        identity_mode=mode,
+        label_filter=settings.label_filter(labels, mode),
         health_port=health_port,
         service_mode=ServiceMode(clustermesh_service_v2),
         pace=settings.parse_pace(kvstore_opt),

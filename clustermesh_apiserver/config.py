@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from kvstore.config import load as load_etcd
 from kvstore.errors import KVStoreError
 from mesh.addressing import ClusterID, ClusterName, IdentityLayout, PeerScope, parse_cluster_name
 from mesh.errors import MeshError
+from mesh.podlabels import DEFAULT_FILTER, LabelFilter, parse_filter
 from mesh.servicemode import ServiceMode
 
 UNSET_NAME = "default"
@@ -39,6 +41,13 @@ class ConfigError(Exception):
     """A setting is missing, unknown or contradicts another."""
 
 
+class IdentityMode(Enum):
+    """Who knows the cluster's endpoints: Cilium's objects, or we do from Pods, with numbers from our etcd."""
+
+    CRD = "crd"
+    KVSTORE = "kvstore"
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """All that `clustermesh-apiserver clustermesh` needs to know."""
@@ -49,6 +58,8 @@ class Config:
     lease_ttl_seconds: int = 900
     default_global_namespace: bool = True
     endpoint_slices: bool = False  # take IPs from CiliumEndpointSlices
+    identity_mode: IdentityMode = IdentityMode.CRD
+    label_filter: LabelFilter = DEFAULT_FILTER  # for KVSTORE: which labels make an identity
     service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
     pace: Pace | None = None  # None: as fast as etcd takes it
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
@@ -143,6 +154,16 @@ def parse_duration(text: str, flag: str, allowed: tuple[int, int] = LEASE_TTL_SE
     if not allowed[0] <= seconds <= allowed[1]:
         raise ConfigError(f"{flag} must be between {allowed[0]}s and {allowed[1]}s, not {text}")
     return seconds
+
+
+def label_filter(text: str, mode: IdentityMode) -> LabelFilter:
+    """Cilium's `--labels`; it means something only where we make the identities."""
+    if text and mode is not IdentityMode.KVSTORE:
+        raise ConfigError("--labels needs --identity-allocation-mode=kvstore: else Cilium's agents choose")
+    try:
+        return parse_filter(text)
+    except MeshError as error:
+        raise ConfigError(f"--labels: {error}") from error
 
 
 def parse_address(text: str, flag: str) -> tuple[str, int]:

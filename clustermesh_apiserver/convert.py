@@ -17,8 +17,12 @@ from k8s.objects import (
     CiliumEndpointSlice,
     CiliumIdentity,
     CiliumNode,
+    CiliumNodeAddress,
+    CiliumNodeIPAM,
+    CiliumNodeSpec,
     CoreEndpoint,
     EndpointSlice,
+    Node,
     Service,
 )
 from mesh import endpointslice, identity, ipcache, node, service
@@ -34,6 +38,7 @@ WIREGUARD_KEY = "network.cilium.io/wg-pub-key"
 # an endpoint may show any of these while its identity is being found; which to believe is the reader's choice
 RESERVED = frozenset(range(FIRST_ALLOCATED))
 HEADLESS = "None"
+NODE_ADDRESSES = frozenset({"InternalIP", "ExternalIP"})  # what peers can dial
 
 
 class ConvertError(Exception):
@@ -88,6 +93,17 @@ class Converter:
         )
         return Converted(None, self._pair(node, value))
 
+    def core_node(self, item: Node) -> Converted:
+        """A node of a cluster that does not run Cilium: what Kubernetes knows of it."""
+        addresses = tuple(
+            CiliumNodeAddress(address.type, address.address)
+            for address in item.status.addresses
+            if address.type in NODE_ADDRESSES
+        )
+        cidrs = item.spec.podCIDRs or tuple(filter(None, (item.spec.podCIDR,)))
+        spec = CiliumNodeSpec(addresses=addresses, ipam=CiliumNodeIPAM(podCIDRs=cidrs))
+        return self.node(CiliumNode(metadata=item.metadata, spec=spec))
+
     def identity(self, item: CiliumIdentity) -> Converted:
         if not item.security_labels:
             raise ConvertError("the identity has no security labels")
@@ -105,7 +121,7 @@ class Converter:
             status.encryption,
             status.service_account,
         )
-        return Converted(item.metadata.namespace, self._addresses(item.metadata.namespace, core))
+        return Converted(item.metadata.namespace, self.addresses(item.metadata.namespace, core))
 
     def endpoint_slice(self, item: CiliumEndpointSlice) -> Converted:
         """A bad endpoint does not keep out its neighbours."""
@@ -113,7 +129,7 @@ class Converter:
         left_out: list[str] = []
         for endpoint in item.endpoints:
             try:
-                pairs.update(self._addresses(item.namespace, endpoint))
+                pairs.update(self.addresses(item.namespace, endpoint))
             except ConvertError as error:
                 left_out.append(f"{endpoint.name}: {error}")
         return Converted(item.namespace, pairs, "; ".join(left_out))
@@ -152,7 +168,8 @@ class Converter:
         (encoded,) = self._pair(endpointslice, value).values()
         return encoded
 
-    def _addresses(self, namespace: str, endpoint: CoreEndpoint) -> dict[bytes, bytes]:
+    def addresses(self, namespace: str, endpoint: CoreEndpoint) -> dict[bytes, bytes]:
+        """One pair for each of an endpoint's addresses."""
         pairs: dict[bytes, bytes] = {}
         for pair in endpoint.networking.addressing:
             for address in filter(None, (pair.ipv4, pair.ipv6)):

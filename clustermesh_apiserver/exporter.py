@@ -58,10 +58,14 @@ class ExporterStatus:
 
 
 class Exporter:
-    """One kind's sources and reducer, and the store that currently takes its pairs."""
+    """One kind's sources and reducer, and the store that currently takes its pairs. `prunes` False: others
+    write keys of this kind, too."""
 
-    def __init__(self, kind: Kind, export: Export, sources: Sequence[Source[Any]]) -> None:
+    def __init__(
+        self, kind: Kind, export: Export, sources: Sequence[Source[Any]], *, prunes: bool = True
+    ) -> None:
         self.kind = kind
+        self.prunes = prunes
         self._export = export
         self._sources = sources
         self._unlisted = {source.name for source in sources}
@@ -111,3 +115,13 @@ class Exporter:
                 self._store.remove(key)
             else:
                 self._store.upsert(key, value)
+
+
+class Nothing:
+    """The export of a kind that we have nothing to say about."""
+
+    def pairs(self) -> dict[bytes, bytes]:
+        return {}
+
+    def refused(self) -> int:
+        return 0

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any
 
+from clustermesh_apiserver import pod_sources
 from clustermesh_apiserver.convert import Converter
-from clustermesh_apiserver.exporter import Exporter, Source
+from clustermesh_apiserver.exporter import Exporter, Nothing, Source
+from clustermesh_apiserver.follow import Follow
+from clustermesh_apiserver.identities import Identities
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import ObjectExport
+from clustermesh_apiserver.pod_export import PodExport
 from clustermesh_apiserver.service_export import ServiceExport
 from clustermesh_apiserver.slice_export import SliceExport
 from k8s.objects import (
@@ -17,7 +21,6 @@ from k8s.objects import (
     CiliumIdentity,
     CiliumNode,
     EndpointSlice,
-    KubeObject,
     Namespace,
     Service,
 )
@@ -29,20 +32,11 @@ from k8s.resource import (
     ENDPOINTSLICE,
     NAMESPACE,
     SERVICE,
-    Resource,
 )
-from k8s.watch import ObjectDelta
 from mesh.addressing import PeerScope
 from mesh.keys import Kind
+from mesh.podlabels import DEFAULT_FILTER, LabelFilter
 from mesh.servicemode import ServiceMode
-
-T = TypeVar("T", bound=KubeObject)
-
-
-class Follow(Protocol):
-    """Opens an endless stream of one kind's objects, as `k8s.watch.follow` does."""
-
-    def __call__(self, resource: Resource, type_: type[T], /) -> AsyncIterator[ObjectDelta[T]]: ...
 
 
 def build(
@@ -51,39 +45,58 @@ def build(
     *,
     default_global_namespace: bool,
     endpoint_slices: bool = False,
+    numbers: Identities | None = None,
+    chosen_by: LabelFilter = DEFAULT_FILTER,
     mode: ServiceMode = ServiceMode.PREFER_LEGACY,
 ) -> list[Exporter]:
     """One exporter for each of the six kinds, also for those that we have nothing to say about:
-    peers wait for their canaries all the same."""
+    peers wait for their canaries all the same.
+
+    `numbers` is given where Cilium does not run: endpoints then come from Pods, and their identities from it.
+    """
     converter = Converter(scope)
 
     def namespaces() -> GlobalNamespaces:
         return GlobalNamespaces(default_global_namespace)  # each export folds its own stream
 
-    nodes = ObjectExport(converter.node, namespaces())
-    identities = ObjectExport(converter.identity, namespaces())
+    if numbers is None:
+        who = _of_cilium(converter, namespaces, follow, endpoint_slices=endpoint_slices)
+    else:
+        export = PodExport(converter, scope.name, namespaces(), chosen_by)
+        who = [
+            pod_sources.nodes(converter, namespaces(), follow),
+            pod_sources.identities(numbers),
+            pod_sources.ips(export, numbers, follow),
+        ]
     return [
-        Exporter(
-            Kind.NODES,
-            nodes,
-            [Source("ciliumnodes", lambda: follow(CILIUMNODE, CiliumNode), nodes.objects)],
-        ),
-        Exporter(
-            Kind.IDENTITIES,
-            identities,
-            [
-                Source("namespaces", lambda: follow(NAMESPACE, Namespace), identities.namespaces),
-                Source(
-                    "ciliumidentities", lambda: follow(CILIUMIDENTITY, CiliumIdentity), identities.objects
-                ),
-            ],
-        ),
-        _ips(converter, namespaces(), follow, in_slices=endpoint_slices),
+        *who,
         _services(Kind.SERVICES, ServiceExport(converter, namespaces()), follow)
         if mode.exports_services
         else Exporter(Kind.SERVICES, Nothing(), []),
         _services(Kind.ENDPOINTSLICES, SliceExport(converter, namespaces()), follow),
         Exporter(Kind.SERVICEEXPORTS, Nothing(), []),
+    ]
+
+
+def _of_cilium(
+    converter: Converter,
+    namespaces: Callable[[], GlobalNamespaces],
+    follow: Follow,
+    *,
+    endpoint_slices: bool,
+) -> list[Exporter]:
+    """Nodes, identities and IPs from Cilium's own objects."""
+    nodes = ObjectExport(converter.node, namespaces())
+    identities = ObjectExport(converter.identity, namespaces())
+    of_identities: list[Source[Any]] = [
+        Source("namespaces", lambda: follow(NAMESPACE, Namespace), identities.namespaces),
+        Source("ciliumidentities", lambda: follow(CILIUMIDENTITY, CiliumIdentity), identities.objects),
+    ]
+    of_nodes = Source("ciliumnodes", lambda: follow(CILIUMNODE, CiliumNode), nodes.objects)
+    return [
+        Exporter(Kind.NODES, nodes, [of_nodes]),
+        Exporter(Kind.IDENTITIES, identities, of_identities),
+        _ips(converter, namespaces(), follow, in_slices=endpoint_slices),
     ]
 
 
@@ -110,13 +123,3 @@ def _services(kind: Kind, export: ServiceExport | SliceExport, follow: Follow) -
         Source("endpointslices", lambda: follow(ENDPOINTSLICE, EndpointSlice), export.slices),
     ]
     return Exporter(kind, export, sources)
-
-
-class Nothing:
-    """The export of a kind that we have nothing to say about."""
-
-    def pairs(self) -> dict[bytes, bytes]:
-        return {}
-
-    def refused(self) -> int:
-        return 0

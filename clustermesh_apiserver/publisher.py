@@ -91,7 +91,7 @@ class Publisher:
         self.sessions += 1
         self._pacer.begin()
         backend = self._measured(connected)
-        stores = {exporter.kind: self._store(backend, leases, exporter.kind) for exporter in self._exporters}
+        stores = {exporter.kind: self._store(backend, leases, exporter) for exporter in self._exporters}
         self._stores = stores
         try:
             async with asyncio.TaskGroup() as group:
@@ -112,8 +112,8 @@ class Publisher:
         bucket = self._pacer.bucket
         return metered if bucket is None else PacedBackend(metered, bucket.turn)
 
-    def _store(self, backend: Backend, leases: LeasePool, kind: Kind) -> SyncStore:
-        name = self._scope.name
+    def _store(self, backend: Backend, leases: LeasePool, exporter: Exporter) -> SyncStore:
+        name, kind = self._scope.name, exporter.kind
         prefix = state_prefix(kind, name)
         return SyncStore(
             backend,
@@ -122,6 +122,7 @@ class Publisher:
             synced_key=synced_key(kind, name),
             now=self._now,
             propagation=self.meter.propagation(prefix, name),
+            prunes=exporter.prunes,
         )
 
     async def _note_synced(self, backoff: Backoff) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -12,8 +13,10 @@ from aiokit.backoff import Backoff
 from aiokit.http import serve_tcp
 from aiokit.signals import wait_terminated
 from clustermesh_apiserver import exporters, health
-from clustermesh_apiserver.config import Config
+from clustermesh_apiserver.config import Config, IdentityMode
 from clustermesh_apiserver.exporter import Exporter
+from clustermesh_apiserver.follow import Follow
+from clustermesh_apiserver.identities import Identities
 from clustermesh_apiserver.publisher import Publisher
 from k8s import access
 from k8s.client import Client
@@ -32,9 +35,12 @@ T = TypeVar("T", bound=KubeObject)
 async def serve(config: Config) -> None:
     """Export until the process is asked to end; then leave every key where it is."""
     async with connect_kubernetes(access.load_default(config.kubeconfig)) as kubernetes:
+        numbers = _identities(config)
         running_exporters = exporters.build(
             config.cluster,
             follow(kubernetes),
+            numbers=numbers,
+            chosen_by=config.label_filter,
             default_global_namespace=config.default_global_namespace,
             endpoint_slices=config.endpoint_slices,
             mode=config.service_mode,
@@ -52,12 +58,12 @@ async def serve(config: Config) -> None:
         )
         async with (
             serve_tcp(app, config.health_host, config.health_port),
-            running(publisher, running_exporters),
+            running(publisher, running_exporters, numbers),
         ):
             await wait_terminated()
 
 
-def follow(kubernetes: Client) -> exporters.Follow:
+def follow(kubernetes: Client) -> Follow:
     """Streams of objects from this API server, each with a back-off of its own."""
 
     def open_stream(resource: Resource, type_: type[T], /) -> AsyncIterator[ObjectDelta[T]]:
@@ -68,7 +74,9 @@ def follow(kubernetes: Client) -> exporters.Follow:
 
 
 @asynccontextmanager
-async def running(publisher: Publisher, exporters: list[Exporter]) -> AsyncGenerator[None]:
+async def running(
+    publisher: Publisher, exporters: list[Exporter], numbers: Identities | None = None
+) -> AsyncGenerator[None]:
     """Export while the block runs; leaving it stops every task. A bug in one ends the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -78,6 +86,20 @@ async def running(publisher: Publisher, exporters: list[Exporter]) -> AsyncGener
                 for exporter in exporters
             ),
         ]
+        if numbers is not None:
+            tasks.append(group.create_task(numbers.run(), name="identities"))
         yield
         for task in tasks:
             task.cancel()
+
+
+def _identities(config: Config) -> Identities | None:
+    """Who allocates, where Cilium does not. Replicas with an etcd of their own each allocate for it."""
+    if config.identity_mode is not IdentityMode.KVSTORE:
+        return None
+    return Identities(
+        lambda: connect_etcd(config.etcd),
+        config.cluster,
+        socket.gethostname(),
+        lease_ttl_seconds=config.lease_ttl_seconds,
+    )

@@ -33,7 +33,10 @@ class Step:
 
 
 class Ledger:
-    def __init__(self) -> None:
+    """`prunes`: what stands there and is not wanted is ours to delete, once the source is listed."""
+
+    def __init__(self, *, prunes: bool = True) -> None:
+        self._prunes = prunes
         self._wanted: dict[bytes, bytes] = {}
         self._stored: dict[bytes, Stored] = {}
         # In order; a key that changes again keeps its one place. Not a dict: finding the first key of
@@ -98,7 +101,7 @@ class Ledger:
     def mark_listed(self) -> None:
         """The source's first complete listing was handed over: what it lacks may go."""
         self._is_listed = True
-        self._enqueue_all(self._stored.keys() - self._wanted.keys())
+        self._prune()
 
     def observe(self, actual: Iterable[KeyValue], lease_of: Callable[[bytes], Lease]) -> None:
         """Replace belief by what really stands there, and queue every difference.
@@ -114,8 +117,7 @@ class Ledger:
         for key, value in self._wanted.items():
             if self._stored.get(key) != (value, lease_of(key)):
                 self._enqueue(key)
-        if self._is_listed:
-            self._enqueue_all(self._stored.keys() - self._wanted.keys())
+        self._prune()
 
     def lost(self, keys: Iterable[bytes]) -> None:
         """The leases of these keys ended: what was stored under them is gone."""
@@ -176,6 +178,10 @@ class Ledger:
         self._parked.discard(key)
         if self._queue.setdefault(key, heard) is None:
             self._queue[key] = heard
+
+    def _prune(self) -> None:
+        if self._is_listed and self._prunes:
+            self._enqueue_all(self._stored.keys() - self._wanted.keys())
 
     def _enqueue_all(self, keys: Iterable[bytes]) -> None:
         for key in sorted(keys):

@@ -55,7 +55,8 @@ class SyncStatus:
 
 
 class SyncStore:
-    """`propagation` is told how long each change took, in seconds from its `upsert` or `remove`."""
+    """`propagation` is told how long each change took, in seconds from its `upsert` or `remove`. `prunes`
+    False: others write below the prefix, too; only what is removed by name is deleted."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class SyncStore:
         resync_seconds: float = RESYNC_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         propagation: Histogram | None = None,
+        prunes: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.synced = asyncio.Event()
@@ -80,7 +82,7 @@ class SyncStore:
         self._now = now
         self._propagation = propagation
         self._clock = clock
-        self._ledger = Ledger()
+        self._ledger = Ledger(prunes=prunes)
         self._work = asyncio.Event()
         self._compare_at = 0.0
         self._is_announced = False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from agent.endpoints import Endpoint
-from agent.labels import pod_labels, texts
+from agent.labels import texts
 from agent.local import LocalNode
 from agent.tables import Tables
 from mesh.addressing import ClusterID, ClusterName, Identity, IdentityLayout, PeerScope
 from mesh.identity import Labels
+from mesh.podlabels import pod_labels
 
 LAYOUT = IdentityLayout(255)
 EAST = PeerScope(ClusterName("east"), ClusterID(1), LAYOUT)

@@ -16,7 +16,7 @@ T = TypeVar("T", bound=KubeObject)
 
 
 class ScriptedKubernetes:
-    """`follow` fits `exporters.Follow`. A kind that is withheld cannot be listed until it is released."""
+    """`follow` fits `follow.Follow`. A kind that is withheld cannot be listed until it is released."""
 
     def __init__(self, *withheld: Resource) -> None:
         self._objects: dict[Resource, dict[str, Body]] = defaultdict(dict)

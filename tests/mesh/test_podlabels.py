@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agent.labels import from_security_labels, from_texts, pod_labels, security_labels, texts
+from agent.labels import from_security_labels, from_texts, security_labels, texts
 from mesh.identity import Labels, labels_text
+from mesh.podlabels import pod_labels
 
 
 def make(pod: dict[str, str], namespace_labels: dict[str, str] | None = None) -> Labels:

@@ -32,9 +32,9 @@ async def test_every_kind_is_copied_byte_for_byte_and_followed(mirroring: Mirror
     mirroring.add(west)
     async with mirroring.running():
         await mirroring.wait_copied("west", now)
-        now[Kind.IPS][b"late"] = b"\x80 not text"
+        now[Kind.IPS][b"late"] = b"\x80 not text \n"
         del now[Kind.NODES][b"plain"]
-        await west.put(Kind.IPS, b"late", b"\x80 not text")
+        await west.put(Kind.IPS, b"late", b"\x80 not text \n")
         await west.delete(Kind.NODES, b"plain")
         await mirroring.wait_copied("west", now)
 

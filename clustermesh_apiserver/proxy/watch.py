@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -21,8 +21,7 @@ from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
 from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.feed import Selection
-from clustermesh_apiserver.proxy.head import HeadRevision
-from clustermesh_apiserver.proxy.hub import Hub, TooManyFeeds, Watch
+from clustermesh_apiserver.proxy.hub import Head, Hub, TooManyFeeds, Watch
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import Account
@@ -51,6 +50,16 @@ FRAGMENT_BYTES = 2 << 20  # etcd's own: over this an answer is cut, for who aske
 _OPEN_END = b"\0"  # as a range_end: all keys from the first on
 
 
+class HeadSource(Protocol):
+    """Where etcd is now."""
+
+    @property
+    def newest(self) -> Head: ...
+
+    async def ask(self) -> messages.ResponseHeader:
+        """Raises grpc.aio.AioRpcError."""
+
+
 class _Watched:
     """A watch of this stream, and what was asked for beside the events."""
 
@@ -74,7 +83,7 @@ class WatchStream:
         *,
         context: Any,
         hub: Hub,
-        head: HeadRevision,
+        head: HeadSource,
         metrics: Metrics,
     ) -> None:
         self.path = WATCH.path

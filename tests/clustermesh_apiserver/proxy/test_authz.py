@@ -5,6 +5,8 @@ The model below says independently what a remote client may see and what etcd se
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from google.protobuf.message import Message
 from hypothesis import given
@@ -125,6 +127,30 @@ def request(is_watch: bool, key: bytes, end: bytes) -> bytes:
         create = m.WatchCreateRequest(key=key, range_end=end)
         return m.WatchRequest(create_request=create).SerializeToString()
     return m.RangeRequest(key=key, range_end=end).SerializeToString()
+
+
+@given(
+    NAMES,
+    st.booleans(),
+    st.lists(st.one_of(st.binary(max_size=12), KEYS), max_size=3),
+    st.tuples(KEYS, KEYS),
+    KEYS,
+)
+def test_however_a_request_is_put_together_what_is_sent_on_selects_only_what_is_granted(
+    name: str, is_watch: bool, noise: list[bytes], asked: tuple[bytes, bytes], candidate: bytes
+) -> None:
+    """Fields doubled, in pieces, out of order, with anything in between: etcd gets what was judged."""
+    key, end = asked
+    parts = [request(is_watch, key, b""), *noise, request(is_watch, b"", end), request(is_watch, key, end)]
+    path, kind = (WATCH.path, m.WatchRequest) if is_watch else (RANGE.path, m.RangeRequest)
+    verdict = admit(role_of([name], "east"), path, b"".join(parts))
+    if not isinstance(verdict, Allow):
+        return
+    sent: Any = kind.FromString(verdict.request)
+    if is_watch and not sent.HasField("create_request"):
+        return
+    read = sent.create_request if is_watch else sent
+    assert not selects(read.key, read.range_end, candidate) or may_read(name, candidate)
 
 
 def test_a_doubled_create_request_cannot_smuggle_an_open_start() -> None:

@@ -17,6 +17,7 @@ from cryptography import x509
 from aiokit.wait import eventually
 from certs import profile
 from certs.issue import Authority, Issued
+from clustermesh_apiserver.proxy import session
 from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.config import ProxyConfig
 from clustermesh_apiserver.proxy.method import RANGE, WATCH
@@ -40,7 +41,13 @@ def write(path: Path, text: str) -> None:
 
 
 @pytest.fixture
-async def guarded(etcd: RunningEtcd, tmp_path: Path) -> AsyncIterator[Mesh]:
+def no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams end because something has changed, not because it is time to look after them."""
+    monkeypatch.setattr(session, "SWEEP_SECONDS", 3600)
+
+
+@pytest.fixture
+async def guarded(etcd: RunningEtcd, tmp_path: Path, no_sweep: None) -> AsyncIterator[Mesh]:
     """In mode `cluster`, with a list of two users and a list of the revoked."""
     folder = tmp_path / "access"
     folder.mkdir()
@@ -131,7 +138,7 @@ async def test_the_shared_name_is_not_enough_where_each_cluster_has_its_own(guar
 
 
 async def test_who_has_its_certificate_from_an_authority_that_is_not_trusted_any_more_is_cut_off(
-    mesh: Mesh,
+    no_sweep: None, mesh: Mesh
 ) -> None:
     new = Authority.create(datetime.now(UTC), name="new")
     write_secret(mesh.cert_dir, server_of(new), mesh.authority, new)

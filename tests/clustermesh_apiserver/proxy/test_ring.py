@@ -116,6 +116,17 @@ def test_watchers_at_the_same_place_share_the_same_bytes() -> None:
     assert first.events == 2
 
 
+def test_who_takes_later_gets_what_came_meanwhile_in_the_same_batch() -> None:
+    ring = Ring(0, PLENTY)
+    early, late = Cursor(ring, 1), Cursor(ring, 1)
+    ring.append(chunk([(2, b"a")]))
+    first = early.take()
+    ring.append(chunk([(3, b"b")]))
+    both = late.take()
+    assert first is not None and both is not None
+    assert (told([first.raw]), told([both.raw])) == ([(2, b"a")], [(2, b"a"), (3, b"b")])
+
+
 def test_a_batch_ends_where_another_answer_would_make_it_too_large() -> None:
     one = chunk([(2, b"a")], value=b"x" * 600)
     ring = Ring(0, PLENTY, batch_bytes=2 * len(one.raw))

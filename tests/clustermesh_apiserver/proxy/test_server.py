@@ -90,6 +90,13 @@ async def test_a_remote_client_may_ask_how_etcd_is(mesh: Mesh) -> None:
         assert result.status == 0, result.err
 
 
+async def test_etcds_state_is_the_same_as_from_etcd_itself(mesh: Mesh) -> None:
+    await stored(mesh, IP)
+    question = ("endpoint", "status", "-w", "json")
+    through, direct = await mesh.as_client(REMOTE, *question), await mesh.directly(*question)
+    assert json.loads(through.out)[0]["Status"] == json.loads(direct.out)[0]["Status"]
+
+
 async def test_the_member_list_leads_to_the_proxy_and_not_around_it(mesh: Mesh) -> None:
     result = await mesh.as_client(REMOTE, "member", "list", "-w", "json")
     (member,) = json.loads(result.out)["members"]

@@ -46,6 +46,11 @@ LONGEST = (0, 30 * 24 * 3600)  # seconds: what a duration of these may be
     show_default=True,
     help="Ready after this time, whatever is missing.",
 )
+@click.option(
+    "--enable-leader-election",
+    is_flag=True,
+    help="One of several replicas writes: for replicas that share one etcd, not one etcd each.",
+)
 @click.option("--enable-heartbeat", is_flag=True, help="Write the heartbeat: where no exporter runs.")
 @click.option("--disable-drain-on-disconnection", is_flag=True, hidden=True)
 @click.option(
@@ -82,6 +87,7 @@ def as_config(
     clustermesh_cache_ttl: str,
     per_cluster_ready_timeout: str,
     global_ready_timeout: str,
+    enable_leader_election: bool,
     enable_heartbeat: bool,
     disable_drain_on_disconnection: bool,
     api_serve_addr: str,
@@ -100,6 +106,7 @@ def as_config(
             settings.parse_duration(global_ready_timeout, "--global-ready-timeout", LONGEST),
         ),
         pace=settings.parse_pace(kvstore_opt),
+        shares_store=enable_leader_election,
         beats=enable_heartbeat,
         drains=not disable_drain_on_disconnection,
         api_host=host,

@@ -22,6 +22,7 @@ class MirrorConfig:
     cache_ttl_seconds: float = 0.0  # 0: never
     patience: Patience = field(default_factory=Patience)
     pace: Pace | None = None
+    shares_store: bool = False  # with other replicas: one of them writes
     beats: bool = False  # write the heartbeat, too: where no exporter does
     drains: bool = True  # clean up after clusters that are removed from the configuration
     api_host: str = "localhost"

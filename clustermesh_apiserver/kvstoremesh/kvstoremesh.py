@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import NoReturn
 
@@ -34,6 +34,7 @@ from kvstore.lease import LeasePool
 from kvstore.meter import Meter
 from kvstore.metered import MeteredBackend
 from kvstore.paced import PacedBackend
+from mesh.keys import CONFIG_PREFIX, cluster_config
 from peering.clusterids import ClusterIDs
 from peering.peer import Connector, Peer
 from peering.peers import Peers
@@ -154,12 +155,13 @@ class KVStoreMesh:
 
     async def _session(self, backoff: Backoff, connected: Backend, leases: LeasePool) -> None:
         backend = MeteredBackend(connected, self.meter)
-        async with election.leading(backend):
+        async with election.leading(backend) if self._config.shares_store else nullcontext():
             self._is_leading = True
             backoff.reset()
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(guard(backend, SYNCED_PREFIX, self._canaries), name="guard")
+                    group.create_task(guard(backend, SYNCED_PREFIX, self._canaries), name="guard/synced")
+                    group.create_task(guard(backend, CONFIG_PREFIX, self._configs), name="guard/config")
                     if self._config.beats:
                         group.create_task(heartbeat.beat(backend, leases), name="heartbeat")
                     group.create_task(self._follow(group, backend, leases), name="remotes")
@@ -168,6 +170,9 @@ class KVStoreMesh:
 
     def _canaries(self) -> set[bytes]:
         return {canary for remote in self._remotes.values() for canary in remote.canaries()}
+
+    def _configs(self) -> set[bytes]:
+        return {cluster_config(remote.name) for remote in self._remotes.values() if remote.canaries()}
 
     async def _follow(self, group: asyncio.TaskGroup, backend: Backend, leases: LeasePool) -> None:
         """Reflect what is configured, clean up after what is not any more."""
@@ -184,6 +189,7 @@ class KVStoreMesh:
                 await _stop(reflecting.pop(remote))
             for name in cleaning.keys() & self._remotes.keys():
                 await _stop(cleaning.pop(name))
+            cleaning = {name: task for name, task in cleaning.items() if not task.done()}
             self._gone -= self._remotes.keys()
             for name, remote in self._remotes.items():
                 if remote not in reflecting:

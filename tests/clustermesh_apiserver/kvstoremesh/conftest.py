@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,11 +47,12 @@ class Mirroring:
         (self.directory / source.name).unlink()
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[KVStoreMesh]:
+    async def running(self, **settings: Any) -> AsyncGenerator[KVStoreMesh]:
         """One life of KVStoreMesh. Leaving it deletes nothing."""
         own = etcd_config(self.own)
+        scope = cluster_scope("east", 1, 255)
         mesh = KVStoreMesh(
-            MirrorConfig(cluster_scope("east", 1, 255), own, self.directory, lease_ttl_seconds=60),
+            MirrorConfig(scope, own, self.directory, lease_ttl_seconds=60, **settings),
             connect=lambda: connect_etcd(own),
             connect_peer=connect_etcd,
             times=QUICK,

@@ -203,8 +203,8 @@ async def test_of_two_replicas_one_writes_and_the_other_takes_over(
 ) -> None:
     await west.publish(HISTORY)
     mirroring.add(west)
-    async with mirroring.running() as second:
-        async with mirroring.running() as first:
+    async with mirroring.running(shares_store=True) as second:
+        async with mirroring.running(shares_store=True) as first:
             await eventually(lambda: first.report().is_leading or second.report().is_leading)
             await mirroring.wait_copied("west", HISTORY)
             assert first.report().is_leading != second.report().is_leading
@@ -213,6 +213,20 @@ async def test_of_two_replicas_one_writes_and_the_other_takes_over(
         now = entries()
         now[Kind.NODES][b"late"] = b"later"
         await mirroring.wait_copied("west", now)
+
+
+async def test_a_configurations_copy_that_somebody_deletes_is_written_again(
+    mirroring: Mirroring, west: Source
+) -> None:
+    await west.publish(HISTORY)
+    mirroring.add(west)
+    key = cluster_config("west")
+    async with mirroring.running():
+        await mirroring.wait_copied("west", HISTORY)
+        async with connect_etcd(config(mirroring.own)) as backend:
+            await backend.delete(key)
+        await eventually(lambda: _has(mirroring, key))
+        await mirroring.wait_copied("west", HISTORY)
 
 
 async def _has(mirroring: Mirroring, key: bytes) -> bool:

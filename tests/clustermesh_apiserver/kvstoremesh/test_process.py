@@ -12,10 +12,7 @@ import aiohttp
 import msgspec
 
 from aiokit.wait import eventually
-from clustermesh_apiserver.kvstoremesh.election import LOCK_PREFIX
-from kvstore.etcd import connect as connect_etcd
 from mesh.keys import Kind
-from tests.clustermesh_apiserver.etcd import config
 from tests.clustermesh_apiserver.kvstoremesh.conftest import Mirroring
 from tests.clustermesh_apiserver.kvstoremesh.source import Source, entries
 from tests.clustermesh_apiserver.test_process import ROOT, START_SECONDS, answers
@@ -44,13 +41,6 @@ async def program(mirroring: Mirroring, log: Path) -> AsyncGenerator[tuple[async
         await process.wait()
 
 
-async def end_lock_leases(mirroring: Mirroring) -> None:
-    """As etcd does by itself 25 s after the death of their owner."""
-    async with connect_etcd(config(mirroring.own)) as backend:
-        for pair in await backend.get_prefix(LOCK_PREFIX):
-            await backend.lease_revoke(pair.lease)
-
-
 async def test_a_killed_program_goes_on_where_it_was(
     mirroring: Mirroring, west: Source, tmp_path: Path
 ) -> None:
@@ -63,7 +53,6 @@ async def test_a_killed_program_goes_on_where_it_was(
         process.kill()
     del now[Kind.IPS][b"10.2.0.7"]
     await west.delete(Kind.IPS, b"10.2.0.7")
-    await end_lock_leases(mirroring)
     async with program(mirroring, tmp_path / "second.log") as (_, port):
         await mirroring.wait_copied("west", now, START_SECONDS)
         await eventually(lambda: answers(port, "/readyz", 200), START_SECONDS)

@@ -8,7 +8,6 @@ that hold the same). `ready` is only said of what is programmed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from agent.labels import texts
@@ -18,18 +17,10 @@ from aiokit.health import HealthStatus
 from mesh.identity import Labels
 from mesh.keys import Kind
 from mesh.node import Node
+from peering import remotecluster
 from peering.status import PeerStatus
 
-NEVER = "0001-01-01T00:00:00Z"  # how Go writes "no time"
-
 OK, WARNING, FAILURE, DISABLED = "Ok", "Warning", "Failure", "Disabled"
-
-_SYNCED = {
-    "nodes": Kind.NODES,
-    "endpoints": Kind.IPS,
-    "identities": Kind.IDENTITIES,
-    "services": Kind.SERVICES,
-}
 
 
 def policies(
@@ -61,54 +52,21 @@ def cluster(node: LocalNode) -> dict[str, Any]:
 
 
 def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, programmed: bool) -> dict[str, Any]:
-    """One peer. Zero and false are left out, as Cilium does, except in our own fields."""
+    """One peer. Our own fields are said also when they are zero or false."""
     numbers = {
-        "num-nodes": counts.nodes,
-        "num-endpoints": counts.endpoints,
-        "num-identities": counts.identities,
-        "num-shared-services": counts.services,
-        "num-endpoint-slices": counts.slices,
-        "num-failures": status.failures,
-    }
-    said: dict[str, Any] = {
-        "name": name,
-        "connected": status.connected,
-        "ready": status.is_ready and programmed,
-        "status": status.text,
-        "config": _config(status),
-        "synced": _synced(status),
-        **numbers,
+        Kind.NODES: counts.nodes,
+        Kind.IPS: counts.endpoints,
+        Kind.IDENTITIES: counts.identities,
+        Kind.SERVICES: counts.services,
+        Kind.ENDPOINTSLICES: counts.slices,
     }
     return {
-        **{key: value for key, value in said.items() if value},
-        "last-failure": _time(status.last_failure),
+        **remotecluster.remote_cluster(name, status, numbers, is_ready=status.is_ready and programmed),
         "programmed": programmed,
         "refusals": dict(counts.refusals),
         "outside-addresses": counts.outside,
         "digests": dict(counts.digests),
     }
-
-
-def _synced(status: PeerStatus) -> dict[str, bool]:
-    """Services that are not imported hold nothing up; slices are only spoken of where they are imported."""
-    synced = {text: kind in status.synced for text, kind in _SYNCED.items()}
-    synced["services"] |= Kind.SERVICES not in status.kinds
-    if Kind.ENDPOINTSLICES in status.kinds:
-        synced["endpoint-slices"] = Kind.ENDPOINTSLICES in status.synced
-    return synced
-
-
-def _config(status: PeerStatus) -> dict[str, Any]:
-    config: dict[str, Any] = {"required": status.config_required, "retrieved": status.config_retrieved}
-    remote = status.config
-    if remote is not None:
-        config["cluster-id"] = remote.id
-        config["kvstoremesh"] = remote.cached
-        config["sync-canaries"] = remote.synced_canaries
-        config["endpoint-slices-export-mode"] = remote.endpoint_slices_export_mode
-        if remote.service_exports_enabled is not None:
-            config["service-exports-enabled"] = remote.service_exports_enabled
-    return config
 
 
 def identity(number: int, labels: Labels) -> dict[str, Any]:
@@ -127,7 +85,3 @@ def node(element: Node, source: str, *, qualified: bool) -> dict[str, Any]:
         "health-endpoint-address": {"ipv4": element.ipv4_health_ip, "ipv6": element.ipv6_health_ip},
         "source": source,
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else NEVER

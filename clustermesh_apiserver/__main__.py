@@ -69,6 +69,9 @@ def version() -> None:
 )
 @click.option("--health-port", type=click.IntRange(0, 65535), default=9880, show_default=True)
 @click.option(
+    "--prometheus-serve-addr", default="", metavar="[HOST]:PORT", help="Metrics also on a port of their own."
+)
+@click.option(
     "--clustermesh-default-global-namespace",
     type=bool,
     is_flag=False,
@@ -114,6 +117,7 @@ def as_config(
     kvstore_lease_ttl: str,
     kubeconfig: Path | None,
     health_port: int,
+    prometheus_serve_addr: str,
     clustermesh_default_global_namespace: bool,
     clustermesh_service_v2: str = ServiceMode.PREFER_LEGACY.value,
 ) -> settings.Config:
@@ -125,6 +129,7 @@ def as_config(
         lease_ttl_seconds=settings.parse_duration(kvstore_lease_ttl, "--kvstore-lease-ttl"),
         default_global_namespace=clustermesh_default_global_namespace,
         health_port=health_port,
+        metrics=settings.parse_address(prometheus_serve_addr, "--prometheus-serve-addr"),
         service_mode=ServiceMode(clustermesh_service_v2),
         pace=settings.parse_pace(kvstore_opt),
     )

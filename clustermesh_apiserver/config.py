@@ -52,6 +52,7 @@ class Config:
     pace: Pace | None = None  # None: as fast as etcd takes it
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
     health_port: int = 9880
+    metrics: tuple[str, int] | None = None  # host and port of their own; the health port has them anyway
 
 
 def cluster_scope(name: str, cluster_id: int, max_connected_clusters: int) -> PeerScope:
@@ -131,6 +132,16 @@ def plain_endpoint(url: str) -> EtcdConfig:
     if not _is_loopback(parts.hostname or ""):
         raise ConfigError(f"--etcd-endpoint {url!r}: without TLS only a loopback address is accepted")
     return EtcdConfig(endpoints=(url,))
+
+
+def parse_address(text: str, flag: str) -> tuple[str, int] | None:
+    """Host and port of `HOST:PORT` or `:PORT` (all addresses), as Go takes it; None for an empty text."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535 or "/" in host:
+        raise ConfigError(f"{flag} {text!r} is not HOST:PORT or :PORT")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)
 
 
 def parse_duration(text: str, flag: str, allowed: tuple[int, int] = LEASE_TTL_SECONDS) -> int:

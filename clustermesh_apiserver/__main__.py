@@ -18,19 +18,25 @@ from k8s.errors import AccessError
 from mesh.servicemode import ServiceMode
 
 ENVIRONMENT = {"auto_envvar_prefix": "CLUSTERMESH"}
-PROXY_MODULE = "clustermesh_apiserver.proxy.command"
+# Imported when they are used: the exporter needs nothing of them, and `--help` stays quick.
+APART = {
+    "clustermesh-dbg": ("clustermesh_apiserver.dbg", "clustermesh_dbg"),
+    "kvstoremesh-dbg": ("clustermesh_apiserver.dbg", "kvstoremesh_dbg"),
+    "proxy": ("clustermesh_apiserver.proxy.command", "command"),
+}
 
 
 class Programs(click.Group):
-    """Adds `proxy` without importing it: the exporter needs nothing of its gRPC server."""
+    """Adds the commands that live in modules of their own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "proxy"])
+        return sorted([*super().list_commands(ctx), *APART])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "proxy":
+        if cmd_name not in APART:
             return super().get_command(ctx, cmd_name)
-        command = importlib.import_module(PROXY_MODULE).command
+        module, attribute = APART[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 

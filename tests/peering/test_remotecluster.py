@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from cli import agentreport
 from mesh.clusterconfig import SERVICES_ONLY, ClusterConfig
 from mesh.keys import Kind
+from peering import clusterreport
 from peering.remotecluster import NEVER, remote_cluster
 from peering.status import WAITING, PeerStatus
 
@@ -35,13 +35,13 @@ def test_zero_and_false_are_left_out() -> None:
 
 def test_every_number_has_ciliums_name() -> None:
     said = remote_cluster("west", READY, {kind: number for number, kind in enumerate(Kind, 1)})
-    read = msgspec.convert(said, agentreport.RemoteCluster)
+    read = msgspec.convert(said, clusterreport.RemoteCluster)
     assert (read.num_nodes, read.num_identities, read.num_endpoints) == (1, 2, 3)
     assert (read.num_shared_services, read.num_endpoint_slices, read.num_service_exports) == (4, 5, 6)
     assert (read.num_failures, read.last_failure) == (2, "2023-11-14T22:13:20Z")
     assert read.ready and read.connected
-    assert read.config == agentreport.RemoteConfig(True, True, 4, True, True, None, SERVICES_ONLY)
-    assert read.synced == agentreport.Synced(True, True, True, True, True, True)
+    assert read.config == clusterreport.RemoteConfig(True, True, 4, True, True, None, SERVICES_ONLY)
+    assert read.synced == clusterreport.Synced(True, True, True, True, True, True)
 
 
 def test_being_ready_may_take_more_than_the_connection() -> None:

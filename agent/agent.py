@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from agent import metrics, status
@@ -16,6 +17,7 @@ from agent.local import LocalNode
 from agent.peerstate import PeerState
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
+from certs import expiry
 from mesh.addressing import ReservedIdentity
 from mesh.identity import reserved_labels
 from peering.peers import Peers
@@ -182,6 +184,10 @@ class Agent:
             values |= metrics.peer(
                 self.cluster_name, name, peer.status(), state.counts(), programmed=programmed
             )
+        now = datetime.now(UTC)
+        for file in {file for peer in peers.values() for file in peer.certificate_files}:
+            at = metrics.labels(file=str(file))
+            values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

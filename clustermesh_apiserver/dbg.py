@@ -17,6 +17,7 @@ from peering import clustertext, diagnosis, troubleshoot
 from peering.clusterreport import RemoteCluster
 from peering.diagnosis import Diagnosis
 
+HEALTH_ADDRESS = "localhost:9880"
 API_ADDRESS = "localhost:9889"
 ETCD_CONFIG = Path("/var/lib/cilium/etcd-config.yaml")
 PEERS_DIRECTORY = Path("/var/lib/cilium/clustermesh")
@@ -32,6 +33,21 @@ _timeout = click.option(
     show_default=True,
     help="Seconds for each step.",
 )
+
+
+class _Kind(msgspec.Struct):
+    scope: str
+    synced: bool
+    stored: int
+    queued: int
+    refused: int
+    digest: str
+
+
+class _Exported(msgspec.Struct):
+    cluster: str
+    ready: bool
+    kinds: list[_Kind]
 
 
 @click.group()
@@ -51,6 +67,28 @@ def kvstoremesh_dbg() -> None:
 def troubleshoot_kvstore(etcd_config: Path, timeout: float, output: str) -> None:
     """Walk the way to our own etcd; exit 1 when it is broken."""
     _show([asyncio.run(troubleshoot.diagnose("kvstore", etcd_config, timeout))], output)
+
+
+@clustermesh_dbg.command("status")
+@click.option("--address", default=HEALTH_ADDRESS, show_default=True, metavar="HOST:PORT")
+@_timeout
+@_output
+def export_status(address: str, timeout: float, output: str) -> None:
+    """Show what the exporter has stored, with a digest of each kind."""
+    body = asyncio.run(_get(f"http://{address}/v1/status", timeout))
+    if output == "json":
+        click.echo(body)
+        return
+    try:
+        said = msgspec.json.decode(body, type=_Exported)
+    except ValueError as error:
+        raise click.ClickException(f"the answer is no status of an exporter: {error}") from error
+    click.echo(f"Cluster {said.cluster}: {'ready' if said.ready else 'not-ready'}")
+    row = "{:<20}{:<8}{:>10}{:>10}{:>9}  {}"
+    click.echo(row.format("SCOPE", "SYNCED", "STORED", "QUEUED", "REFUSED", "DIGEST"))
+    for kind in said.kinds:
+        synced = "true" if kind.synced else "false"
+        click.echo(row.format(kind.scope, synced, kind.stored, kind.queued, kind.refused, kind.digest or "-"))
 
 
 @kvstoremesh_dbg.command("troubleshoot")
@@ -99,9 +137,7 @@ async def _get(url: str, seconds: float) -> bytes:
     except TimeoutError as error:
         raise click.ClickException(f"no answer from {url} within {seconds:g} s") from error
     except (aiohttp.ClientError, ValueError, OSError) as error:
-        raise click.ClickException(
-            f"nobody answers at {url}: is KVStoreMesh running here? ({error})"
-        ) from error
+        raise click.ClickException(f"nobody answers at {url}: is it running here? ({error})") from error
     if answer.status != 200:
         raise click.ClickException(f"{url} answered {answer.status}")
     return body

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from aiohttp import web
 from prometheus_client.core import Metric
 
 from aiokit import probes
@@ -70,8 +71,12 @@ async def serving(publisher: Publisher, config: Config) -> AsyncGenerator[None]:
         yield from health.metrics(publisher.report(), publisher.meter)
         yield from expiry.families(health.PREFIX, config.etcd.certificate_files, datetime.now(UTC))
 
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(health.as_object(publisher.report()))
+
     async with AsyncExitStack() as stack:
         app = probes.application(lambda: publisher.report().ready, collect)
+        app.router.add_get("/v1/status", status)
         await stack.enter_async_context(serve_tcp(app, config.health_host, config.health_port))
         if config.metrics is not None:
             await stack.enter_async_context(serve_tcp(probes.metrics_application(collect), *config.metrics))

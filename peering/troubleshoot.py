@@ -8,6 +8,7 @@ loaded into TLS and never shown.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Sequence
@@ -221,6 +222,8 @@ def _shown(der: bytes | None) -> list[str]:
 def _why(error: BaseException, seconds: float) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {seconds:g} s"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's own text repeats the address
     return str(error) or type(error).__name__
 
 

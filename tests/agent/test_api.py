@@ -199,6 +199,15 @@ async def test_a_removed_peer_is_not_shown_any_more(station: Station, tmp_path: 
         assert station.agent.metrics()[clusters] == 0
 
 
+async def test_metrics_tell_how_long_the_certificates_towards_peers_are_valid(
+    station: Station, tmp_path: Path
+) -> None:
+    async with with_west(station, MemoryBackend(), tmp_path):
+        (tmp_path / "west").write_bytes(FILE + b"trusted-ca-file: /absent/ca.crt\n")
+        name = 'clustermesh_certificate_remaining_seconds{file="/absent/ca.crt"}'
+        await eventually(lambda: station.agent.metrics().get(name) == 0)
+
+
 async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> None:
     async with (
         station.running(),

@@ -59,7 +59,7 @@ async def test_kvstoremesh_status_is_read_from_the_loopback_api() -> None:
 async def test_kvstoremesh_that_is_not_there_is_said_in_one_line() -> None:
     code, text, talk = await run("kvstoremesh-dbg", "status", "--api-serve-addr", f"127.0.0.1:{free_port()}")
     assert (code, text) == (1, "")
-    assert "is KVStoreMesh running here?" in talk and "Traceback" not in talk
+    assert "is it running here?" in talk and "Traceback" not in talk
 
 
 async def test_troubleshoot_walks_to_our_own_etcd_and_to_peers(etcd: RunningEtcd, tmp_path: Path) -> None:

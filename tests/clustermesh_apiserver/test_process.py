@@ -15,6 +15,8 @@ import aiohttp
 from aiokit.wait import eventually
 from k8s.client import Client
 from k8s.resource import CILIUMENDPOINT
+from kvstore.digest import Digest
+from mesh.keys import Kind, state_prefix
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver.etcd import stored, wait_stored
 from tests.clustermesh_apiserver.expected import EVERYTHING
@@ -23,15 +25,16 @@ from tests.conftest import RunningEtcd, free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0  # an interpreter on a busy machine
+IPS = state_prefix(Kind.IPS, "east")
 ADDRESSES = [f"10.3.7.{number}" for number in range(1, 60)]
 
 
 @asynccontextmanager
 async def program(
-    kubernetes: Kubernetes, etcd: RunningEtcd, *flags: str
+    kubernetes: Kubernetes, etcd: RunningEtcd, *flags: str, port: int = 0
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The exporter as a process, ready; killed afterwards if the test has not ended it."""
-    port = free_port()
+    port = port or free_port()
     with (kubernetes.directory / "exporter.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "clustermesh_apiserver", "clustermesh"),
@@ -107,6 +110,28 @@ async def test_metrics_have_a_port_of_their_own_where_it_is_asked_for(
     async with program(kubernetes, mesh_etcd, "--prometheus-serve-addr", f"127.0.0.1:{port}"):
         assert await answers(port, "/metrics", 200)
         assert await answers(port, "/readyz", 404)
+
+
+async def test_an_operator_sees_what_is_stored_and_its_digest(
+    kubernetes: Kubernetes, mesh_etcd: RunningEtcd
+) -> None:
+    port = free_port()
+    async with program(kubernetes, mesh_etcd, port=port):
+        pairs = await wait_stored(mesh_etcd, EVERYTHING)
+        digest = Digest()
+        for key, pair in pairs.items():
+            if key.startswith(IPS):
+                digest.toggle(key.removeprefix(IPS), pair.value)
+        asked = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "clustermesh_apiserver", "clustermesh-dbg", "status"),
+            *("--address", f"127.0.0.1:{port}"),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        text = (await asyncio.wait_for(asked.communicate(), START_SECONDS))[0].decode()
+    assert text.startswith("Cluster east: ready\n")
+    (line,) = [line for line in text.splitlines() if line.startswith("ip/v1")]
+    assert line.split() == ["ip/v1", "true", "1", "0", "0", str(digest)]
 
 
 async def test_kills_in_the_middle_of_changes_neither_lose_nor_leave_keys(

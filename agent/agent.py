@@ -18,6 +18,7 @@ from agent.peerstate import PeerState
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
 from certs import expiry
+from kvstore.meter import Meter
 from mesh.addressing import ReservedIdentity
 from mesh.identity import reserved_labels
 from peering.peers import Peers
@@ -46,6 +47,7 @@ class Agent:
     datapath: Datapath | None = None
     lifecycle: Lifecycle | None = None
     peers: Peers | None = None
+    meter: Meter = field(default_factory=Meter)  # of all connections to peers
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 

@@ -11,6 +11,7 @@ from agent.peercounts import PeerCounts
 from peering import metric
 from peering.status import PeerStatus
 
+PREFIX = "cilium"
 _CILIUM = "cilium_clustermesh_remote_cluster"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 

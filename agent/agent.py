@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from agent import metrics, status
@@ -16,6 +17,8 @@ from agent.local import LocalNode
 from agent.peerstate import PeerState
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
+from certs import expiry
+from kvstore.meter import Meter
 from mesh.addressing import ReservedIdentity
 from mesh.identity import reserved_labels
 from peering import report
@@ -45,6 +48,7 @@ class Agent:
     datapath: Datapath | None = None
     lifecycle: Lifecycle | None = None
     peers: Peers | None = None
+    meter: Meter = field(default_factory=Meter)  # of all connections to peers
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
@@ -183,6 +187,10 @@ class Agent:
             values |= metrics.peer(
                 self.cluster_name, name, peer.status(), state.counts(), programmed=programmed
             )
+        now = datetime.now(UTC)
+        for file in {file for peer in peers.values() for file in peer.certificate_files}:
+            at = metrics.labels(file=str(file))
+            values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

@@ -13,20 +13,24 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
 
 from agent import metrics
 from agent.agent import Agent
 from agent.endpoints import Endpoint
 from agent.errors import AgentError, ExhaustedError, NotFoundError, NotReadyError, RequestError
 from agent.lifecycle import Lifecycle, Request
+from aiokit.probes import registry
 from bpf.errors import BPFError
 from k8s.errors import KubernetesError
+from kvstore.metric import traffic
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 AGENT: web.AppKey[Agent] = web.AppKey("agent", Agent)
+REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 MAX_BODY = 64 * 1024  # an endpoint's description is a few hundred bytes
 
 
@@ -52,6 +56,7 @@ def probes(agent: Agent) -> web.Application:
     """What may be read from the network."""
     app = web.Application(client_max_size=MAX_BODY)
     app[AGENT] = agent
+    app[REGISTRY] = registry(lambda: traffic(metrics.PREFIX, agent.meter))
     app.add_routes(
         [
             web.get("/healthz", _ready),
@@ -66,6 +71,7 @@ def application(agent: Agent) -> web.Application:
     """All of it."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
     app[AGENT] = agent
+    app[REGISTRY] = registry(lambda: traffic(metrics.PREFIX, agent.meter))
     app.add_routes(
         [
             web.get("/healthz", _ready),
@@ -124,7 +130,8 @@ async def _healthz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    return web.Response(text=metrics.text(request.app[AGENT].metrics()))
+    own = metrics.text(request.app[AGENT].metrics())
+    return web.Response(text=own + generate_latest(request.app[REGISTRY]).decode())
 
 
 async def _identities(request: web.Request) -> web.Response:

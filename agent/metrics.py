@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from peering import metric
 from peering.report import PeerCounts
 from peering.status import PeerStatus
 
+PREFIX = "cilium"
 _CILIUM = "cilium_clustermesh_remote_cluster"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -28,9 +30,7 @@ def peer(
         f"{_CILIUM}_nodes{at}": counts.nodes,
         f"{_CILIUM}_endpoints{at}": counts.endpoints,
         f"{_CILIUM}_services{at}": counts.services,
-        f"{_CILIUM}_failures{at}": status.failures,
-        f"{_CILIUM}_last_failure_ts{at}": status.last_failure,
-        f"{_CILIUM}_readiness_status{at}": status.is_ready,
+        **{f"{_CILIUM}_{end}{at}": value for end, value in metric.values(status).items()},
         f"clustermesh_remote_cluster_identities{at}": counts.identities,
         f"clustermesh_remote_cluster_programmed{at}": programmed,
         f"clustermesh_remote_cluster_outside_addresses{at}": counts.outside,

@@ -40,7 +40,7 @@ from bpf.loader import NodeOptions
 from k8s import access
 from k8s.client import Client, connect
 from k8s.objects import Node
-from kvstore import etcd
+from kvstore.metered import connecting
 from mesh.servicemode import imported
 from peering.clusterids import ClusterIDs
 from peering.peer import Peer
@@ -152,7 +152,7 @@ def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
     times = PeerTimes(cache_ttl=config.cache_ttl_seconds)
 
     # KVStoreMesh's copies are in our own cluster, behind a Service
-    connector = partial(etcd.connect, resolve=partial(servicename.addresses, tables.services))
+    connector = connecting(agent.meter, partial(servicename.addresses, tables.services))
 
     def make(name: str) -> Peer:
         state = agent.states[name] = PeerState(name, tables, address_check=config.address_check)

@@ -34,16 +34,22 @@ def application(is_ready: Callable[[], bool], collect: Collect) -> web.Applicati
 
 def metrics_application(collect: Collect) -> web.Application:
     """Only `/metrics`, for a port of its own."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(collect))
-    ProcessCollector(registry=registry)
+    found = registry(collect)
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(body=generate_latest(found), headers={"Content-Type": METRICS_TYPE})
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
     return app
+
+
+def registry(collect: Collect) -> CollectorRegistry:
+    """What `collect` gives, and the metrics of this process."""
+    made = CollectorRegistry()
+    made.register(_Collector(collect))
+    ProcessCollector(registry=made)
+    return made
 
 
 class _Collector:

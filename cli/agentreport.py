@@ -1,105 +1,10 @@
-"""What an agent, or KVStoreMesh, says of its peers: the part that we show. Lenient with other versions.
-
-They leave out what is zero or false (spec 8.1), so every field has a default. `programmed`,
-`refusals` and `outside-addresses` are this project's own; others do not send them.
-"""
+"""What one agent says of its peers: the part of its status that we show. Lenient with other versions."""
 
 from __future__ import annotations
 
 import msgspec
 
-NEVER = "0001-01-01T00:00:00.000Z"
-
-
-class RemoteConfig(msgspec.Struct, frozen=True, rename="kebab"):
-    required: bool = False
-    retrieved: bool = False
-    cluster_id: int = 0
-    kvstoremesh: bool = False
-    sync_canaries: bool = False
-    service_exports_enabled: bool | None = None
-    endpoint_slices_export_mode: str = ""
-
-
-class Synced(msgspec.Struct, frozen=True, rename="kebab"):
-    nodes: bool = False
-    endpoints: bool = False
-    identities: bool = False
-    services: bool = False
-    service_exports: bool | None = None
-    endpoint_slices: bool | None = None
-
-    @property
-    def pending(self) -> list[str]:
-        """The resources whose first listing is not complete."""
-        every = {
-            "endpoints": self.endpoints,
-            "identities": self.identities,
-            "nodes": self.nodes,
-            "services": self.services,
-            "service-exports": self.service_exports,
-            "endpoint-slices": self.endpoint_slices,
-        }
-        return [name for name, done in every.items() if done is False]
-
-
-class RemoteCluster(msgspec.Struct, frozen=True, rename="kebab"):
-    name: str = ""
-    connected: bool = False
-    ready: bool = False
-    programmed: bool | None = None
-    status: str = ""
-    config: RemoteConfig | None = None
-    synced: Synced | None = None
-    num_nodes: int = 0
-    num_endpoints: int = 0
-    num_identities: int = 0
-    num_shared_services: int = 0
-    num_service_exports: int = 0
-    num_endpoint_slices: int = 0
-    num_failures: int = 0
-    last_failure: str = NEVER
-    refusals: dict[str, int] = {}
-    outside_addresses: int = 0
-
-    @property
-    def needs_a_look(self) -> bool:
-        """Not usable, or it says things that were refused or that are not its own."""
-        return bool(not self.is_usable or self.refusals or self.outside_addresses)
-
-    @property
-    def failed_at(self) -> str:
-        """When the connection broke last; empty for never."""
-        return "" if self.last_failure.startswith("0001-") else self.last_failure
-
-    @property
-    def is_usable(self) -> bool:
-        """Connected, complete, and in the kernel's maps where the agent says so."""
-        return self.ready and self.programmed is not False
-
-    @property
-    def hindrance(self) -> str:
-        """Why it is not usable yet, in Cilium's words; empty when it is."""
-        if self.is_usable:
-            return ""
-        if not self.connected:
-            return self.status or "not connected"
-        return self._unretrieved or self._unsynced
-
-    @property
-    def _unretrieved(self) -> str:
-        if self.config is None:
-            return "remote cluster configuration retrieval status unknown"
-        is_absent = self.config.required and not self.config.retrieved
-        return "remote cluster configuration required but not found" if is_absent else ""
-
-    @property
-    def _unsynced(self) -> str:
-        if self.synced is None:
-            return "synchronization status unknown"
-        if self.synced.pending:
-            return f"synchronization in progress for {', '.join(self.synced.pending)}"
-        return "not programmed in the kernel yet" if self.programmed is False else "not ready"
+from peering.clusterreport import RemoteCluster
 
 
 class _ClusterMesh(msgspec.Struct):
@@ -110,11 +15,11 @@ class _Status(msgspec.Struct, rename="kebab"):
     cluster_mesh: _ClusterMesh = msgspec.field(default_factory=_ClusterMesh)
 
 
-def peers(body: bytes) -> list[RemoteCluster]:
-    """The peers in an agent's answer to GET /v1/healthz. Raises ValueError when it is no such answer."""
-    return msgspec.json.decode(body, type=_Status).cluster_mesh.clusters
-
-
 def mirrored(body: bytes) -> list[RemoteCluster]:
     """The peers in KVStoreMesh's answer to GET /v1/cluster. Raises ValueError when it is no such answer."""
     return msgspec.json.decode(body, type=list[RemoteCluster])
+
+
+def peers(body: bytes) -> list[RemoteCluster]:
+    """The peers in an agent's answer to GET /v1/healthz. Raises ValueError when it is no such answer."""
+    return msgspec.json.decode(body, type=_Status).cluster_mesh.clusters

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cli.agentreport import RemoteCluster
+from peering.clusterreport import RemoteCluster
 
 UNKNOWN = "unknown status"
 

@@ -11,7 +11,6 @@ import click
 import msgspec
 
 from cli import agentreport, facts, rollout, statusview
-from cli.agentreport import RemoteCluster
 from cli.duration import duration
 from cli.meshstatus import PeersView, summed
 from cli.running import run, say
@@ -23,6 +22,7 @@ from k8s.client import Client
 from k8s.errors import KubernetesError
 from k8s.objects import Pod
 from k8s.resource import POD
+from peering.clusterreport import RemoteCluster
 
 ASK_SECONDS = 5.0  # who takes longer to say how it is, is not well
 ASKED_AT_ONCE = 32  # pods; each costs the API server a proxied connection

@@ -18,23 +18,26 @@ from clustermesh_apiserver.options import ENVIRONMENT, of_own_store
 from k8s.errors import AccessError
 from mesh.servicemode import ServiceMode
 
-# imported when they are asked for: the exporter needs nothing of the proxy's gRPC server
-ELSEWHERE = {
-    "kvstoremesh": "clustermesh_apiserver.kvstoremesh.command",
-    "proxy": "clustermesh_apiserver.proxy.command",
+# Imported when they are used: the exporter needs nothing of them, and `--help` stays quick.
+APART = {
+    "clustermesh-dbg": ("clustermesh_apiserver.dbg", "clustermesh_dbg"),
+    "kvstoremesh": ("clustermesh_apiserver.kvstoremesh.command", "command"),
+    "kvstoremesh-dbg": ("clustermesh_apiserver.dbg", "kvstoremesh_dbg"),
+    "proxy": ("clustermesh_apiserver.proxy.command", "command"),
 }
 
 
 class Programs(click.Group):
-    """Adds the commands of other rooms without importing them."""
+    """Adds the commands that live in modules of their own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+        return sorted([*super().list_commands(ctx), *APART])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in ELSEWHERE:
+        if cmd_name not in APART:
             return super().get_command(ctx, cmd_name)
-        command = importlib.import_module(ELSEWHERE[cmd_name]).command
+        module, attribute = APART[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
 
@@ -65,6 +68,9 @@ def version() -> None:
     help="Without it: the service account of the pod.",
 )
 @click.option("--health-port", type=click.IntRange(0, 65535), default=9880, show_default=True)
+@click.option(
+    "--prometheus-serve-addr", default="", metavar="[HOST]:PORT", help="Metrics also on a port of their own."
+)
 @click.option(
     "--clustermesh-default-global-namespace",
     type=bool,
@@ -132,6 +138,7 @@ def as_config(
     kvstore_lease_ttl: str,
     kubeconfig: Path | None,
     health_port: int,
+    prometheus_serve_addr: str,
     clustermesh_default_global_namespace: bool,
     enable_cilium_endpoint_slice: bool = False,
     identity_allocation_mode: str = settings.IdentityMode.CRD.value,
@@ -152,6 +159,7 @@ def as_config(
         identity_mode=mode,
         label_filter=settings.label_filter(labels, mode),
         health_port=health_port,
+        metrics=settings.parse_address(prometheus_serve_addr, "--prometheus-serve-addr"),
         service_mode=ServiceMode(clustermesh_service_v2),
         pace=settings.parse_pace(kvstore_opt),
     )

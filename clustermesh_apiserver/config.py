@@ -64,6 +64,7 @@ class Config:
     pace: Pace | None = None  # None: as fast as etcd takes it
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
     health_port: int = 9880
+    metrics: tuple[str, int] | None = None  # host and port of their own; the health port has them anyway
 
 
 def cluster_scope(name: str, cluster_id: int, max_connected_clusters: int) -> PeerScope:
@@ -145,6 +146,16 @@ def plain_endpoint(url: str) -> EtcdConfig:
     return EtcdConfig(endpoints=(url,))
 
 
+def parse_address(text: str, flag: str) -> tuple[str, int] | None:
+    """Host and port of `HOST:PORT` or `:PORT` (all addresses), as Go takes it; None for an empty text."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535 or "/" in host:
+        raise ConfigError(f"{flag} {text!r} is not HOST:PORT or :PORT")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)
+
+
 def parse_duration(text: str, flag: str, allowed: tuple[int, int] = LEASE_TTL_SECONDS) -> int:
     """Seconds of a duration as Go writes it: 15m, 900s, 1h30m."""
     parts = _DURATION.findall(text)
@@ -164,14 +175,6 @@ def label_filter(text: str, mode: IdentityMode) -> LabelFilter:
         return parse_filter(text)
     except MeshError as error:
         raise ConfigError(f"--labels: {error}") from error
-
-
-def parse_address(text: str, flag: str) -> tuple[str, int]:
-    """HOST:PORT."""
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{flag} {text!r} is not HOST:PORT")
-    return host.strip("[]"), int(port)
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -39,6 +40,29 @@ class Report:
     def ready(self) -> bool:
         """Whether all that there is to export has been stored once: it stays so in later trouble."""
         return self.bootstrap_seconds > 0
+
+
+def as_object(report: Report) -> dict[str, Any]:
+    """For `GET /v1/status`: compare the digests with those that agents and KVStoreMesh report of us."""
+    return {
+        "cluster": report.cluster,
+        "ready": report.ready,
+        "bootstrap-seconds": round(report.bootstrap_seconds, 3),
+        "kvstore-sessions": report.kvstore_sessions,
+        "kinds": [
+            {
+                "scope": kind.scope,
+                "synced": kind.status.synced,
+                "stored": kind.status.stored,
+                "queued": kind.status.queued,
+                "errors": kind.status.errors,
+                "last-error": kind.status.last_error,
+                "refused": kind.refused,
+                "digest": kind.status.digest,
+            }
+            for kind in report.kinds
+        ],
+    }
 
 
 def metrics(report: Report, meter: Meter) -> Iterator[Metric]:

@@ -9,10 +9,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
 from aiokit.backoff import Backoff
+from aiokit.wait import eventually
 from clustermesh_apiserver import clusterconfig, heartbeat
 from clustermesh_apiserver.exporter import Exporter
 from clustermesh_apiserver.health import KindReport, Report
@@ -79,6 +81,13 @@ class Publisher:
         store = self._stores.get(exporter.kind)
         between_sessions = SyncStatus(0, 0, 0, False)
         return KindReport(scope, store.status() if store else between_sessions, refused)
+
+    async def wait_stored(self, seconds: float) -> bool:
+        """Wait until all that was heard is stored, but not longer than this; whether it is."""
+        with suppress(TimeoutError):
+            await eventually(lambda: not any(s.status().queued for s in self._stores.values()), seconds)
+            return True
+        return False
 
     async def run(self) -> None:
         """Publish until cancelled. Only ConfigRefusedError, and bugs, propagate."""

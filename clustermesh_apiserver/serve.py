@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import TypeVar
+
+from aiohttp import web
+from prometheus_client.core import Metric
 
 from aiokit import probes
 from aiokit.backoff import Backoff
 from aiokit.http import serve_tcp
 from aiokit.signals import wait_terminated
+from certs import expiry
 from clustermesh_apiserver import exporters, health
 from clustermesh_apiserver.config import Config, IdentityMode
 from clustermesh_apiserver.exporter import Exporter
@@ -27,7 +33,10 @@ from k8s.watch import ObjectDelta
 from k8s.watch import follow as follow_objects
 from kvstore.etcd import connect as connect_etcd
 
+FINISH_SECONDS = 3.0  # for writes when we end; our successor's compare finds what is missing
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.2, 15.0
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -53,14 +62,32 @@ async def serve(config: Config) -> None:
             mode=config.service_mode,
             pace=config.pace,
         )
-        app = probes.application(
-            lambda: publisher.report().ready, lambda: health.metrics(publisher.report(), publisher.meter)
-        )
         async with (
-            serve_tcp(app, config.health_host, config.health_port),
+            serving(publisher, config),
             running(publisher, running_exporters, numbers),
         ):
             await wait_terminated()
+            log.info("ending; every key stays where it is")
+
+
+@asynccontextmanager
+async def serving(publisher: Publisher, config: Config) -> AsyncGenerator[None]:
+    """Probes and metrics."""
+
+    def collect() -> Iterator[Metric]:
+        yield from health.metrics(publisher.report(), publisher.meter)
+        yield from expiry.families(health.PREFIX, config.etcd.certificate_files, datetime.now(UTC))
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(health.as_object(publisher.report()))
+
+    async with AsyncExitStack() as stack:
+        app = probes.application(lambda: publisher.report().ready, collect)
+        app.router.add_get("/v1/status", status)
+        await stack.enter_async_context(serve_tcp(app, config.health_host, config.health_port))
+        if config.metrics is not None:
+            await stack.enter_async_context(serve_tcp(probes.metrics_application(collect), *config.metrics))
+        yield
 
 
 def follow(kubernetes: Client) -> Follow:
@@ -77,20 +104,23 @@ def follow(kubernetes: Client) -> Follow:
 async def running(
     publisher: Publisher, exporters: list[Exporter], numbers: Identities | None = None
 ) -> AsyncGenerator[None]:
-    """Export while the block runs; leaving it stops every task. A bug in one ends the block."""
+    """Export while the block runs; a bug in one ends the block.
+
+    Leaving it hears of nothing new, gives what was heard a moment to be stored, and stops every task.
+    """
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(publisher.run(), name="publisher"),
-            *(
-                group.create_task(exporter.run(), name=f"export/{exporter.kind.name}")
-                for exporter in exporters
-            ),
+        publishing = group.create_task(publisher.run(), name="publisher")
+        hearing = [
+            group.create_task(exporter.run(), name=f"export/{exporter.kind.name}") for exporter in exporters
         ]
-        if numbers is not None:
-            tasks.append(group.create_task(numbers.run(), name="identities"))
+        allocating = group.create_task(numbers.run(), name="identities") if numbers else None
         yield
-        for task in tasks:
+        for task in hearing:
             task.cancel()
+        await publisher.wait_stored(FINISH_SECONDS)
+        publishing.cancel()
+        if allocating is not None:
+            allocating.cancel()
 
 
 def _identities(config: Config) -> Identities | None:

@@ -70,6 +70,11 @@ class EtcdConfig:
         tls = self.trusted_ca_file is not None
         return tuple(split_endpoint(endpoint, tls_by_default=tls) for endpoint in self.endpoints)
 
+    @property
+    def certificate_files(self) -> tuple[Path, ...]:
+        """Where certificates are: ours and those that we trust."""
+        return tuple(file for file in (self.cert_file, self.trusted_ca_file) if file is not None)
+
 
 def split_endpoint(text: str, *, tls_by_default: bool) -> Endpoint:
     url = text if "://" in text else f"{'https' if tls_by_default else 'http'}://{text}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvstore.backend import KeyValue
 from kvstore.digest import Digest
@@ -19,9 +19,11 @@ Stored = tuple[bytes, Lease]
 Heard = float | None  # by the caller's clock; None: nobody asked for it now, we found that it is due
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Store `value` under `key`; None: delete it. `heard` is when this was first asked for."""
+class Step(NamedTuple):
+    """Store `value` under `key`; None: delete it. `heard` is when this was first asked for.
+
+    A named tuple because a hundred thousand are made in a second: half the time of a dataclass.
+    """
 
     key: bytes
     value: bytes | None

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 
+from kvstore import etcd
 from kvstore.backend import Backend, KeyValue, ModRevisionIs, Op, PutOp
+from kvstore.config import EtcdConfig
 from kvstore.errors import KVStoreError, UnansweredError
+from kvstore.etcd import EtcdBackend
+from kvstore.link import Resolve, by_dns
 from kvstore.meter import Meter
 from kvstore.watch import Changes, Event, Listing
 
@@ -92,6 +96,27 @@ class MeteredBackend:
                 self._meter.quorum_error("timeout")
             raise
         self._meter.operation(key, kind, action, self._clock() - since, failed=False)
+
+
+class MeteredEtcd(MeteredBackend):
+    """A timed connection to an etcd, which can still say how it is."""
+
+    def __init__(self, backend: EtcdBackend, meter: Meter) -> None:
+        super().__init__(backend, meter)
+        self.status = backend.status
+
+
+def connecting(
+    meter: Meter, resolve: Resolve = by_dns
+) -> Callable[[EtcdConfig], AbstractAsyncContextManager[MeteredEtcd]]:
+    """What `kvstore.etcd.connect` does, with every connection timed by one meter."""
+
+    @asynccontextmanager
+    async def connect(config: EtcdConfig) -> AsyncIterator[MeteredEtcd]:
+        async with etcd.connect(config, resolve=resolve) as backend:
+            yield MeteredEtcd(backend, meter)
+
+    return connect
 
 
 def _counts(event: Event) -> dict[str, int]:

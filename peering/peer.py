@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from aiokit.apart import apart
@@ -108,6 +109,11 @@ class Peer:
                 return self._status.with_changes(connected=False, text=text)
         return self._status
 
+    @property
+    def certificate_files(self) -> tuple[Path, ...]:
+        """What the connection is made with; none before it was first tried."""
+        return self._config.certificate_files if self._config else ()
+
     async def run(self, content: bytes) -> None:
         """Stay connected as `content` says, until cancelled. Errors are retried; bugs propagate."""
         try:
@@ -199,6 +205,7 @@ class Peer:
         """The peer has been away for the cache's time to live (spec 3.6)."""
         log.warning("peer %s is away for %g s: its services are revoked", self.name, self._times.cache_ttl)
         self._sink.revoke()
+        self._set(revocations=self._status.revocations + 1)
 
     def _stop_revocation(self) -> None:
         """The handle is kept once it has fired: one absence revokes once."""

@@ -17,6 +17,7 @@ class PeerStatus:
     """`kinds` is what is imported of this peer.
 
     `failures` and `last_failure` count broken connections, not attempts that never connected.
+    `revocations`: how often the peer was away for so long that services were forgotten.
     """
 
     connected: bool = False
@@ -28,6 +29,7 @@ class PeerStatus:
     synced: frozenset[Kind] = field(default_factory=frozenset)
     failures: int = 0
     last_failure: float = 0.0
+    revocations: int = 0
 
     @property
     def is_synced(self) -> bool:

@@ -18,6 +18,7 @@ COMMANDS = {
     "node": Entry(_GROUPS, "node", "Nodes of all clusters."),
     "service": Entry(_GROUPS, "service", "Services and their backends."),
     "status": Entry("cli.dbg.status", "status", "Show the agent's state."),
+    "troubleshoot": Entry(_GROUPS, "troubleshoot", "Find out why an etcd cannot be reached."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
 }
 

@@ -36,3 +36,9 @@ kvstore = _group(
     "Keys and values of the mesh.",
     check=Entry("cli.dbg.kvstore_check", "check", "Decode a dump, encode it again, compare."),
 )
+troubleshoot = _group(
+    "troubleshoot",
+    "Walk the way to an etcd, and say where it ends.",
+    clustermesh=Entry("cli.dbg.troubleshoot", "clustermesh", "Peers' etcds."),
+    kvstore=Entry("cli.dbg.troubleshoot", "kvstore", "This cluster's own etcd."),
+)

@@ -8,12 +8,12 @@ import click
 import msgspec
 
 from cli import agentreport
-from cli.agentreport import RemoteCluster
 from cli.dbg import statustext
 from cli.dbg.agent import get, with_host, with_output
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.running import run
+from peering.clusterreport import RemoteCluster
 
 PATH = "/v1/healthz"
 

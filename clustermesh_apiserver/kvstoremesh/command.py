@@ -57,6 +57,12 @@ LONGEST = (0, 30 * 24 * 3600)  # seconds: what a duration of these may be
     "--api-serve-addr", default="localhost:9889", show_default=True, help="HOST:PORT of the status API."
 )
 @click.option("--health-port", type=click.IntRange(0, 65535), default=9881, show_default=True)
+@click.option(
+    "--prometheus-serve-addr",
+    default="",
+    metavar="[HOST]:PORT",
+    help="Serve the metrics there, too (they are on the health port).",
+)
 @log.flags
 def kvstoremesh(**flags: Any) -> None:
     """Copy every remote cluster's entries into this cluster's etcd, for its agents to read."""
@@ -92,9 +98,12 @@ def as_config(
     disable_drain_on_disconnection: bool,
     api_serve_addr: str,
     health_port: int,
+    prometheus_serve_addr: str,
 ) -> MirrorConfig:
     """The flags as checked settings; raises ConfigError."""
-    host, port = settings.parse_address(api_serve_addr, "--api-serve-addr")
+    api = settings.parse_address(api_serve_addr, "--api-serve-addr")
+    if api is None:
+        raise settings.ConfigError("--api-serve-addr: give HOST:PORT")
     return MirrorConfig(
         cluster=settings.cluster_scope(cluster_name, cluster_id, max_connected_clusters),
         etcd=settings.etcd_config(kvstore_opt, etcd_endpoint),
@@ -109,9 +118,9 @@ def as_config(
         shares_store=enable_leader_election,
         beats=enable_heartbeat,
         drains=not disable_drain_on_disconnection,
-        api_host=host,
-        api_port=port,
+        api=api,
         health_port=health_port,
+        metrics=settings.parse_address(prometheus_serve_addr, "--prometheus-serve-addr"),
     )
 
 

@@ -25,7 +25,7 @@ class MirrorConfig:
     shares_store: bool = False  # with other replicas: one of them writes
     beats: bool = False  # write the heartbeat, too: where no exporter does
     drains: bool = True  # clean up after clusters that are removed from the configuration
-    api_host: str = "localhost"
-    api_port: int = 9889
+    api: tuple[str, int] = ("localhost", 9889)
+    metrics: tuple[str, int] | None = None  # beside the health port
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
     health_port: int = 9881

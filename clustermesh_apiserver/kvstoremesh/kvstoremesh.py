@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from aiokit.backoff import Backoff
@@ -99,6 +100,12 @@ class KVStoreMesh:
                 if name in peers
             ),
         )
+
+    @property
+    def certificate_files(self) -> set[Path]:
+        """Those that we show, and the authorities that we trust, towards anybody."""
+        peers = {file for peer in self._peers.peers.values() for file in peer.certificate_files}
+        return {*peers, *self._config.etcd.certificate_files}
 
     # the configuration
 

@@ -52,13 +52,12 @@ def copied(remote: ClusterConfig) -> ClusterConfig:
 
 
 class RemoteCluster:
-    """A `peering.session.Sink`. `revocations` counts how often an absence outlasted the cache's lifetime."""
+    """A `peering.session.Sink`."""
 
     def __init__(self, name: str, meter: Meter) -> None:
         self.name = name
         self._meter = meter
         self.reflectors = {kind: Reflector(kind, name) for kind in Kind}
-        self.revocations = 0
         self._refusals = Refusals()
         self._config = b""
         self._accepted = asyncio.Event()  # there is a configuration
@@ -108,7 +107,6 @@ class RemoteCluster:
             log.warning("entry refused peer=%s key=%s reason=%s", self.name, key, reason)
 
     def revoke(self) -> None:
-        self.revocations += 1
         for kind in REVOCABLE:
             self.reflectors[kind].revoke()
 

@@ -22,7 +22,6 @@ class RemoteReport:
     counts: PeerCounts
     is_stored: bool
     stored: Mapping[Kind, SyncStatus]
-    revocations: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def remote_report(name: str, status: PeerStatus, remote: RemoteCluster) -> Remot
         refusals=dict(remote.refusals),
         digests={kind.name.lower(): reflector.digest for kind, reflector in remote.reflectors.items()},
     )
-    return RemoteReport(name, status, counts, remote.is_stored, remote.stored(), remote.revocations)
+    return RemoteReport(name, status, counts, remote.is_stored, remote.stored())
 
 
 def clusters(report: Report) -> list[dict[str, Any]]:

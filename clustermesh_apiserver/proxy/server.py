@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from aiokit.wait import eventually
 from clustermesh_apiserver.proxy import grpc_health
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, RoleKind, admit
 from clustermesh_apiserver.proxy.caller import Caller, caller_of
@@ -264,6 +265,8 @@ async def listening(
         yield port
     finally:
         front.sessions.stop()
+        with suppress(TimeoutError):  # else gRPC would end them, in words that no client of etcd knows
+            await eventually(lambda: not len(front.sessions), GRACE_SECONDS)
         await server.stop(GRACE_SECONDS)
 
 

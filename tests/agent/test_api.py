@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from agent import api
 from agent.agent import Agent
@@ -199,6 +200,15 @@ async def test_a_removed_peer_is_not_shown_any_more(station: Station, tmp_path: 
         assert station.agent.metrics()[clusters] == 0
 
 
+async def test_metrics_tell_how_long_the_certificates_towards_peers_are_valid(
+    station: Station, tmp_path: Path
+) -> None:
+    async with with_west(station, MemoryBackend(), tmp_path):
+        (tmp_path / "west").write_bytes(FILE + b"trusted-ca-file: /absent/ca.crt\n")
+        name = 'clustermesh_certificate_remaining_seconds{file="/absent/ca.crt"}'
+        await eventually(lambda: station.agent.metrics().get(name) == 0)
+
+
 async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> None:
     async with (
         station.running(),
@@ -209,7 +219,12 @@ async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> 
         await eventually(station.agent.is_ready)
         assert (await ask(session, "/healthz"))[0] == 200
         assert (await ask(session, "/v1/healthz"))[1]["kubernetes"]["state"] == "Ok"
+        station.agent.meter.quorum_error("timeout")
         async with session.get("/metrics") as answer:
-            assert 'cilium_clustermesh_remote_clusters{source_cluster="east"} 0\n' in await answer.text()
+            text = await answer.text()
+            families = {family.name for family in text_string_to_metric_families(text)}
+            assert {"cilium_clustermesh_remote_clusters", "process_open_fds"} <= families
+            assert 'cilium_clustermesh_remote_clusters{source_cluster="east"} 0\n' in text
+            assert 'cilium_kvstore_quorum_errors_total{error="timeout"} 1.0\n' in text
         for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity"):
             assert (await ask(session, path))[0] == 404

@@ -34,6 +34,7 @@ async def test_a_peer_has_ciliums_metrics_and_each_reason_of_refusal_its_own_cou
         f"cilium_clustermesh_remote_cluster_failures{AT}": 0,
         f"cilium_clustermesh_remote_cluster_last_failure_ts{AT}": 0,
         f"cilium_clustermesh_remote_cluster_readiness_status{AT}": 1,
+        f"cilium_clustermesh_remote_cluster_cache_revocations{AT}": 0,
         f"clustermesh_remote_cluster_identities{AT}": 1,
         f"clustermesh_remote_cluster_programmed{AT}": 1,
         f"clustermesh_remote_cluster_outside_addresses{AT}": 0,

@@ -191,6 +191,7 @@ def test_after_the_cache_ttl_services_go_and_addresses_stay_and_all_returns_with
             assert west.backends == set()
             assert "10.2.1.5/32" in west.tables.ipcache.wanted.entries
             assert west.tables.identities.all.keys() == {WEST.identity}
+            assert west.peer.status().revocations == 1
             west.wire.is_cut = False
             await west.ready()
             assert west.backends == set(WEST.ips)

@@ -115,3 +115,12 @@ def test_durations_are_read_as_go_writes_them(text: str, seconds: int) -> None:
 def test_an_unreadable_or_extreme_duration_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--kvstore-lease-ttl"):
         config.parse_duration(text, "--kvstore-lease-ttl")
+
+
+def test_an_address_is_gos() -> None:
+    assert config.parse_address("", "--x") is None
+    assert config.parse_address(":9962", "--x") == ("0.0.0.0", 9962)
+    assert config.parse_address("[::1]:1", "--x") == ("::1", 1)
+    for wrong in ("9962", "localhost", "host:port", "http://h:1", ":70000"):
+        with pytest.raises(ConfigError, match="--x"):
+            config.parse_address(wrong, "--x")

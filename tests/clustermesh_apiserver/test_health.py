@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clustermesh_apiserver.health import KindReport, Report, metrics
+from clustermesh_apiserver.health import KindReport, Report, as_object, metrics
 from kvstore.meter import Meter
 from kvstore.syncstore import SyncStatus
 
@@ -33,3 +33,10 @@ def test_metrics_carry_ciliums_names() -> None:
         "kvstore_initial_sync_completed": ({**at, "action": "write"}, 1),
         "kvstore_digest_info": ({**at, "digest": "00c0ffee00c0ffee"}, 1),
     }
+
+
+def test_the_status_for_people_has_the_digests() -> None:
+    said = as_object(Report("east", (KIND,), 1.5, 1))
+    assert (said["cluster"], said["ready"], said["bootstrap-seconds"]) == ("east", True, 1.5)
+    (kind,) = said["kinds"]
+    assert (kind["scope"], kind["stored"], kind["digest"]) == ("ip/v1", 7, "00c0ffee00c0ffee")

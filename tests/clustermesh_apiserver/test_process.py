@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,8 @@ import aiohttp
 from aiokit.wait import eventually
 from k8s.client import Client
 from k8s.resource import CILIUMENDPOINT
+from kvstore.digest import Digest
+from mesh.keys import Kind, state_prefix
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver.etcd import stored, wait_stored
 from tests.clustermesh_apiserver.expected import EVERYTHING
@@ -22,19 +25,23 @@ from tests.conftest import RunningEtcd, free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0  # an interpreter on a busy machine
+IPS = state_prefix(Kind.IPS, "east")
 ADDRESSES = [f"10.3.7.{number}" for number in range(1, 60)]
 
 
 @asynccontextmanager
-async def program(kubernetes: Kubernetes, etcd: RunningEtcd) -> AsyncIterator[asyncio.subprocess.Process]:
+async def program(
+    kubernetes: Kubernetes, etcd: RunningEtcd, *flags: str, port: int = 0
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The exporter as a process, ready; killed afterwards if the test has not ended it."""
-    port = free_port()
+    port = port or free_port()
     with (kubernetes.directory / "exporter.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "clustermesh_apiserver", "clustermesh"),
             *("--cluster-name", "east", "--cluster-id", "3", "--health-port", str(port)),
             *("--etcd-endpoint", f"http://{etcd.endpoint}", "--kvstore-lease-ttl", "60s"),
             *("--kubeconfig", str(kubernetes.write_kubeconfig())),
+            *flags,
             cwd=ROOT,
             stderr=log,
         )
@@ -66,6 +73,65 @@ async def test_a_polite_end_deletes_nothing_and_is_a_success(
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0
     assert (await stored(mesh_etcd)).keys() == EVERYTHING
+
+
+async def test_asked_twice_it_ends_at_once(
+    kubernetes: Kubernetes, client: Client, mesh_etcd: RunningEtcd
+) -> None:
+    port = free_port()
+    async with program(kubernetes, mesh_etcd, "--prometheus-serve-addr", f":{port}") as process:
+        await wait_stored(mesh_etcd, EVERYTHING)
+        os.kill(mesh_etcd.pid, signal.SIGSTOP)
+        try:
+            await client.apply(CILIUMENDPOINT, o.endpoint_body("late", "10.3.1.99"))
+            await eventually(lambda: has_queued(port))
+            process.send_signal(signal.SIGTERM)
+            await eventually(lambda: "msg=ending" in (kubernetes.directory / "exporter.log").read_text())
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), 10) == -signal.SIGTERM
+        finally:
+            os.kill(mesh_etcd.pid, signal.SIGCONT)
+    assert (await stored(mesh_etcd)).keys() >= EVERYTHING
+
+
+async def has_queued(port: int) -> bool:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+    ):
+        line = 'kvstore_sync_queue_size{scope="ip/v1",source_cluster="east"} 1.0'
+        return line in await answer.text()
+
+
+async def test_metrics_have_a_port_of_their_own_where_it_is_asked_for(
+    kubernetes: Kubernetes, mesh_etcd: RunningEtcd
+) -> None:
+    port = free_port()
+    async with program(kubernetes, mesh_etcd, "--prometheus-serve-addr", f"127.0.0.1:{port}"):
+        assert await answers(port, "/metrics", 200)
+        assert await answers(port, "/readyz", 404)
+
+
+async def test_an_operator_sees_what_is_stored_and_its_digest(
+    kubernetes: Kubernetes, mesh_etcd: RunningEtcd
+) -> None:
+    port = free_port()
+    async with program(kubernetes, mesh_etcd, port=port):
+        pairs = await wait_stored(mesh_etcd, EVERYTHING)
+        digest = Digest()
+        for key, pair in pairs.items():
+            if key.startswith(IPS):
+                digest.toggle(key.removeprefix(IPS), pair.value)
+        asked = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "clustermesh_apiserver", "clustermesh-dbg", "status"),
+            *("--address", f"127.0.0.1:{port}"),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        text = (await asyncio.wait_for(asked.communicate(), START_SECONDS))[0].decode()
+    assert text.startswith("Cluster east: ready\n")
+    (line,) = [line for line in text.splitlines() if line.startswith("ip/v1")]
+    assert line.split() == ["ip/v1", "true", "1", "0", "0", str(digest)]
 
 
 async def test_kills_in_the_middle_of_changes_neither_lose_nor_leave_keys(

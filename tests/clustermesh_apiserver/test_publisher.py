@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiokit.wait import eventually
@@ -19,6 +20,7 @@ from k8s.resource import (
     NAMESPACE,
     SERVICE,
 )
+from kvstore.backend import ModRevisionIs, Op
 from kvstore.digest import Digest
 from kvstore.memory import MemoryBackend
 from kvstore.watch import Changes, Listing
@@ -250,3 +252,42 @@ async def test_it_measures_its_traffic_and_says_the_digest_of_what_it_stored() -
     assert digests["serviceexports/v1"] == str(Digest())
     assert publisher.meter.propagations["ip/v1", "east"].buckets()[-1] == ("+Inf", 1)
     assert ("ip/v1", "set", "Txn", "success") in publisher.meter.operations
+
+
+class Gated(MemoryBackend):
+    """Writes wait until the gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def txn(self, ops: Sequence[Op], guards: Sequence[ModRevisionIs] = ()) -> bool:
+        await self.gate.wait()
+        return await super().txn(ops, guards)
+
+
+async def test_what_was_heard_before_the_end_is_still_stored() -> None:
+    kubernetes, etcd = a_cluster(ScriptedKubernetes()), Gated()
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[MemoryBackend]:
+        yield etcd
+
+    built = exporters.build(o.EAST, kubernetes.follow, default_global_namespace=True)
+    publisher = Publisher(connect, o.EAST, built, lease_ttl_seconds=60)
+    async with asyncio.TaskGroup() as group:
+        async with running(publisher, built):
+            await eventually(lambda: publisher.report().ready)
+            etcd.gate.clear()
+            kubernetes.put(CILIUMENDPOINT, o.endpoint_body("late", "10.3.1.99"))
+            await eventually(lambda: any(kind.status.queued for kind in publisher.report().kinds))
+            group.create_task(opened(etcd), name="opened")
+        assert b"cilium/state/ip/v1/default/10.3.1.99" in etcd.entries
+        assert etcd.entries.keys() >= EVERYTHING
+
+
+async def opened(etcd: Gated) -> None:
+    """Once the end has begun: every task of the exporters was cancelled."""
+    await eventually(lambda: not any(t.get_name().startswith("export/") for t in asyncio.all_tasks()))
+    etcd.gate.set()

@@ -7,10 +7,12 @@ from itertools import count
 import pytest
 
 from kvstore.backend import Backend, DeleteOp, PutOp
+from kvstore.config import EtcdConfig
 from kvstore.errors import TransientError, UnansweredError
 from kvstore.memory import MemoryBackend
 from kvstore.meter import Meter
-from kvstore.metered import MeteredBackend
+from kvstore.metered import MeteredBackend, connecting
+from tests.conftest import RunningEtcd
 
 IP = b"cilium/state/ip/v1/default/"
 
@@ -77,3 +79,12 @@ async def test_an_etcd_that_does_not_answer_is_a_quorum_error() -> None:
     with pytest.raises(UnansweredError):
         await store.put(IP + b"1", b"x")
     assert meter.quorum_errors == {"timeout": 1}
+
+
+async def test_a_timed_connection_still_says_how_it_is(etcd: RunningEtcd) -> None:
+    meter = Meter()
+    async with connecting(meter)(EtcdConfig((etcd.endpoint,))) as store:
+        assert not store.status().connected
+        await store.get(IP + b"1")
+        assert store.status().connected and store.status().cluster_id == store.cluster_id
+    assert ("ip/v1", "read", "Get", "success") in meter.operations

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clustermesh_apiserver.kvstoremesh.reflector import Reflector
-from kvstore.digest import Digest
+from kvstore.digest import digest
 from kvstore.watch import Delta
 from mesh.keys import Kind
 
@@ -71,7 +71,4 @@ def test_a_store_wants_what_the_peer_has_whenever_it_came(steps: list[tuple[str,
         assert dict(reflector.held) == peer
         if store is not None:
             assert store.values == peer
-    digest = Digest()
-    for key, value in peer.items():
-        digest.put(key, None, value)
-    assert reflector.digest == str(digest)
+    assert reflector.digest == digest(peer)

@@ -1,0 +1,61 @@
+"""`clustermesh-dbg troubleshoot`: walk the way from this node to an etcd, and say where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from cli.dbg.agent import with_output
+from cli.duration import duration
+from cli.errors import CommandError
+from cli.running import run, say
+from peering import diagnosis, troubleshoot
+from peering.diagnosis import Diagnosis
+
+PEERS_DIRECTORY = Path("/var/lib/cilium/clustermesh")
+ETCD_CONFIG = Path("/var/lib/etcd-config/etcd.config")
+
+_timeout = click.option("--timeout", type=duration, default="5s", show_default=True, help="For each step.")
+
+
+@click.command()
+@click.argument("clusters", nargs=-1)
+@click.option(
+    "--clustermesh-config", type=click.Path(path_type=Path), default=PEERS_DIRECTORY, show_default=True
+)
+@_timeout
+@with_output
+def clustermesh(clusters: tuple[str, ...], clustermesh_config: Path, timeout: float, output: str) -> None:
+    """Walk the way to peers' etcds, by default to all; exit 1 when one is broken."""
+    _show(run(_peers(clustermesh_config, clusters, timeout)), output)
+
+
+@click.command()
+@click.option("--etcd-config", type=click.Path(path_type=Path), default=ETCD_CONFIG, show_default=True)
+@_timeout
+@with_output
+def kvstore(etcd_config: Path, timeout: float, output: str) -> None:
+    """Walk the way to this cluster's own etcd; exit 1 when it is broken."""
+    _show([run(troubleshoot.diagnose("kvstore", etcd_config, timeout))], output)
+
+
+async def _peers(directory: Path, names: Sequence[str], seconds: float) -> list[Diagnosis]:
+    try:
+        found = troubleshoot.configured(directory, names)
+    except OSError as error:
+        raise CommandError(f"{directory}: {error.strerror or error}") from error
+    if not found:
+        say(f"no peer is configured in {directory}")
+    return await troubleshoot.peers(found, seconds)
+
+
+def _show(found: Sequence[Diagnosis], output: str) -> None:
+    if output == "json":
+        click.echo(msgspec.json.encode(diagnosis.as_objects(found)))
+    else:
+        click.echo(diagnosis.as_text(found))
+    if not all(each.is_well for each in found):
+        raise SystemExit(1)

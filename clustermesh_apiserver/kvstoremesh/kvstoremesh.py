@@ -53,6 +53,7 @@ class KVStoreMesh:
         *,
         connect: Connect,
         connect_peer: Connector,
+        meter: Meter | None = None,
         times: PeerTimes | None = None,
         grace_seconds: float = cleanup.GRACE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +71,7 @@ class KVStoreMesh:
         self._connected: set[str] = set()  # were connected at least once
         self._gone: set[str] = set()  # removed, and not cleaned up yet
         self._changed = asyncio.Event()
-        self.meter = Meter()
+        self.meter = meter or Meter()
         self._turns = Turns(REQUESTS_AT_ONCE)
         self._pacer = Pacer(config.pace)
         self._is_leading = False

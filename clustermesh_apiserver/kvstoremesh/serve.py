@@ -19,13 +19,18 @@ from clustermesh_apiserver.kvstoremesh.config import MirrorConfig
 from clustermesh_apiserver.kvstoremesh.kvstoremesh import KVStoreMesh
 from clustermesh_apiserver.kvstoremesh.metrics import PREFIX, metrics
 from kvstore.etcd import connect as connect_etcd
+from kvstore.meter import Meter
+from kvstore.metered import connecting
 
 log = logging.getLogger(__name__)
 
 
 async def serve(config: MirrorConfig) -> None:
     """Copy until the process is asked to end; then leave every key where it is."""
-    mesh = KVStoreMesh(config, connect=lambda: connect_etcd(config.etcd), connect_peer=connect_etcd)
+    meter = Meter()
+    mesh = KVStoreMesh(
+        config, connect=lambda: connect_etcd(config.etcd), connect_peer=connecting(meter), meter=meter
+    )
     async with serving(mesh, config), running(mesh):
         await wait_terminated()
         log.info("ending; every key stays where it is")

@@ -1,21 +1,23 @@
-"""The subcommand `clustermesh-apiserver proxy`: parse, then call."""
+"""The subcommand `clustermesh-apiserver proxy`: parse, then call. Loads gRPC only to serve."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aiokit import log
-from clustermesh_apiserver.proxy import collector
+from clustermesh_apiserver.proxy import collector, tls13
 from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
 from clustermesh_apiserver.proxy.quota import DEFAULT, Limits
-from clustermesh_apiserver.proxy.serve import serve
 from mesh.addressing import parse_cluster_name
 from mesh.errors import MeshError
+
+SERVE = "clustermesh_apiserver.proxy.serve"
 
 
 def _limit(default: int) -> dict[str, Any]:
@@ -100,6 +102,9 @@ def proxy(
         revoked_path=revoked_config_path,
         limits=limits,
     )
+    tls13.require()
+    # what is needed to serve includes gRPC, and must not be loaded before that
+    serve = importlib.import_module(SERVE).serve
     collector.calm()
     try:
         asyncio.run(serve(config))

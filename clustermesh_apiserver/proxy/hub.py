@@ -104,7 +104,8 @@ class Watch:
         ending = self.feed.ending
         if ending is None or self.cursor.position < self.cursor.ring.end:
             return None
-        if isinstance(ending, Cancelled) and 0 < ending.compacted <= self.cursor.next:
+        # At the compacted revision itself etcd has forgotten deletions: who goes on there would miss them.
+        if isinstance(ending, Cancelled) and 0 < ending.compacted < self.cursor.next:
             self._hub.place_anew(self)
             return None
         return ending

@@ -148,14 +148,15 @@ async def test_a_watcher_of_the_future_gets_nothing_early_and_misleads_nobody(
 
 
 async def test_compaction_ends_only_those_whose_history_is_gone(hub: Hub, source: ScriptedSource) -> None:
-    gone, kept = Watcher(hub, 20), Watcher(hub, 90)  # the compacted revision itself is still there
+    gone, at_the_edge, kept = Watcher(hub, 20), Watcher(hub, 90), Watcher(hub, 91)
     compacted = m.WatchResponse(header=header(100), canceled=True, compact_revision=90)
     source.watches[0].say(compacted.SerializeToString())
     await eventually(lambda: gone.ending is not None)
     assert isinstance(gone.ending, Cancelled)
     assert (gone.ending.compacted, gone.ending.raw) == (90, compacted.SerializeToString())
     await eventually(lambda: len(source.watches) == 2)
-    assert source.watches[1].create.start_revision == 90
+    assert at_the_edge.ending == gone.ending
+    assert source.watches[1].create.start_revision == 91
     source.watches[1].say(events([(101, b"a")]))
     await gets(kept, (101, b"a"))
     assert kept.ending is None

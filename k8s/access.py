@@ -25,8 +25,8 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 class Access:
     """Where the API server is, whom it must prove to be, and who we are.
 
-    `renew` reads the token again from where it came from; it may block, and is None when there is
-    nothing to read again.
+    `renew` reads all of it again from where it came from, because tokens, certificates and authorities
+    are rotated there; it may block and raises AccessError. None: there is nothing to read again.
     """
 
     server: str
@@ -37,17 +37,12 @@ class Access:
     namespace: str = "default"
     verify: bool = True
     tls_server_name: str = ""
-    renew: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    renew: Callable[[], Access] | None = field(default=None, repr=False, compare=False)
 
 
 def load(kubeconfig: Path | None = None, context: str | None = None) -> Access:
     """Read a kubeconfig (None: $KUBECONFIG or the user's default one). Raises AccessError."""
-    access = _load_once(kubeconfig, context)
-
-    def renew() -> str:
-        return _load_once(kubeconfig, context).token
-
-    return _with_renew(access, renew)
+    return replace(_load_once(kubeconfig, context), renew=lambda: load(kubeconfig, context))
 
 
 def in_cluster() -> Access:
@@ -57,11 +52,7 @@ def in_cluster() -> Access:
         configuration = _configuration()
         _loader().load_incluster_config(client_configuration=configuration)
         access = _access(configuration, namespace.read_text().strip() if namespace.exists() else "default")
-
-    def renew() -> str:
-        return in_cluster().token
-
-    return _with_renew(access, renew)
+    return replace(access, renew=in_cluster)
 
 
 def load_default(kubeconfig: Path | None = None, context: str | None = None) -> Access:
@@ -130,10 +121,6 @@ def _access(configuration: Any, namespace: str) -> Access:
 
 def _content(file: str | None) -> bytes:
     return Path(file).read_bytes() if file else b""
-
-
-def _with_renew(access: Access, renew: Callable[[], str]) -> Access:
-    return replace(access, renew=renew) if access.token else access
 
 
 @contextmanager

@@ -1,15 +1,18 @@
 """One API server, spoken to with raw bytes: read, write, and open watches.
 
-Every call has a time-out and raises KubernetesError classes; nothing is retried here, except once after
-a 401 when the token can be read again from its source. Objects go in as plain dicts and come out as bytes.
+Every call has a time-out and raises KubernetesError classes; nothing is retried here, except once when
+one side does not believe the other and our credentials can be read again from their source.
+Objects go in as plain dicts and come out as bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import builtins
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import aiohttp
@@ -23,6 +26,7 @@ from k8s.resource import POD, Resource
 
 REQUEST_SECONDS = 30.0  # a healthy API server answers a large page within seconds
 CONNECT_SECONDS = 5.0
+RENEW_SECONDS = 30.0  # a credential plugin may have to ask a cloud
 PAGE = 500  # objects a page: the size kubectl and client-go use
 LIST_ATTEMPTS = 3  # a list whose continue token expires between pages is begun again
 APPLY_ATTEMPTS = 5  # rounds of read-compare-write against concurrent writers
@@ -36,21 +40,18 @@ Params = Mapping[str, str]
 @asynccontextmanager
 async def connect(access: Access) -> AsyncGenerator[Client]:
     """A client that lives as long as the block. Connects on first use."""
-    try:
-        connector = aiohttp.TCPConnector(ssl=tls_context(access))
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise AccessError(f"credentials for {access.server} are unusable: {error}") from error
-    async with aiohttp.ClientSession(connector=connector) as session:
-        yield Client(session, access)
+    tls = _usable_tls(access)
+    async with aiohttp.ClientSession() as session:
+        yield Client(session, access, tls)
 
 
 class Client:
     """See the module. One connection pool; safe to share between tasks."""
 
-    def __init__(self, session: aiohttp.ClientSession, access: Access) -> None:
+    def __init__(self, session: aiohttp.ClientSession, access: Access, tls: ssl.SSLContext) -> None:
         self._session = session
         self._access = access
-        self._token = access.token
+        self._tls = tls
 
     @property
     def namespace(self) -> str:
@@ -192,32 +193,49 @@ class Client:
         headers = {"Accept": JSON, **({"Content-Type": content_type} if content_type else {})}
         try:
             for may_renew in (self._access.renew is not None, False):
-                async with self._session.request(
-                    method,
-                    self._access.server + path,
-                    params=params,
-                    data=data,
-                    headers={**headers, **self._authorization()},
-                    timeout=timeout,
-                    server_hostname=self._access.tls_server_name or None,
-                ) as answer:
-                    if answer.status == 401 and may_renew:
-                        await self._renew_token()
-                        continue
-                    if answer.status >= 400:
-                        raise from_answer(answer.status, await answer.read())
-                    yield answer
-                    return
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                try:
+                    async with self._session.request(
+                        method,
+                        self._access.server + path,
+                        params=params,
+                        data=data,
+                        headers={**headers, **self._authorization()},
+                        timeout=timeout,
+                        ssl=self._tls,
+                        server_hostname=self._access.tls_server_name or None,
+                    ) as answer:
+                        if answer.status != 401 or not may_renew:
+                            if answer.status >= 400:
+                                raise from_answer(answer.status, await answer.read())
+                            yield answer
+                            return
+                except aiohttp.ClientConnectorCertificateError:  # its authority may have been replaced
+                    if not may_renew:
+                        raise
+                await self._renew()
+        except (aiohttp.ClientError, TimeoutError, OSError, AccessError) as error:
             text = str(error) or type(error).__name__
             raise UnreachableError(f"{method} {self._access.server}{path}: {text}") from error
 
     def _authorization(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return {"Authorization": f"Bearer {self._access.token}"} if self._access.token else {}
 
-    async def _renew_token(self) -> None:
-        if self._access.renew is not None:
-            self._token = await asyncio.to_thread(self._access.renew)  # reads files, may run a plugin
+    async def _renew(self) -> None:
+        """Raises AccessError while what we read is half written: the next call tries again."""
+        renew = self._access.renew
+        if renew is None:
+            return
+        async with asyncio.timeout(RENEW_SECONDS):
+            renewed = await asyncio.to_thread(renew)  # reads files, may run a plugin
+        self._tls = _usable_tls(renewed)
+        self._access = replace(renewed, renew=renew)
+
+
+def _usable_tls(access: Access) -> ssl.SSLContext:
+    try:
+        return tls_context(access)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise AccessError(f"credentials for {access.server} are unusable: {error}") from error
 
 
 def selectors(label_selector: str, field_selector: str) -> dict[str, str]:

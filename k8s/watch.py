@@ -31,6 +31,8 @@ WATCH_SECONDS = 240.0  # asked of the server; spread, so that many watches do no
 SLACK_SECONDS = 30.0  # after this the server should have ended the watch itself
 SILENCE_SECONDS = 150.0  # bookmarks come every minute: a stream silent for this long is dead
 CONNECT_SECONDS = 5.0
+# answers that say nothing of our version; listing again would burden a server that asks for less
+PASSING = frozenset({401, 403, 429, 502, 503})
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=KubeObject)
@@ -63,7 +65,8 @@ async def follow(
             state.forget_version()
         except APIError as error:
             log.warning("watch of %s refused: %s", resource.plural, error)
-            state.forget_version()  # our version may be the reason: a listing is always safe
+            if error.status not in PASSING:  # our version may be the reason: a listing is always safe
+                state.forget_version()
         except (UnreachableError, LineTooLongError, msgspec.MsgspecError) as error:
             log.warning("watch of %s interrupted: %s", resource.plural, error)
         await asyncio.sleep(backoff.next())

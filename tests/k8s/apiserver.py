@@ -94,7 +94,7 @@ class RunningApi:
 
 
 @asynccontextmanager
-async def lab_api(backend: Backend, port: int = 0) -> AsyncGenerator[RunningApi]:
+async def lab_api(backend: Backend, port: int = 0, token: str = TOKEN) -> AsyncGenerator[RunningApi]:
     authority, leaf = _certificates()
     with tempfile.TemporaryDirectory() as directory:
         ca_file = Path(directory, "ca.crt")
@@ -103,14 +103,14 @@ async def lab_api(backend: Backend, port: int = 0) -> AsyncGenerator[RunningApi]
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
         url = f"https://127.0.0.1:{listening.getsockname()[1]}"
-        access = Access(url, ca_file.read_bytes(), TOKEN)
+        access = Access(url, ca_file.read_bytes(), token)
         runtime = RecordedRuntime()
         async with (
             serving(
                 backend,
                 sockets=[listening],
                 tls=_server_context(leaf, Path(directory)),
-                token=TOKEN,
+                token=token,
                 service_cidr=SERVICE_CIDR,
                 runtime=runtime,
             ) as server,
@@ -120,7 +120,9 @@ async def lab_api(backend: Backend, port: int = 0) -> AsyncGenerator[RunningApi]
 
 
 def with_token(access: Access, token: str, renew: Callable[[], str] | None = None) -> Access:
-    return replace(access, token=token, renew=renew)
+    return replace(
+        access, token=token, renew=None if renew is None else lambda: replace(access, token=renew())
+    )
 
 
 def pod(name: str, namespace: str = "default", **labels: str) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_a_token_file_is_read_again_when_asked(tmp_path: Path) -> None:
     assert loaded.token == "first"
     token.write_text("second\n")
     assert loaded.renew is not None
-    assert loaded.renew() == "second"
+    assert loaded.renew().token == "second"
     assert "first" not in repr(loaded)
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from aiokit.http import serve_tcp
+from certs.issue import Authority
 from k8s import objects
+from k8s.access import Access
 from k8s.client import PAGE, Client, connect
 from k8s.errors import AccessError, APIError, ConflictError, NotFoundError, UnreachableError
 from k8s.resource import CILIUMNODE, CONFIGMAP, CRD, DEPLOYMENT, POD, SECRET, SERVICE
@@ -145,8 +151,6 @@ async def test_a_server_of_another_authority_is_unreachable(api: RunningApi) -> 
 
 
 async def test_nobody_listening_is_unreachable() -> None:
-    from k8s.access import Access
-
     async with connect(Access("http://127.0.0.1:1")) as client:
         with pytest.raises(UnreachableError):
             await client.list(POD)
@@ -158,3 +162,80 @@ async def test_unusable_credentials_are_an_access_error(api: RunningApi) -> None
             replace(api.access, client_cert_pem=b"no", client_key_pem=b"certificate")
         ) as client:
             assert isinstance(client, Client)
+
+
+async def test_credentials_that_cannot_be_read_for_the_moment_are_read_again_later(api: RunningApi) -> None:
+    states = iter([AccessError("half written"), api.access])
+
+    def renew() -> Access:
+        state = next(states)
+        if isinstance(state, AccessError):
+            raise state
+        return state
+
+    async with connect(replace(api.access, token="expired", renew=renew)) as client:
+        with pytest.raises(UnreachableError, match="half written"):
+            await client.get(POD, "none", "default")
+        assert await client.get(POD, "none", "default") is None
+
+
+async def test_a_replaced_authority_is_read_again(api: RunningApi) -> None:
+    stale = Authority.create(datetime.now(UTC)).issued.certificate_pem
+    async with connect(replace(api.access, ca_pem=stale, renew=lambda: api.access)) as client:
+        assert await client.get(POD, "none", "default") is None
+
+
+async def test_a_plugin_that_hangs_does_not_hang_us(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def hang() -> Access:
+        assert released.wait(30)
+        return api.access
+
+    monkeypatch.setattr("k8s.client.RENEW_SECONDS", 0.05)
+    try:
+        async with connect(replace(api.access, token="expired", renew=hang)) as client:
+            with pytest.raises(UnreachableError):
+                await client.get(POD, "none", "default")
+    finally:
+        released.set()
+
+
+async def test_a_list_whose_pages_expired_is_begun_again(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k8s.client.PAGE", 2)
+    for name in "abc":
+        await api.client.create(CONFIGMAP, config_map(name))
+    request, expired = api.client.request, 0
+
+    async def expiring(method: str, path: str, **given: Any) -> bytes:
+        """The server forgets the first list between its two pages."""
+        nonlocal expired
+        if "continue" in (given.get("params") or {}) and not expired:
+            expired += 1
+            await request("DELETE", CONFIGMAP.path(namespace="default", name="a"))
+            api.server.compact()
+        return await request(method, path, **given)
+
+    monkeypatch.setattr(api.client, "request", expiring)
+    listed = await api.client.list_all(CONFIGMAP, "default", {})
+    names = [objects.decode(item, objects.ConfigMap).metadata.name for item in listed.items]
+    assert (expired, names) == (1, ["b", "c"])
+
+
+async def test_a_server_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("k8s.client.REQUEST_SECONDS", 0.05)
+    app = web.Application()
+    app.router.add_get("/{path:.*}", hang_for_ever)
+    async with (
+        serve_tcp(app, "127.0.0.1", 0) as port,
+        connect(Access(f"http://127.0.0.1:{port}")) as client,
+    ):
+        with pytest.raises(UnreachableError, match="Timeout"):
+            await client.list(POD)
+
+
+async def hang_for_ever(request: web.Request) -> web.Response:
+    await asyncio.Event().wait()
+    return web.Response()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -21,10 +21,12 @@ from k8s.objects import ConfigMap, EndpointSlice, Pod, Service
 from k8s.resource import CILIUMNODE, CONFIGMAP, CRD, ENDPOINTSLICE, POD, SERVICE
 from k8s.watch import ObjectDelta, follow
 from kvstore.memory import MemoryBackend
-from tests.k8s.apiserver import RunningApi, config_map, definition, pod
+from tests.k8s.apiserver import RunningApi, config_map, definition, lab_api, pod
 from tests.k8s.relay import Relay, relaying
 
 TIMEOUT = 10.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def quickly() -> Backoff:
@@ -262,3 +264,89 @@ async def test_a_stream_cut_in_the_middle_of_a_line_loses_nothing() -> None:
         assert set((await anext(deltas)).upserts) == {"a"}
         assert set((await anext(deltas)).upserts) == {"a"}
     assert starts == ["1", "2"]
+
+
+async def test_a_server_that_asks_for_less_is_not_asked_for_a_listing() -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query.get("resourceVersion", "list"))
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+        if len(asked) < 4:
+            return web.json_response({"kind": "Status", "code": 429}, status=429)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"2"}}}\n')
+        await asyncio.sleep(TIMEOUT)
+        return response
+
+    assert set((await second_delta(handler)).upserts) == {"a"}
+    assert asked == ["list", "1", "1", "1"]
+
+
+async def test_a_silent_stream_is_taken_for_dead_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("k8s.watch.SILENCE_SECONDS", 0.05)
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query.get("resourceVersion", "list"))
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        bookmark = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"},"endpoints":null}}\n'
+        added = b'{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"8"}}}\n'
+        await response.write(bookmark if len(asked) == 2 else added)
+        await asyncio.sleep(TIMEOUT)
+        return response
+
+    assert set((await second_delta(handler)).upserts) == {"a"}
+    assert asked == ["list", "1", "7"]  # from the bookmark on, without listing again
+
+
+async def second_delta(handler: Handler) -> ObjectDelta[EndpointSlice]:
+    """What comes after the first listing of a server that answers by `handler`."""
+    app = web.Application()
+    app.router.add_get("/apis/discovery.k8s.io/v1/endpointslices", handler)
+    async with (
+        serve_tcp(app, "127.0.0.1", 0) as port,
+        connect(Access(f"http://127.0.0.1:{port}")) as client,
+        aclosing(follow(client, ENDPOINTSLICE, EndpointSlice, backoff=quickly())) as deltas,
+        asyncio.timeout(TIMEOUT),
+    ):
+        assert (await anext(deltas)).synced
+        return await anext(deltas)
+
+
+async def test_another_server_with_an_empty_history_on_the_same_port_is_listed_anew() -> None:
+    async with AsyncExitStack() as first_life:
+        first = await first_life.enter_async_context(lab_api(MemoryBackend()))
+        for name in "abc":
+            await first.client.create(CONFIGMAP, config_map(name))
+        port = int(first.access.server.rpartition(":")[2])
+        access = first.access
+        second_access: list[Access] = []
+        stale = replace(access, renew=lambda: second_access[-1])
+        async with connect(stale) as client, copying(client) as copy:
+            assert set(copy.data) == {"default/a", "default/b", "default/c"}
+            await first_life.aclose()
+            async with lab_api(MemoryBackend(), port) as second:
+                second_access.append(second.access)  # with another authority, as a new cluster has
+                await second.client.create(CONFIGMAP, config_map("c", x="2"))
+                await eventually(lambda: copy.data == {"default/c": {"x": "2"}}, TIMEOUT)
+
+
+async def test_a_running_watch_takes_a_rotated_token_and_authority(backend: MemoryBackend) -> None:
+    async with AsyncExitStack() as first_life:
+        first = await first_life.enter_async_context(lab_api(backend))
+        await first.client.create(CONFIGMAP, config_map("a"))
+        port = int(first.access.server.rpartition(":")[2])
+        current = [first.access]
+        renewable = replace(first.access, renew=lambda: current[-1])
+        async with connect(renewable) as client, copying(client) as copy:
+            await first_life.aclose()
+            async with lab_api(backend, port, token="rotated") as second:
+                current.append(second.access)
+                await second.client.create(CONFIGMAP, config_map("b"))
+                await eventually(lambda: set(copy.data) == {"default/a", "default/b"}, TIMEOUT)

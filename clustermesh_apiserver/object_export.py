@@ -1,7 +1,7 @@
 """One Kubernetes object becomes its own pairs: nodes, identities, IPs. Pure.
 
 Promises: whatever the order in which objects and namespaces come and go, `pairs()` is what converting
-the final objects gives; of two objects that claim one key the earliest keeps it. An object that cannot
+the final objects gives; of two objects that claim one key the older one has it. An object that cannot
 be exported is refused with a reason and has no pairs, also when an earlier version of it had some.
 """
 
@@ -35,6 +35,7 @@ class ObjectExport(Generic[T]):
         self._convert = convert
         self._namespaces = namespaces
         self._converted: dict[str, Converted] = {}
+        self._created: dict[str, str] = {}
         self._members: dict[str, set[str]] = {}  # namespace -> objects in it
         self._refused: dict[str, str] = {}
         self._ownership = Ownership()
@@ -75,6 +76,7 @@ class ObjectExport(Generic[T]):
         if converted.left_out:
             self._refuse(name, converted.left_out, known, refused)
         self._converted[name] = converted
+        self._created[name] = item.metadata.creationTimestamp
         if converted.namespace is not None:
             self._members.setdefault(converted.namespace, set()).add(name)
         return self._publish(name)
@@ -88,12 +90,13 @@ class ObjectExport(Generic[T]):
     def _publish(self, name: str) -> Changes:
         converted = self._converted[name]
         is_global = converted.namespace is None or converted.namespace in self._namespaces
-        return self._ownership.claim(name, converted.pairs if is_global else {})
+        return self._ownership.claim(name, converted.pairs if is_global else {}, self._created[name])
 
     def _forget(self, name: str) -> Changes:
         self._leave_namespace(name)
         self._refused.pop(name, None)
         self._converted.pop(name, None)
+        self._created.pop(name, None)
         return self._ownership.release(name)
 
     def _leave_namespace(self, name: str) -> None:

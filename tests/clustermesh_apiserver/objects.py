@@ -71,10 +71,11 @@ def endpoint_body(
     namespace: str = "shop",
     identity: int = 196871,
     node: str = "192.0.2.11",
+    created: str = "2026-01-01T00:00:00Z",
 ) -> Body:
     pairs = [{"ipv6" if ":" in ip else "ipv4": ip} for ip in addresses or ("10.3.1.44",)]
     return {
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
         "status": {
             "identity": {"id": identity},
             "networking": {"addressing": pairs, "node": node},

@@ -1,5 +1,7 @@
 """Objects become the exact bytes that Cilium's own exporter writes; what peers would refuse is refused."""
 
+import json
+
 import msgspec
 import pytest
 
@@ -184,3 +186,24 @@ def test_a_headless_service_has_no_frontends_and_names_its_hosts() -> None:
 )
 def test_annotations_decide_what_is_exported(annotations: dict[str, str], is_exported: bool) -> None:
     assert convert.is_exported(o.service(annotations=annotations)) is is_exported
+
+
+def test_an_external_name_has_neither_frontends_nor_backends() -> None:
+    service = o.service(type="ExternalName", clusterIP="", clusterIPs=[], externalName="db.example.org")
+    key, value = Converter(o.EAST).service(service, [])
+    record = json.loads(value)
+    assert (key, record["frontends"], record["backends"]) == (b"shop/web", {}, {})
+
+
+def test_only_cluster_addresses_are_frontends() -> None:
+    service = o.service(
+        clusterIPs=["172.20.9.14", "FD00::0014"],
+        externalIPs=["203.0.113.7"],
+        ports=[
+            {"name": "http", "port": 80, "nodePort": 30080},
+            {"name": "dns", "protocol": "UDP", "port": 53},
+        ],
+    )
+    ports = {"http": {"Protocol": "TCP", "Port": 80}, "dns": {"Protocol": "UDP", "Port": 53}}
+    _, value = Converter(o.EAST).service(service, [])
+    assert json.loads(value)["frontends"] == {"172.20.9.14": ports, "fd00::14": ports}

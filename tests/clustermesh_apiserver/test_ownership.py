@@ -1,4 +1,4 @@
-"""The earliest living claimant of a key speaks for it, and the key goes with its last claimant."""
+"""The oldest living claimant of a key speaks for it, and the key goes with its last claimant."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from clustermesh_apiserver.ownership import Ownership
 
 OWNERS, KEYS = st.sampled_from("abc"), st.sampled_from([b"1", b"2"])
-CLAIMS = st.lists(st.tuples(OWNERS, st.dictionaries(KEYS, st.binary(max_size=1))))
+AGES = st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
+CLAIMS = st.lists(st.tuples(OWNERS, AGES, st.dictionaries(KEYS, st.binary(max_size=1))))
 
 
 def test_the_first_claimant_speaks_and_the_next_in_line_follows_it() -> None:
@@ -30,27 +31,29 @@ def test_a_claimant_that_changes_its_value_keeps_its_place() -> None:
     assert ownership.claim("a", {}) == {b"k": b"b"}
 
 
+def test_an_older_claimant_that_comes_late_takes_over() -> None:
+    ownership = Ownership()
+    ownership.claim("a", {b"k": b"A"}, "2026-01-02T00:00:00Z")
+    assert ownership.claim("b", {b"k": b"B"}, "2026-01-01T00:00:00Z") == {b"k": b"B"}
+    assert ownership.claim("b", {b"k": b"B"}, "2026-01-03T00:00:00Z") == {b"k": b"A"}  # made anew
+    assert ownership.contested() == 1
+
+
 @given(CLAIMS)
-def test_changes_lead_to_what_the_earliest_living_claimants_say(
-    claims: list[tuple[str, dict[bytes, bytes]]],
+def test_changes_lead_to_what_the_oldest_living_claimants_say(
+    claims: list[tuple[str, str, dict[bytes, bytes]]],
 ) -> None:
     ownership = Ownership()
     stored: dict[bytes, bytes] = {}
-    lines: dict[bytes, list[str]] = {}
-    latest: dict[str, dict[bytes, bytes]] = {}
-    for owner, pairs in claims:
-        for key, value in ownership.claim(owner, pairs).items():
+    latest: dict[str, tuple[str, dict[bytes, bytes]]] = {}
+    for owner, since, pairs in claims:
+        for key, value in ownership.claim(owner, pairs, since).items():
             if value is None:
                 del stored[key]  # removing what is not there would fail
             else:
                 assert stored.get(key) != value  # no needless write
                 stored[key] = value
-        for key in (b"1", b"2"):
-            line = lines.setdefault(key, [])
-            if key in pairs and owner not in line:
-                line.append(owner)
-            if key not in pairs and owner in line:
-                line.remove(owner)
-        latest[owner] = pairs
-        assert stored == {key: latest[line[0]][key] for key, line in lines.items() if line}
+        latest[owner] = (since, pairs)
+        oldest_last = sorted(latest, key=lambda name: (latest[name][0], name), reverse=True)
+        assert stored == {key: value for name in oldest_last for key, value in latest[name][1].items()}
         assert stored == ownership.pairs()

@@ -19,7 +19,7 @@ from kvstore.digest import Digest
 from mesh.keys import Kind, state_prefix
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver.etcd import stored, wait_stored
-from tests.clustermesh_apiserver.expected import EVERYTHING
+from tests.clustermesh_apiserver.expected import EVERYTHING, IP
 from tests.clustermesh_apiserver.kubernetes import Kubernetes
 from tests.conftest import RunningEtcd, free_port
 
@@ -147,6 +147,22 @@ async def test_kills_in_the_middle_of_changes_neither_lose_nor_leave_keys(
         living = {f"cilium/state/ip/v1/default/{ip}".encode() for ip in ADDRESSES[1::2]}
         pairs = await wait_stored(mesh_etcd, EVERYTHING | living)
         assert all(pair.lease for pair in pairs.values())
+
+
+async def test_what_vanished_while_it_was_dead_is_removed_and_announced_anew(
+    kubernetes: Kubernetes, client: Client, mesh_etcd: RunningEtcd
+) -> None:
+    canary, added = b"cilium/synced/east/cilium/state/ip/v1", b"cilium/state/ip/v1/default/10.3.1.45"
+    async with program(kubernetes, mesh_etcd) as process:
+        before = await wait_stored(mesh_etcd, EVERYTHING)
+        process.kill()
+        await process.wait()
+    await client.delete(CILIUMENDPOINT, "web-0", "shop")
+    await client.create(CILIUMENDPOINT, o.endpoint_body("web-1", "10.3.1.45"))
+    assert (await stored(mesh_etcd)).keys() == EVERYTHING
+    async with program(kubernetes, mesh_etcd):
+        after = await wait_stored(mesh_etcd, EVERYTHING - {IP} | {added})
+    assert before[canary].mod_revision < after[added].mod_revision < after[canary].mod_revision
 
 
 async def churn(client: Client, round_: int) -> None:

@@ -64,6 +64,48 @@ def test_a_token_file_is_read_again_when_asked(tmp_path: Path) -> None:
     assert "first" not in repr(loaded)
 
 
+def test_a_plugin_is_asked_again_for_a_token(tmp_path: Path) -> None:
+    count, plugin = tmp_path / "count", tmp_path / "plugin"
+    plugin.write_text(
+        f"""#!/bin/sh
+echo x >> {count}
+printf '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
+printf '"status":{{"token":"token-%s"}}}}' "$(wc -l < {count})"
+"""
+    )
+    plugin.chmod(0o700)
+    plug: dict[str, object] = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin)}
+    plug["interactiveMode"] = "Never"
+    loaded = access.load(kubeconfig(tmp_path / "config", {"server": "http://api"}, {"exec": plug}))
+    assert loaded.token == "token-1"
+    assert loaded.renew is not None
+    assert loaded.renew().token == "token-2"
+
+
+def test_rotated_client_certificates_are_read_again_when_asked(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    authority = Authority.create(now)
+    certificate, key, ca = tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "ca.crt"
+    cluster: dict[str, object] = {"server": "https://api:6443", "certificate-authority": str(ca)}
+    user: dict[str, object] = {"client-certificate": str(certificate), "client-key": str(key)}
+
+    def rotate(issuer: Authority) -> bytes:
+        leaf = issuer.issue(Profile("admin", client=True), now)
+        certificate.write_bytes(leaf.certificate_pem)
+        key.write_bytes(leaf.key_pem)
+        ca.write_bytes(issuer.issued.certificate_pem)
+        return leaf.certificate_pem
+
+    first = rotate(authority)
+    loaded = access.load(kubeconfig(tmp_path / "config", cluster, user))
+    assert loaded.client_cert_pem == first
+    other = Authority.create(now)
+    second = rotate(other)
+    assert loaded.renew is not None
+    renewed = loaded.renew()
+    assert (renewed.client_cert_pem, renewed.ca_pem) == (second, other.issued.certificate_pem)
+
+
 def test_a_context_is_chosen_by_name(tmp_path: Path) -> None:
     config = kubeconfig(tmp_path / "config", {"server": "http://api"}, {"token": "t"})
     assert access.load(config, "west").namespace == "default"

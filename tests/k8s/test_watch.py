@@ -350,3 +350,25 @@ async def test_a_running_watch_takes_a_rotated_token_and_authority(backend: Memo
                 current.append(second.access)
                 await second.client.create(CONFIGMAP, config_map("b"))
                 await eventually(lambda: set(copy.data) == {"default/a", "default/b"}, TIMEOUT)
+
+
+async def test_a_server_that_takes_a_watch_and_says_nothing_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("k8s.watch.SILENCE_SECONDS", 0.05)
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query.get("resourceVersion", "list"))
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+        if len(asked) == 2:
+            await asyncio.sleep(TIMEOUT)  # not even a header
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"2"}}}\n')
+        await asyncio.sleep(TIMEOUT)
+        return response
+
+    assert set((await second_delta(handler)).upserts) == {"a"}
+    assert asked == ["list", "1", "1"]

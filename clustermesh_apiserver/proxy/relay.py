@@ -7,15 +7,15 @@ slows its own stream and holds no memory here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import grpc.aio
 
-from aiokit.failure import first
 from clustermesh_apiserver.proxy.authz import Allow, admit
 from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.metric import Metrics
-from clustermesh_apiserver.proxy.status import GONE, REFUSED, Ended, Status, of_upstream
+from clustermesh_apiserver.proxy.status import GONE, REFUSED, Ended, Status, status_of
 
 
 class Relay:
@@ -35,15 +35,11 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as group:
                 self._tasks = [
-                    group.create_task(self._requests(), name=f"{self.path} requests"),
-                    group.create_task(self._answers(), name=f"{self.path} answers"),
+                    group.create_task(self._until_over(self._requests), name=f"{self.path} requests"),
+                    group.create_task(self._until_over(self._answers), name=f"{self.path} answers"),
                 ]
-        except* grpc.aio.AioRpcError as lost:
-            self._status = of_upstream(first(lost))
-        except* Ended as ended:
-            reason = first(ended)
-            assert isinstance(reason, Ended)
-            self._status = self._status or reason.status
+        finally:
+            self._tasks = []
         return self._status
 
     def end(self, status: Status) -> None:
@@ -51,6 +47,17 @@ class Relay:
         self._status = self._status or status
         for task in self._tasks:
             task.cancel()
+
+    async def _until_over(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Ends the stream when `work` does so.
+
+        Here and not by failing: a failed group's error holds the frames of all, and so us and what was being
+        written, until the garbage collector comes.
+        """
+        try:
+            await work()
+        except (grpc.aio.AioRpcError, Ended) as error:
+            self.end(status_of(error))
 
     def check(self, now: float) -> None:
         """Its client decides how fast it is."""

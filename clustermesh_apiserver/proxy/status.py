@@ -68,6 +68,11 @@ def of_upstream(error: Any) -> Status:
     return Status(code, details, trailing_of(error.trailing_metadata()))
 
 
+def status_of(error: Exception) -> Status:
+    """How a stream ends by this error: our word, or else etcd's."""
+    return error.status if isinstance(error, Ended) else of_upstream(error)
+
+
 def trailing_of(metadata: Any) -> Metadata:
     return tuple((key, value) for key, value in metadata or () if not key.startswith(_HOP_METADATA))
 

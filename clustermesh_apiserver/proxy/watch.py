@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
-from aiokit.failure import first
 from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
 from clustermesh_apiserver.proxy.caller import Caller
@@ -40,7 +40,7 @@ from clustermesh_apiserver.proxy.status import (
     WATCH_PERMISSION_DENIED,
     Ended,
     Status,
-    of_upstream,
+    status_of,
 )
 from kvstore import messages
 
@@ -110,16 +110,11 @@ class WatchStream:
         try:
             async with asyncio.TaskGroup() as group:
                 self._tasks = [
-                    group.create_task(self._requests(), name="watch requests"),
-                    group.create_task(self._answers(), name="watch answers"),
+                    group.create_task(self._until_over(self._requests), name="watch requests"),
+                    group.create_task(self._until_over(self._answers), name="watch answers"),
                 ]
-        except* grpc.aio.AioRpcError as lost:
-            self._status = of_upstream(first(lost))
-        except* Ended as ended:
-            reason = first(ended)
-            assert isinstance(reason, Ended)
-            self._status = self._status or reason.status
         finally:
+            self._tasks = []
             for watch_id in list(self._watched):
                 self._forget(watch_id)
         return self._status
@@ -129,6 +124,17 @@ class WatchStream:
         self._status = self._status or status
         for task in self._tasks:
             task.cancel()
+
+    async def _until_over(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Ends the stream when `work` does so.
+
+        Here and not by failing: a failed group's error holds the frames of all, and so us and what was being
+        written, until the garbage collector comes.
+        """
+        try:
+            await work()
+        except (grpc.aio.AioRpcError, Ended) as error:
+            self.end(status_of(error))
 
     def check(self, now: float) -> None:
         """End it if its client reads too slowly. `now`: the loop's time."""
@@ -281,6 +287,9 @@ class WatchStream:
         watch, watch_id = watched.watch, watched.watch_id
         if self._watched.get(watch_id) is not watched:
             return False  # cancelled while another one was written
+        if (revision := watch.take_confirmed()) is not None:  # first: there may be events all the time
+            await self._confirmed_by(watch_id, revision)
+            return True
         try:
             batch = watch.take()
         except Lapsed:
@@ -291,9 +300,6 @@ class WatchStream:
             return True
         if watched.progress and (said := watch.take_progress()) is not None:
             await self._write(reply.with_id(said, watch_id))
-            return True
-        if (revision := watch.take_confirmed()) is not None:
-            await self._confirmed_by(watch_id, revision)
             return True
         return await self._serve_ending(watched)
 

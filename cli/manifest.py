@@ -11,6 +11,7 @@ from typing import Any
 
 from cli import crd, peerfile, rbac, secret
 from cli.settings import (
+    ACCESS_MAP,
     AGENT,
     AGENT_HEALTH_PORT,
     CLIENT_PORT,
@@ -29,6 +30,7 @@ from k8s.resource import SERVICE as SERVICE_KIND
 RUN_DIR = "/var/lib/cilium/run"
 ETCD_DIR = "/var/lib/cilium/etcd"
 SERVER_CERT_DIR = "/var/lib/cilium/etcd-secrets"
+ACCESS_DIR = "/var/lib/cilium/clustermesh-access"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
 ETCD_PEER_URL = "http://127.0.0.1:2377"
 EXPORTER_HEALTH_PORT = 9880
@@ -101,6 +103,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
         "volumes": [
             {"name": "etcd-data", "emptyDir": {}},
             {"name": "server-cert", "secret": {"secretName": secret.SERVER}},
+            {"name": "access", "configMap": {"name": ACCESS_MAP, "optional": True}},
         ],
     }
     if settings.kvstoremesh:
@@ -182,11 +185,15 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             f"--upstream={ETCD_CLIENT_URL.removeprefix('http://')}",
             f"--cert-dir={SERVER_CERT_DIR}",
             f"--cluster-name={settings.cluster_name}",
+            f"--revoked-config-path={ACCESS_DIR}/revoked.yaml",
             f"--health-port={PROXY_HEALTH_PORT}",
         ],
         "ports": [{"name": "etcd", "containerPort": CLIENT_PORT, "protocol": "TCP"}],
         "readinessProbe": _probe("/readyz", PROXY_HEALTH_PORT),
-        "volumeMounts": [{"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True}],
+        "volumeMounts": [
+            {"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True},
+            {"name": "access", "mountPath": ACCESS_DIR, "readOnly": True},
+        ],
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 SERVICE = "clustermesh-apiserver"
 AGENT = "clustermesh-agent"
 CONFIG_MAP = "cilium-config"
+ACCESS_MAP = "clustermesh-access"  # optional; its revoked.yaml says which clients the proxy shuts out
 CA_SECRET = "cilium-ca"
 PEERS_SECRET = "cilium-clustermesh"  # what agents follow
 MIRRORED_SECRET = "cilium-kvstoremesh"  # what KVStoreMesh follows

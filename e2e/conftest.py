@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from e2e.labname import of_checkout
 from lab.demo.driver import Driver
 from lab.demo.objects import SLEEP_IMAGE, deployment, service
 from lab.plan import LabPlan, make
 
-LAB = "e2e"
+LAB = of_checkout("e2e")
 CLUSTERS = ["east", "west"]
 
 

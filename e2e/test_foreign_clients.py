@@ -13,9 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from aiokit.wait import eventually
+from certs.check import load_chain
 from e2e.conftest import Mesh
+from e2e.faults import curls_counted
 from e2e.members import etcdctl
-from k8s.resource import POD, SECRET
+from k8s.resource import CONFIGMAP, POD, SECRET
 
 ROOT = Path(__file__).parent.parent
 ETCD3_PYTHON = ROOT / ".venv-etcd3/bin/python"
@@ -155,6 +158,42 @@ async def test_what_is_not_granted_is_refused_counted_and_audited(
         "lab", "--name", mesh.plan.name, "logs", "west", "clustermesh-apiserver", "-c", "proxy"
     )
     assert "refused client='remote'" in logs
+
+
+async def test_a_revoked_client_is_shut_out_while_it_watches_and_nobody_else_is(
+    mesh: Mesh, remote_files: dict[str, str]
+) -> None:
+    """East's certificate is revoked in west: its streams end at once, curl goes on, and it may come back."""
+    (leaf,) = load_chain(Path(remote_files["tls.crt"]).read_bytes())
+    serial = f"{leaf.serial_number:x}"
+    access = {"metadata": {"name": "clustermesh-access", "namespace": "kube-system"}}
+    watch = await asyncio.create_subprocess_exec(
+        *_command(mesh, remote_files, "watch", "--prefix", "cilium/state/"),
+        env=os.environ | {"ETCDCTL_API": "3"},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with curls_counted(mesh.lab, "east", mesh.clients["east"], mesh.url) as answers:
+            async with mesh.lab.kubernetes("west") as client:
+                text = f"revoked: [{{serial: '{serial}'}}]"
+                await client.apply(CONFIGMAP, access | {"data": {"revoked.yaml": text}})
+                await asyncio.wait_for(watch.wait(), 30)
+                done = _etcdctl(mesh, remote_files, "get", "cilium/cluster-config/west")
+                assert (done.returncode != 0, done.stdout) == (True, "")
+                await eventually(lambda: _is_said(mesh), 30, 0.5)
+                await client.apply(CONFIGMAP, access | {"data": {"revoked.yaml": "revoked: []"}})
+            status = ("status", "--context", "east", "--wait", "--wait-duration", "60s")
+            await mesh.lab.command(*status)
+        assert [answer for answer in answers if not answer.served_by] == []
+    finally:
+        if watch.returncode is None:
+            watch.terminate()
+            await asyncio.wait_for(watch.wait(), 10)
+
+
+async def _is_said(mesh: Mesh) -> bool:
+    return "permission denied" in await mesh.lab.command("status", "--context", "east", check=False)
 
 
 async def _refused(mesh: Mesh) -> float:

@@ -13,6 +13,7 @@ import pytest
 
 from aiokit.wait import eventually
 from e2e.faults import AGENT, ETCD, EXPORTER, KVSTOREMESH, PROXY, curls_counted, cut, kill
+from e2e.labname import of_checkout
 from e2e.members import Difference, differences, etcdctl, store
 from k8s.errors import KubernetesError
 from k8s.resource import POD
@@ -20,7 +21,7 @@ from lab.demo.driver import Driver
 from lab.demo.objects import SLEEP_IMAGE, deployment, service
 from lab.plan import LabPlan, make
 
-LAB = "trio"
+LAB = of_checkout("trio")
 CLUSTERS = ["east", "west", "north"]
 HEALED_SECONDS = 5.0
 CUT_SECONDS = 30.0

@@ -28,6 +28,7 @@ args:
 - --upstream=127.0.0.1:2378
 - --cert-dir=/var/lib/cilium/etcd-secrets
 - --cluster-name=east
+- --revoked-config-path=/var/lib/cilium/clustermesh-access/revoked.yaml
 - --health-port=9882
 ports:
 - {name: etcd, containerPort: 2379, protocol: TCP}
@@ -36,6 +37,7 @@ readinessProbe:
   periodSeconds: 2
 volumeMounts:
 - {name: server-cert, mountPath: /var/lib/cilium/etcd-secrets, readOnly: true}
+- {name: access, mountPath: /var/lib/cilium/clustermesh-access, readOnly: true}
 """
 KVSTOREMESH = """\
 name: kvstoremesh

@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
-from agent import metrics
+from agent import metrics, servicename
 from agent.agent import Agent
 from agent.endpoints import Endpoint
 from agent.errors import AgentError, ExhaustedError, NotFoundError, NotReadyError, RequestError
@@ -81,6 +81,7 @@ def application(agent: Agent) -> web.Application:
             web.get("/v1/identity/{id}", _identity),
             web.get("/v1/ip", _addresses),
             web.get("/v1/service", _services),
+            web.get("/v1/resolve/{host}", _resolve),
             web.get("/v1/cluster/nodes", _nodes),
             web.get("/v1/policy", _policies),
             web.get("/v1/map", _maps),
@@ -155,6 +156,13 @@ async def _addresses(request: web.Request) -> web.Response:
 
 async def _services(request: web.Request) -> web.Response:
     return _json(request.app[AGENT].services())
+
+
+async def _resolve(request: web.Request) -> web.Response:
+    """Where a Service is reached by its name, as the agent's own connections find it; [] for no Service."""
+    tables = request.app[AGENT].tables
+    found = servicename.addresses(tables.services, request.match_info["host"]) if tables else ()
+    return web.json_response(found)
 
 
 async def _nodes(request: web.Request) -> web.Response:

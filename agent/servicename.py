@@ -1,7 +1,8 @@
 """Addresses of in-cluster names like `clustermesh-apiserver.kube-system.svc`, without DNS (spec 3.1). Pure.
 
 An agent runs in its node's network, where the cluster's DNS may not be known, and where a ClusterIP may
-only work once the agent itself has programmed it. So the ready endpoints come first, the ClusterIP after.
+only work once the agent itself has programmed it. So it dials the ready endpoints; the ClusterIP is for when
+none is known.
 """
 
 from __future__ import annotations
@@ -21,4 +22,4 @@ def addresses(services: Services, host: str) -> tuple[str, ...]:
     key = f"{match[2]}/{match[1]}"
     service = services.local.get(key)
     ready = [backend.ip for backend in services.local_backends(key) if backend.state == "active"]
-    return tuple(dict.fromkeys([*ready, *(service.cluster_ips if service else ())]))
+    return tuple(ready) or (service.cluster_ips if service else ())

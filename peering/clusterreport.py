@@ -99,4 +99,4 @@ class RemoteCluster(msgspec.Struct, frozen=True, rename="kebab"):
             return "synchronization status unknown"
         if self.synced.pending:
             return f"synchronization in progress for {', '.join(self.synced.pending)}"
-        return "not programmed in the kernel yet" if self.programmed is False else "not ready"
+        return "not programmed yet" if self.programmed is False else "not ready"

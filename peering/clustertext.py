@@ -29,7 +29,7 @@ def _peer(peer: RemoteCluster) -> Iterator[str]:
     if peer.synced is not None:
         yield f"   └  synchronization status: {_synced(peer.synced)}"
     if peer.programmed is not None:
-        yield f"   └  programmed in the kernel: {_bool(peer.programmed)}"
+        yield f"   └  programmed: {_bool(peer.programmed)}"
     for reason, count in sorted(peer.refusals.items()):
         yield f"   └  refused {count}: {reason}"
     if peer.outside_addresses:

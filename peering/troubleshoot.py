@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from certs.errors import CertificateError
 from kvstore import etcd
 from kvstore.config import Endpoint, EtcdConfig, load
 from kvstore.errors import KVStoreError
+from kvstore.link import Resolve, by_dns
 from mesh import clusterconfig, keys
 from mesh.errors import MeshError
 from peering.diagnosis import Diagnosis, Section
@@ -42,32 +43,53 @@ def configured(directory: Path, names: Sequence[str] = ()) -> dict[str, Path]:
     return {path.name: path for path in files if MARK in path.read_bytes()}
 
 
-async def peers(found: dict[str, Path], seconds: float = DEFAULT_SECONDS) -> list[Diagnosis]:
+def hosts(found: Mapping[str, Path]) -> set[str]:
+    """The names that the configurations lead to and give no address for; of bad ones none."""
+    names: set[str] = set()
+    for path in found.values():
+        with suppress(KVStoreError):
+            config = load(path)
+            aliases = {alias.hostname for alias in config.host_aliases}
+            names |= {endpoint.host for endpoint in config.split_endpoints()} - aliases
+    return names
+
+
+async def peers(
+    found: Mapping[str, Path], seconds: float = DEFAULT_SECONDS, *, resolve: Resolve = by_dns
+) -> list[Diagnosis]:
     """One after another, in order: the output of several at once would say less about time-outs."""
-    return [await diagnose(name, path, seconds, cluster=name) for name, path in found.items()]
+    return [
+        await diagnose(name, path, seconds, cluster=name, resolve=resolve) for name, path in found.items()
+    ]
 
 
 async def diagnose(
-    name: str, path: Path, seconds: float = DEFAULT_SECONDS, *, cluster: str = ""
+    name: str,
+    path: Path,
+    seconds: float = DEFAULT_SECONDS,
+    *,
+    cluster: str = "",
+    resolve: Resolve = by_dns,
 ) -> Diagnosis:
-    """`cluster` is whose configuration must be there; empty for our own etcd."""
+    """`cluster` is whose configuration must be there; empty for our own etcd. `resolve` knows addresses of
+    Services, as the program's own does."""
     found = Diagnosis(name, str(path))
     try:
         config = load(path)
     except KVStoreError as error:
         found.note(Section.CONFIGURATION, False, str(error))
         return found
-    await _endpoints(found, config, seconds)
+    await _endpoints(found, config, seconds, resolve)
     _certificates(found, config)
-    await _client(found, config, seconds, cluster)
+    await _client(found, config, seconds, cluster, resolve)
     return found
 
 
-async def _endpoints(found: Diagnosis, config: EtcdConfig, seconds: float) -> None:
+async def _endpoints(found: Diagnosis, config: EtcdConfig, seconds: float, resolve: Resolve) -> None:
     aliases = {alias.hostname: alias.ips for alias in config.host_aliases}
     for url, endpoint in zip(config.endpoints, config.split_endpoints(), strict=True):
         found.note(Section.ENDPOINTS, None, url)
-        addresses = aliases.get(endpoint.host) or await _resolved(found, endpoint, seconds)
+        addresses = aliases.get(endpoint.host) or await _resolved(found, endpoint, seconds, resolve)
         if endpoint.host in aliases:
             text = f"Host alias: {endpoint.host} is dialled at {', '.join(addresses)}"
             found.note(Section.ENDPOINTS, None, text)
@@ -76,7 +98,10 @@ async def _endpoints(found: Diagnosis, config: EtcdConfig, seconds: float) -> No
                 await _tls(found, config, endpoint, address, seconds)
 
 
-async def _resolved(found: Diagnosis, endpoint: Endpoint, seconds: float) -> Sequence[str]:
+async def _resolved(found: Diagnosis, endpoint: Endpoint, seconds: float, resolve: Resolve) -> Sequence[str]:
+    if known := resolve(endpoint.host):
+        found.note(Section.ENDPOINTS, True, f"Service resolved to: {', '.join(known)}")
+        return known
     loop = asyncio.get_running_loop()
     try:
         lookup = loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
@@ -163,9 +188,11 @@ def _certificates(found: Diagnosis, config: EtcdConfig) -> None:
         found.note(Section.CERTIFICATES, False, wrong)
 
 
-async def _client(found: Diagnosis, config: EtcdConfig, seconds: float, cluster: str) -> None:
+async def _client(
+    found: Diagnosis, config: EtcdConfig, seconds: float, cluster: str, resolve: Resolve
+) -> None:
     try:
-        async with etcd.connect(config) as backend:
+        async with etcd.connect(config, resolve=resolve) as backend:
             beats = await _within(backend.get_prefix(keys.HEARTBEAT), seconds)
             found.note(Section.CLIENT, True, "Etcd connection established, reading is authorized")
             found.note(Section.CLIENT, None, f"Etcd cluster ID: {backend.cluster_id:x}")

@@ -19,6 +19,7 @@ from aiokit.wait import eventually
 from k8s.client import Client
 from kvstore.memory import MemoryBackend
 from mesh.keys import Kind
+from mesh.merge import LocalService, ServicePort
 from peering.peers import Peers
 from tests.agent.peerdata import FILE, PeerData
 from tests.agent.peering import Peering
@@ -228,3 +229,14 @@ async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> 
             assert 'cilium_kvstore_quorum_errors_total{error="timeout"} 1.0\n' in text
         for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity"):
             assert (await ask(session, path))[0] == 404
+
+
+async def test_a_services_name_is_resolved_as_for_the_agents_own_connections(
+    station: Station, tmp_path: Path
+) -> None:
+    ports = (ServicePort("etcd", "TCP", 2379),)
+    local = LocalService("kube-system", "mesh", {}, ("172.20.1.9",), ports)
+    station.tables.services.set_local("kube-system/mesh", local)
+    async with served(station.agent, tmp_path) as session:
+        assert await ask(session, "/v1/resolve/mesh.kube-system.svc") == (200, ["172.20.1.9"])
+        assert await ask(session, "/v1/resolve/west.mesh.cilium.io") == (200, [])

@@ -55,7 +55,7 @@ def status(
         (SYNCING, "synchronization in progress for endpoints, services"),
         (DOWN, "Waiting for initial connection to be established"),
         (LOST, "remote cluster configuration required but not found"),
-        (UNWRITTEN, "not programmed in the kernel yet"),
+        (UNWRITTEN, "not programmed yet"),
     ],
 )
 def test_the_reason_is_the_first_thing_that_is_missing(body: bytes, why: str) -> None:

@@ -157,3 +157,16 @@ def test_peers_are_the_files_that_say_endpoints(tmp_path: Path) -> None:
     assert troubleshoot.configured(tmp_path, ["north"]) == {"north": tmp_path / "north"}
     with pytest.raises(OSError, match="absent"):
         troubleshoot.configured(tmp_path / "absent")
+
+
+async def test_a_services_name_is_walked_to_where_the_program_finds_it(
+    west: RunningEtcd, tmp_path: Path
+) -> None:
+    name = "clustermesh-apiserver.kube-system.svc"
+    path = peer_file(tmp_path, f"https://{name}:{west.port}", aliases=False)
+    assert troubleshoot.hosts({"west": path}) == {name}
+    found = await troubleshoot.diagnose(
+        "west", path, 5.0, cluster="west", resolve=lambda host: ("127.0.0.1",) if host == name else ()
+    )
+    assert found.is_well, as_text([found])
+    assert "Service resolved to: 127.0.0.1" in as_text([found])

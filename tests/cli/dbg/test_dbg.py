@@ -166,7 +166,7 @@ ClusterMesh:             1/1 remote clusters ready
    └  remote configuration: expected=true, retrieved=true, cluster-id=4, kvstoremesh=false, \
 sync-canaries=true, service-exports=unsupported, endpoint-slice-export-mode=services-only
    └  synchronization status: nodes=true, endpoints=true, identities=true, services=true
-   └  programmed in the kernel: true
+   └  programmed: true
 """
     assert expected in result.stdout
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
 
 from aiokit.wait import eventually
 from clustermesh_apiserver.kvstoremesh.report import clusters
+from kvstore.etcd import EtcdBackend
 from kvstore.etcd import connect as connect_etcd
+from kvstore.watch import Changes
 from mesh.keys import CONFIG_PREFIX, Kind, cache_prefix, cluster_config, synced_key, synced_prefix
 from tests.clustermesh_apiserver.etcd import config, stored
 from tests.clustermesh_apiserver.kvstoremesh.conftest import Mirroring
@@ -213,6 +216,39 @@ async def test_of_two_replicas_one_writes_and_the_other_takes_over(
         now = entries()
         now[Kind.NODES][b"late"] = b"later"
         await mirroring.wait_copied("west", now)
+
+
+async def test_a_replica_of_a_peer_takes_over_and_nothing_is_missing_meanwhile(
+    mirroring: Mirroring, etcds: Callable[..., RunningEtcd]
+) -> None:
+    """Each replica has an etcd of its own with the same entries, as Cilium's replicas do."""
+    replicas = [Source(etcds(name), "west", 2) for name in ("west-1", "west-2")]
+    now = entries(b"first")
+    for replica in replicas:
+        await replica.publish(now)
+    endpoints = ", ".join(f"http://{replica.etcd.endpoint}" for replica in replicas)
+    (mirroring.directory / "west").write_text(f"endpoints: [{endpoints}]\n")
+    removed: list[bytes] = []
+
+    async def note_removals(backend: EtcdBackend) -> None:
+        async with backend.listwatch(b"cilium/cache/") as events:
+            async for event in events:
+                if isinstance(event, Changes):
+                    removed.extend(key for key, value in event.changes if value is None)
+
+    async with mirroring.running(), connect_etcd(config(mirroring.own)) as backend:
+        await mirroring.wait_copied("west", now)
+        async with asyncio.TaskGroup() as group:
+            noting = group.create_task(note_removals(backend), name="removals")
+            for gone, there in (replicas, replicas[::-1]):  # whichever is read, it goes away once
+                gone.etcd.stop()
+                now[Kind.IPS][gone.etcd.name.encode()] = b"written while the other was away"
+                await there.publish(now)
+                await mirroring.wait_copied("west", now, 30)
+                gone.etcd.start()
+                await gone.publish(now)
+            noting.cancel()
+    assert removed == []
 
 
 async def test_a_configurations_copy_that_somebody_deletes_is_written_again(

@@ -291,6 +291,9 @@ def _shown(agent: Agent, endpoint: Endpoint) -> dict[str, Any]:
                 "k8s-pod-name": endpoint.pod_name,
                 "k8s-namespace": endpoint.namespace,
             },
-            "policy": {"ingress-enforced": bool(programmed and programmed.enforced)},
+            "policy": {
+                "ingress-enforced": bool(programmed and programmed.enforced),
+                "egress-enforced": bool(programmed and programmed.egress_enforced),
+            },
         },
     }

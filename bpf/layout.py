@@ -120,7 +120,7 @@ POLICY_KEY = Layout(
         ("dport", "2s"),
         ("proto", "B"),
         ("direction", "B"),
-        ("pad", "H"),
+        ("open_bits", "H"),
     ),
 )
 POLICY_VALUE = Layout("policy_value", (("deny", "B"), ("pad", "7s")))

@@ -107,6 +107,7 @@ struct endpoint_key {
 /* In bits that Cilium leaves unused: a direction is enforced only where its bit is set. */
 #define ENDPOINT_INGRESS_ENFORCED (1 << 16)
 #define ENDPOINT_EGRESS_ENFORCED (1 << 17)
+#define ENDPOINT_PORT_RANGES (1 << 18) /* it has policy entries with open bits */
 
 struct endpoint_value {
 	__u32 ifindex; /* the host's side of the veth */
@@ -132,7 +133,7 @@ struct policy_key {
 	__u16 dport; /* BE */
 	__u8 proto;
 	__u8 direction;
-	__u16 pad;
+	__u16 open_bits; /* so many low bits of the port do not count, and are 0 */
 };
 
 struct policy_value {

@@ -99,6 +99,7 @@ int cil_from_container(struct __sk_buff *skb)
 	ask.source = source->sec_id;
 	ask.lxc_id = source->lxc_id;
 	ask.direction = DIRECTION_EGRESS;
+	ask.ranges = !!(source->flags & ENDPOINT_PORT_RANGES);
 	ask.enforced = !!(source->flags & ENDPOINT_EGRESS_ENFORCED);
 	reason = admit(skb, &packet, &ask);
 	if (reason)

@@ -13,7 +13,7 @@ from agent.desired import Clock
 from agent.identities import Identities
 from agent.policy import Policies, PolicyKey
 from mesh.identity import Labels
-from mesh.policy import parse_policy, resolve
+from mesh.policy import Scope, parse_policy, resolve
 from tests.agent.values import EAST, endpoint, labels, number
 
 WEST_CLIENT, EAST_CLIENT = number(2, 5), number(1, 50)
@@ -62,12 +62,12 @@ def test_a_selected_endpoint_is_enforced_and_admits_the_named_identity_when_it_i
 
 def test_parts_that_cannot_be_enforced_are_named_until_the_policy_goes() -> None:
     policies = started()
-    open_egress = parse_policy(policy(egress=[{"toEndpoints": [{}]}]))
-    policies.commit({"shop/p": open_egress, "shop/q": parse_policy(policy("q"))})
-    assert policies.unsupported == {"shop/p": ("egress",)}
+    in_part = parse_policy(policy(egress=[{"toFQDNs": [{}]}]))
+    policies.commit({"shop/p": in_part, "shop/q": parse_policy(policy("q"))})
+    assert policies.unsupported == {"shop/p": ("toFQDNs",)}
     shown = status.policies(len(policies.names), policies.unsupported, {"shop/r": "not a policy"})
     assert shown["state"] == "Warning"
-    assert shown["msg"] == "2 policies; shop/p in part not enforced: egress; shop/r refused: not a policy"
+    assert shown["msg"] == "2 policies; shop/p in part not enforced: toFQDNs; shop/r refused: not a policy"
     policies.commit({}, ["shop/p"])
     assert status.policies(len(policies.names), policies.unsupported, {}) == {
         "state": "Ok",
@@ -147,9 +147,14 @@ POOL: dict[int, Labels] = {
     number(3, 1): labels("client", "north"),
     number(1, 60): labels("client", "east"),
 }
+ANY_CLUSTER = {"key": "io.cilium.k8s.policy.cluster", "operator": "Exists"}
+HIGH = [{"ports": [{"port": "1024", "endPort": 65535, "protocol": "TCP"}]}]
 OBJECTS = {
     "shop/west": policy("west"),
     "shop/north": policy("north", "north"),
+    "shop/out": policy(
+        "out", egress=[{"toEndpoints": [{"matchExpressions": [ANY_CLUSTER]}], "toPorts": HIGH}]
+    ),
     "shop/deny": policy("deny", ingressDeny=[{"fromEndpoints": [{"matchLabels": {"app": "client"}}]}]),
 }
 STEPS = st.lists(
@@ -183,12 +188,13 @@ def test_any_order_of_changes_ends_in_what_resolve_says(steps: list[Any], random
         else:
             policies.remove_endpoint(key)
     policies.start()
-    wanted = resolve(known["policy"].values(), labels("web"), known["identity"], EAST.name)
+    wanted = resolve(known["policy"].values(), labels("web"), Scope(known["identity"], EAST.name))
     entries: dict[PolicyKey, bool] = {}
     for member in known["endpoint"]:
         for entry in wanted.entries:
-            at = PolicyKey(member, entry.identity, entry.port, entry.protocol)
+            at = PolicyKey(member, entry.identity, entry.port, entry.protocol, entry.egress, entry.open_bits)
             entries[at] = entries.get(at, False) or entry.deny
     assert policies.entries.entries == entries
-    enforced = {e.endpoint.id: e.enforced for e in policies.endpoints.entries.values()}
-    assert enforced == dict.fromkeys(known["endpoint"], wanted.ingress_enforced)
+    found = {e.endpoint.id: (e.enforced, e.egress_enforced) for e in policies.endpoints.entries.values()}
+    enforced = (wanted.ingress_enforced, wanted.egress_enforced)
+    assert found == dict.fromkeys(known["endpoint"], enforced)

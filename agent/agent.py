@@ -17,6 +17,7 @@ from agent.peerstate import PeerState
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
 from mesh.addressing import ReservedIdentity
+from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
 from peering.peers import Peers
 
@@ -26,6 +27,7 @@ SOURCES = {
     Level.LOCAL_ENDPOINT: "custom-resource",
     Level.PEER_NODE: "clustermesh",
     Level.PEER_ENDPOINT: "clustermesh",
+    Level.CIDR: "generated",
     Level.RECOVERED_OWN: "restored",
     Level.RECOVERED: "restored",
 }
@@ -107,7 +109,9 @@ class Agent:
         reserved = [
             status.identity(int(number), reserved_labels(number)) for number in ReservedIdentity if number
         ]
-        return reserved + [status.identity(int(n), known[n]) for n in sorted(known)]
+        prefixes = self.tables.policies.cidrs.all if self.tables else {}
+        local = [status.identity(int(n), labels_of(prefixes[n])) for n in sorted(prefixes)]
+        return reserved + [status.identity(int(n), known[n]) for n in sorted(known)] + local
 
     def addresses(self, wanted: str = "") -> list[dict[str, Any]]:
         """Every ipcache entry we want, or those inside one CIDR."""

@@ -37,6 +37,7 @@ class Level(IntEnum):
     RECOVERED_OWN = 3  # found after a restart, perhaps our own cluster's: Kubernetes has not spoken yet
     PEER_NODE = 4
     PEER_ENDPOINT = 5
+    CIDR = 7  # a policy names the prefix; an identity of this node alone
     RECOVERED = 9  # found in the kernel after a restart; its owner has not spoken yet
 
 

@@ -5,7 +5,8 @@ changed identity is resolved alone instead of again with all others. Entries for
 that has not been listed since we started are kept as the kernel has them (rule 1).
 
 Order matters to whoever writes this to the kernel: entries before the endpoint's `enforced` flag, else
-there is a moment in which a new pod is open, or closed to everybody.
+there is a moment in which a new pod is open, or closed to everybody; and before the ipcache, where a prefix
+that a policy names gets an identity of its own, else its addresses are closed to those who may reach them.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from agent.cidrs import CIDRIdentities
 from agent.desired import Clock, Desired
 from agent.endpoints import Endpoint
 from agent.identities import Identities
+from agent.ipcache import IPCache, IPCacheEntry, Level, Rank
 from agent.labels import from_texts
 from mesh.addressing import ClusterName, Identity
 from mesh.identity import Labels
 from mesh.namedports import NamedPorts, gathered
 from mesh.policy import EndpointPolicy, Policy, PolicyEntry, Scope, resolve
 from mesh.service import Port
+
+CIDR_RANK = Rank(Level.CIDR, owner="policy")
 
 _GroupKey = tuple[tuple[str, ...], tuple[tuple[str, str, int], ...]]  # labels, named ports
 _Width = tuple[int, int, bool, int]  # port, protocol, egress, open bits
@@ -68,6 +73,7 @@ class Policies:
         clock: Clock,
         cluster: ClusterName,
         identities: Identities,
+        ipcache: IPCache,
         *,
         default_local_cluster: bool = True,
     ) -> None:
@@ -75,11 +81,14 @@ class Policies:
         self.endpoints: Desired[str, ProgrammedEndpoint] = Desired(clock)  # key: address
         self._cluster = cluster
         self._default_local_cluster = default_local_cluster
+        self.cidrs = CIDRIdentities()
+        self._ipcache = ipcache
         self._identities = identities
         self._policies: dict[str, Policy] = {}
         self._groups: dict[_GroupKey, _Group] = {}
         self._group_of: dict[int, _GroupKey] = {}
         self._recovered: dict[PolicyKey, bool] = {}
+        self._claimed: dict[str, IPCacheEntry] = {}
         self._is_started = False
         identities.listen(self._identities_changed)
 
@@ -99,14 +108,19 @@ class Policies:
     def start(self) -> None:
         """Policies and our own identities are listed. Nothing is wanted of the kernel before."""
         self._is_started = True
-        self._recompute(list(self._groups.values()))
+        self._recompute_all()
+
+    def adopt(self, numbers: Mapping[str, int]) -> None:
+        """The identities of prefixes that an earlier life gave out. Call before anything is written."""
+        self.cidrs.adopt(numbers)
+        self._recompute_all()
 
     def commit(self, upserts: Mapping[str, Policy], removes: Iterable[str] = ()) -> None:
         """Policies by "namespace/name"."""
         for key in removes:
             self._policies.pop(key, None)
         self._policies.update(upserts)
-        self._recompute(list(self._groups.values()))
+        self._recompute_all()
 
     def upsert_endpoint(self, endpoint: Endpoint) -> None:
         self._leave(endpoint.id, new=endpoint)
@@ -163,6 +177,16 @@ class Policies:
                     group.entries[number] = new[number]
             self._publish(group, before.keys(), before)
 
+    def _recompute_all(self) -> None:
+        if not self._is_started:
+            return
+        named = {p for policy in self._policies.values() for cidr in policy.cidrs() for p in cidr.prefixes}
+        self.cidrs.commit(named, set(self.cidrs.all.values()) - named)
+        self._recompute(list(self._groups.values()))
+        claims = {str(p): IPCacheEntry(int(number), None) for number, p in self.cidrs.all.items()}
+        self._ipcache.replace(CIDR_RANK, self._claimed, claims)
+        self._claimed = claims
+
     def _recompute(self, groups: list[_Group]) -> None:
         if not self._is_started:
             return
@@ -179,6 +203,7 @@ class Policies:
             self._cluster,
             default_local_cluster=self._default_local_cluster,
             named_ports=group.named_ports,
+            cidrs=self.cidrs.all,
         )
         return resolve(self._policies.values(), group.labels, scope)
 

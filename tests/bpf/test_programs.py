@@ -171,6 +171,20 @@ def test_answers_pass_whichever_direction_is_enforced(
     assert answers(Packet(ours.destination, ours.source, port=7777)) == SHOT  # the enforced one
 
 
+def test_the_longest_prefix_around_an_address_is_who_it_is(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
+    put_endpoint(pod, POD, Endpoint(LOOPBACK, 7, POD_IDENTITY, POD_MAC, HOST_MAC, True, True))
+    wide, narrow = (1 << 24) + 1, (1 << 24) + 2
+    prefixes = (("203.0.113.0/24", wide), ("203.0.113.8/29", narrow))
+    pod.ipcache.update((ipcache_map.pack_key(p), ipcache_map.pack_value(n, None)) for p, n in prefixes)
+    key = policy_map.pack_key(7, wide, direction=Direction.EGRESS)
+    pod.policy.update([(key, policy_map.pack_value())])
+    allow(pod, identity=narrow)
+    assert from_pod(Packet(POD, "203.0.113.200")) == PASS
+    assert from_pod(Packet(POD, STRANGER)) == SHOT
+    assert to_pod(Packet(STRANGER, POD)) == PASS
+    assert to_pod(Packet("203.0.113.200", POD)) == SHOT
+
+
 def test_sctp_is_judged_by_its_ports(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
     allow(pod, identity=PEER_IDENTITY, port=80, protocol=SCTP)
     question = Packet(PEER, POD, SCTP)

@@ -1,8 +1,8 @@
 """Identities of the prefixes that policies name (spec 1.4). Pure: no I/O, no clock.
 
 They are this node's own numbers (scope 1) and never leave it: no packet, no etcd has them. A number stays
-with its prefix for as long as any policy names it, and over a restart, as the kernel's ipcache tells which had
-it: so neither map ever speaks of a number that the other means differently. Numbers rest before reuse.
+with its prefix for as long as any policy names it, and over a restart, as the kernel's ipcache tells which
+had it: so neither map ever speaks of a number that the other means differently. Numbers rest before reuse.
 """
 
 from __future__ import annotations

@@ -62,3 +62,7 @@ CILIUMNODE = Resource("cilium.io", "v2", "ciliumnodes", "CiliumNode", False)
 CILIUMIDENTITY = Resource("cilium.io", "v2", "ciliumidentities", "CiliumIdentity", False)
 CILIUMENDPOINT = Resource("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", True)
 CILIUMNETWORKPOLICY = Resource("cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy", True)
+CILIUMCLUSTERWIDENETWORKPOLICY = Resource(
+    "cilium.io", "v2", "ciliumclusterwidenetworkpolicies", "CiliumClusterwideNetworkPolicy", False
+)
+NETWORKPOLICY = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True)

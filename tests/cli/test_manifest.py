@@ -122,6 +122,7 @@ def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
     once = {each.name for each in manifest.objects(SETTINGS, {}) if each.once}
     assert once == {
         "cilium-clustermesh",
+        "ciliumclusterwidenetworkpolicies.cilium.io",
         "ciliumendpoints.cilium.io",
         "ciliumidentities.cilium.io",
         "ciliumnetworkpolicies.cilium.io",

@@ -177,11 +177,13 @@ class KubernetesSync:
     def _endpoints(self, delta: ObjectDelta[CiliumEndpoint]) -> None:
         for key, endpoint in delta.upserts.items():
             self._claim_endpoint(key, convert.endpoint_entries(endpoint, self._tables.node.ip))
+            self._tables.peer_ports.claim(key, endpoint.status.identity.id, convert.named_ports(endpoint))
             self.view.own_endpoints.pop(key, None)
             if endpoint.status.networking.node == self._tables.node.ip:
                 self.view.own_endpoints[key] = _address(endpoint)
         for key in delta.removes:
             self._claim_endpoint(key, {})
+            self._tables.peer_ports.claim(key, 0, {})
             self.view.own_endpoints.pop(key, None)
 
     def _claim_endpoint(self, key: str, new: dict[str, IPCacheEntry]) -> None:

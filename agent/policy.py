@@ -21,6 +21,7 @@ from agent.endpoints import Endpoint
 from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank
 from agent.labels import from_texts
+from agent.peerports import PeerPorts
 from mesh.addressing import ClusterName, Identity
 from mesh.identity import Labels
 from mesh.namedports import NamedPorts, gathered
@@ -74,6 +75,7 @@ class Policies:
         cluster: ClusterName,
         identities: Identities,
         ipcache: IPCache,
+        peer_ports: PeerPorts,
         *,
         default_local_cluster: bool = True,
     ) -> None:
@@ -83,6 +85,7 @@ class Policies:
         self._default_local_cluster = default_local_cluster
         self.cidrs = CIDRIdentities()
         self._ipcache = ipcache
+        self._peer_ports = peer_ports
         self._identities = identities
         self._policies: dict[str, Policy] = {}
         self._groups: dict[_GroupKey, _Group] = {}
@@ -91,6 +94,7 @@ class Policies:
         self._claimed: dict[str, IPCacheEntry] = {}
         self._is_started = False
         identities.listen(self._identities_changed)
+        peer_ports.listen(self._identities_changed)
 
     @property
     def is_started(self) -> bool:
@@ -203,6 +207,7 @@ class Policies:
             self._cluster,
             default_local_cluster=self._default_local_cluster,
             named_ports=group.named_ports,
+            peer_ports=self._peer_ports.all,
             cidrs=self.cidrs.all,
         )
         return resolve(self._policies.values(), group.labels, scope)

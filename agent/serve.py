@@ -77,7 +77,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
     pool = AddressPool(node.spec.podCIDR)
     agent.health.degraded("loading the data path")
     devices = await own_node.ensure_devices(pool)
-    tables = agent.tables = Tables(local)
+    tables = agent.tables = Tables(local, default_local_cluster=config.policy_default_local_cluster)
     async with _loaded(config, local, devices) as loaded:
         agent.dumps = dumps(loaded)
         kernel = KernelMaps(

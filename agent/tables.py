@@ -15,6 +15,7 @@ from agent.endpoints import Endpoint
 from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank, host_prefix
 from agent.local import LocalNode
+from agent.peerports import PeerPorts
 from agent.policy import Policies, PolicyKey
 from agent.recovery import Silent, cluster_of, may_be_owned, silent
 from agent.services import Services
@@ -30,13 +31,21 @@ RECOVERED_OWN = Rank(Level.RECOVERED_OWN)
 class Tables:
     """`peer_listings` tells, at any time, the configured peers; None while the configuration is unread."""
 
-    def __init__(self, node: LocalNode) -> None:
+    def __init__(self, node: LocalNode, *, default_local_cluster: bool = True) -> None:
         self.node = node
         self.clock = Clock()
         self.ipcache = IPCache(self.clock)
         self.services = Services(self.clock)
         self.identities = Identities()
-        self.policies = Policies(self.clock, node.cluster.name, self.identities, self.ipcache)
+        self.peer_ports = PeerPorts()
+        self.policies = Policies(
+            self.clock,
+            node.cluster.name,
+            self.identities,
+            self.ipcache,
+            self.peer_ports,
+            default_local_cluster=default_local_cluster,
+        )
         self.endpoints: dict[int, Endpoint] = {}
         self.own_is_listed = False
         self._peer_listings: Callable[[], Iterable[PeerListing] | None] = lambda: None

@@ -12,6 +12,7 @@ from agent import status
 from agent.desired import Clock
 from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank
+from agent.peerports import PeerPorts
 from agent.policy import Policies, PolicyKey
 from mesh.addressing import ClusterID
 from mesh.identity import Labels
@@ -34,7 +35,7 @@ def policy(name: str = "allow-client", cluster: str = "west", app: str = "client
 
 def made(identities: Identities) -> Policies:
     clock = Clock()
-    return Policies(clock, EAST.name, identities, IPCache(clock))
+    return Policies(clock, EAST.name, identities, IPCache(clock), PeerPorts())
 
 
 def started(identities: Identities | None = None) -> Policies:

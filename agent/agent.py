@@ -13,16 +13,18 @@ from agent.ipcache import Level
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
+from agent.monitor import Monitor
 from agent.peerstate import PeerState
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
-from mesh.addressing import ReservedIdentity
+from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
 from peering.peers import Peers
 
 SOURCES = {
     Level.OWN_NODE: "local",
+    Level.API_SERVER: "kube-apiserver",
     Level.LOCAL_NODE: "custom-resource",
     Level.LOCAL_ENDPOINT: "custom-resource",
     Level.PEER_NODE: "clustermesh",
@@ -47,6 +49,7 @@ class Agent:
     lifecycle: Lifecycle | None = None
     peers: Peers | None = None
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
+    monitor: Monitor | None = None
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
     def peer_listings(self) -> list[PeerListing] | None:
@@ -107,7 +110,9 @@ class Agent:
     def identities(self) -> list[dict[str, Any]]:
         known = self.tables.identities.all if self.tables else {}
         reserved = [
-            status.identity(int(number), reserved_labels(number)) for number in ReservedIdentity if number
+            status.identity(int(number), reserved_labels(number))
+            for number in ReservedIdentity
+            if number and Identity(number) not in known
         ]
         prefixes = self.tables.policies.cidrs.all if self.tables else {}
         local = [status.identity(int(n), labels_of(prefixes[n])) for n in sorted(prefixes)]

@@ -54,6 +54,13 @@ def service_slice(piece: EndpointSlice) -> Slice | None:
     return Slice(f"{piece.metadata.namespace}/{name}", tuple(backends))
 
 
+def api_server_addresses(piece: EndpointSlice) -> frozenset[str]:
+    """Where Kubernetes itself answers: the endpoints of `default/kubernetes`; IPv4."""
+    if (piece.metadata.namespace, piece.service_name) != ("default", "kubernetes"):
+        return frozenset()
+    return frozenset(ip for endpoint in piece.endpoints for ip in endpoint.addresses if ":" not in ip)
+
+
 def _state(conditions: EndpointConditions) -> Literal["active", "terminating"] | None:
     if conditions.ready is not False and not conditions.terminating:
         return "active"

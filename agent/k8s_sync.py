@@ -147,8 +147,10 @@ class KubernetesSync:
     def _slices(self, delta: ObjectDelta[EndpointSlice]) -> None:
         for key, piece in delta.upserts.items():
             self._tables.services.set_slice(key, convert.service_slice(piece))
+            self._tables.api_servers.set_slice(key, convert.api_server_addresses(piece))
         for key in delta.removes:
             self._tables.services.set_slice(key, None)
+            self._tables.api_servers.set_slice(key, frozenset())
 
     def _nodes(self, delta: ObjectDelta[CiliumNode]) -> None:
         for key, raw in delta.upserts.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from agent.apiservers import APIServers
 from agent.cidrs import is_local
 from agent.desired import Clock
 from agent.endpoints import Endpoint
@@ -46,6 +47,7 @@ class Tables:
             self.peer_ports,
             default_local_cluster=default_local_cluster,
         )
+        self.api_servers = APIServers(self.ipcache, self.identities, node.ip)
         self.endpoints: dict[int, Endpoint] = {}
         self.own_is_listed = False
         self._peer_listings: Callable[[], Iterable[PeerListing] | None] = lambda: None

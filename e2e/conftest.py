@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from lab.demo.driver import Driver
 from lab.demo.objects import SLEEP_IMAGE, deployment, service
 from lab.plan import LabPlan, make
 
-LAB = "e2e"
+LAB = os.environ.get("CLUSTERMESH_E2E_LAB", "e2e")  # two runs on one machine need two names
 CLUSTERS = ["east", "west"]
 
 

@@ -15,6 +15,7 @@ from e2e.conftest import Mesh
 from k8s.resource import POD
 from lab.demo.objects import ECHO_PORT, NAMESPACE, Object, deny_policy
 from lab.demo.steps import count_drops, is_denied, until_answered_by
+from lab.plan import NodePlan
 
 
 async def test_a_remote_identity_is_denied_while_the_policy_stands(mesh: Mesh) -> None:
@@ -49,6 +50,11 @@ async def find_pod(mesh: Mesh, cluster: str, app: str) -> dict[str, Any]:
     async with mesh.lab.kubernetes(cluster) as client:
         raw = await client.list(POD, NAMESPACE, label_selector=f"app={app}")
         return next(pod for pod in map(msgspec.json.decode, raw) if pod["status"].get("podIP"))
+
+
+def node_of(mesh: Mesh, pod: dict[str, Any]) -> NodePlan:
+    """East's node that a pod of east is on."""
+    return next(n for n in mesh.plan.cluster("east").nodes if n.name in pod["spec"]["nodeName"])
 
 
 async def web_url(mesh: Mesh, cluster: str) -> str:
@@ -111,7 +117,7 @@ async def test_answers_pass_although_their_own_direction_is_closed(mesh: Mesh) -
 async def outside(mesh: Mesh) -> AsyncGenerator[str]:
     """A web server on an address that is no pod's and no node's, beside east's client."""
     client = await find_pod(mesh, "east", "client")
-    node = next(n for n in mesh.plan.cluster("east").nodes if n.name in client["spec"]["nodeName"])
+    node = node_of(mesh, client)
     inside = ("nsenter", f"--net=/run/netns/{node.namespace}")
     address = ("ip", "address", "{}", f"{OUTSIDE}/32", "dev", "lo")
 
@@ -169,3 +175,33 @@ async def test_a_network_policy_closes_web_to_the_other_cluster_and_opens_it_to_
         await until(mesh, far, answered=True)
     finally:
         await mesh.lab.delete("west", "NetworkPolicy", "under-test")
+
+
+async def test_monitor_names_the_packet_that_a_policy_dropped(mesh: Mesh) -> None:
+    near, client = await web_url(mesh, "east"), await find_pod(mesh, "east", "client")
+    web = (await find_pod(mesh, "east", "web"))["status"]["podIP"]
+    socket = mesh.lab.paths.node(node_of(mesh, client)).agent_socket
+    dbg = (sys.executable, "-m", "cli.dbg", "--host", str(socket))
+    async with policy(mesh, "east", "client", egress=[{"toCIDR": ["203.0.113.0/24"]}]):
+        await until(mesh, near, answered=False)
+        monitor = await asyncio.create_subprocess_exec(
+            *(*dbg, "monitor", "--type", "drop", "-o", "json"), stdout=asyncio.subprocess.PIPE
+        )
+        assert monitor.stdout is not None
+        try:
+            async with asyncio.timeout(CHANGE_SECONDS), mesh.lab.curling("east", mesh.clients["east"], near):
+                while line := await monitor.stdout.readline():
+                    event = msgspec.json.decode(line)
+                    if event["destination"]["ip"] == web:
+                        break
+        finally:
+            monitor.terminate()
+            await monitor.wait()
+        assert (event["reason"], event["direction"]) == ("policy denied", "egress")
+        assert event["source"]["pod"] == f"{NAMESPACE}/{mesh.clients['east']}"
+        assert event["destination"]["port"] == ECHO_PORT
+        process = await asyncio.create_subprocess_exec(
+            *(*dbg, "bpf", "policy", "get", str(event["endpoint"])), stdout=asyncio.subprocess.PIPE
+        )
+        shown, _ = await process.communicate()
+        assert b"cidr:203.0.113.0/24" in shown

@@ -6,7 +6,7 @@
 #ifndef CLUSTERMESH_ENDPOINT_H
 #define CLUSTERMESH_ENDPOINT_H
 
-#include "policy.h"
+#include "events.h"
 
 #define MAC_LENGTH 6
 #define PACKET_FOR_US 0 /* PACKET_HOST */

@@ -84,6 +84,8 @@ __inline_always int admit(struct __sk_buff *skb, struct packet *packet, struct q
 	struct ct_key key;
 	int reason;
 
+	skb->cb[CB_PEER] = ask->peer;
+	skb->cb[CB_ENDPOINT] = ask->lxc_id;
 	if (ct_is_reply(packet, own, skb->len))
 		return 0;
 	if (ask->enforced) {

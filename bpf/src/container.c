@@ -72,7 +72,7 @@ __inline_always int encapsulate(struct __sk_buff *skb, __u32 tunnel, __u32 ident
 }
 
 /* tcx ingress: what a pod sends. */
-int cil_from_container(struct __sk_buff *skb)
+__inline_always int handle_from_container(struct __sk_buff *skb)
 {
 	struct endpoint_value *source, *local;
 	struct ipcache_value *remote;
@@ -117,6 +117,12 @@ int cil_from_container(struct __sk_buff *skb)
 	return PASS; /* nodes and the world: the stack's business */
 }
 
+int cil_from_container(struct __sk_buff *skb)
+{
+	begin(skb, METRIC_EGRESS);
+	return report(skb, handle_from_container(skb));
+}
+
 /* Who speaks through the stack? An identity of a pod elsewhere may only arrive by
  * the tunnel; 0 is no identity. */
 __inline_always __u32 stack_identity(__u32 address)
@@ -135,7 +141,7 @@ __inline_always __u32 stack_identity(__u32 address)
 }
 
 /* tcx egress: what the node's stack sends to a pod. */
-int cil_to_container(struct __sk_buff *skb)
+__inline_always int handle_to_container(struct __sk_buff *skb)
 {
 	struct endpoint_value *endpoint;
 	struct packet packet = {};
@@ -160,4 +166,10 @@ int cil_to_container(struct __sk_buff *skb)
 		return drop(skb, reason, METRIC_INGRESS);
 	count(FORWARDED, METRIC_INGRESS, skb->len);
 	return PASS;
+}
+
+int cil_to_container(struct __sk_buff *skb)
+{
+	begin(skb, METRIC_INGRESS);
+	return report(skb, handle_to_container(skb));
 }

@@ -15,12 +15,13 @@ from agent.desired import Clock
 from agent.endpoints import Endpoint
 from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank, host_prefix
+from agent.labels import from_texts
 from agent.local import LocalNode
 from agent.peerports import PeerPorts
 from agent.policy import Policies, PolicyKey
 from agent.recovery import Silent, cluster_of, may_be_owned, silent
 from agent.services import Services
-from mesh.addressing import ClusterID
+from mesh.addressing import ClusterID, Identity
 from mesh.merge import Backend, Frontend
 
 PeerListing = tuple[ClusterID | None, bool]  # cluster id if known, is listed
@@ -68,9 +69,16 @@ class Tables:
         self.settle()
 
     def upsert_endpoint(self, endpoint: Endpoint) -> int:
-        """An endpoint of this node: its ipcache entry, and its policy; the revision that has both."""
+        """An endpoint of this node: its ipcache entry, and its policy; the revision that has both.
+
+        Its identity may be newer than what the watch has shown: its neighbours' policies must know it before
+        it sends its first packet.
+        """
         old = self.endpoints.get(endpoint.id)
         self.endpoints[endpoint.id] = endpoint
+        number = Identity(endpoint.identity)
+        if number not in self.identities.all:
+            self.identities.commit({number: from_texts(list(endpoint.labels))})
         self.ipcache.replace(_own_rank(endpoint), _own_entries(old), _own_entries(endpoint))
         self.policies.upsert_endpoint(endpoint)
         return self.clock.revision

@@ -1,7 +1,7 @@
 """Port ranges as blocks that a hash can be asked for. Pure.
 
 A block is a port and how many of its low bits do not count. Only four sizes exist, so that the kernel asks
-four times and a range costs at most 90 entries or so; Cilium's trie has every size.
+four times and a range costs at most 104 entries; Cilium's trie has every size.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from agent.cidrs import CIDRIdentities
@@ -172,7 +173,7 @@ class Policies:
             return
         known = {number: self._identities.all[number] for number in numbers if number in self._identities.all}
         for group in self._groups.values():
-            new = _by_identity(self._resolve(group, known).entries)
+            new = _by_identity(self._resolve(group, known, {}).entries)
             before = {int(number): group.entries.get(int(number), frozenset()) for number in numbers}
             group.has_ranges |= _has_ranges(entry for number in before for entry in new.get(number, ()))
             for number in before:
@@ -195,20 +196,22 @@ class Policies:
         if not self._is_started:
             return
         for group in groups:
-            policy = self._resolve(group, self._identities.all)
+            policy = self._resolve(group, self._identities.all, self.cidrs.all)
             before, group.entries = group.entries, _by_identity(policy.entries)
             group.enforced, group.egress_enforced = policy.ingress_enforced, policy.egress_enforced
             group.has_ranges = _has_ranges(policy.entries)
             self._publish(group, before.keys() | group.entries.keys(), before)
 
-    def _resolve(self, group: _Group, identities: Mapping[Identity, Labels]) -> EndpointPolicy:
+    def _resolve(
+        self, group: _Group, identities: Mapping[Identity, Labels], cidrs: Mapping[Identity, IPv4Network]
+    ) -> EndpointPolicy:
         scope = Scope(
             identities,
             self._cluster,
             default_local_cluster=self._default_local_cluster,
             named_ports=group.named_ports,
             peer_ports=self._peer_ports.all,
-            cidrs=self.cidrs.all,
+            cidrs=cidrs,
         )
         return resolve(self._policies.values(), group.labels, scope)
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, TypeVar
 
 from mesh.errors import PolicyError
 from mesh.identity import RESERVED, Label, Labels
 
 CIDR_SOURCE = "cidr"
+Key = TypeVar("Key")
+
 EVERYWHERE = IPv4Network("0.0.0.0/0")  # no prefix of its own: it is the world's identity
 
 
@@ -32,6 +34,29 @@ class CIDR:
     @property
     def prefixes(self) -> tuple[IPv4Network, ...]:
         return (self.prefix, *self.excepts)
+
+
+def covered(cidrs: Iterable[CIDR], prefixes: Mapping[Key, IPv4Network]) -> set[Key]:
+    """The keys of the prefixes that any of `cidrs` covers.
+
+    Only what stands at one of a prefix's own 33 wider ones can cover it: thousands of both are no square.
+    """
+    found: dict[tuple[int, int], list[CIDR]] = {}
+    for cidr in cidrs:
+        found.setdefault(_place(cidr.prefix, cidr.prefix.prefixlen), []).append(cidr)
+    return {
+        key
+        for key, network in prefixes.items()
+        if any(
+            cidr.covers(network)
+            for bits in range(network.prefixlen + 1)
+            for cidr in found.get(_place(network, bits), ())
+        )
+    }
+
+
+def _place(network: IPv4Network, bits: int) -> tuple[int, int]:
+    return bits, int(network.network_address) >> (32 - bits)
 
 
 def labels_of(network: IPv4Network) -> Labels:

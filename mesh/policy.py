@@ -16,7 +16,7 @@ from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from mesh.addressing import Identity, ReservedIdentity
-from mesh.cidr import EVERYWHERE, labels_of
+from mesh.cidr import EVERYWHERE, covered, labels_of
 from mesh.identity import CLUSTER_LABEL, K8S, Label, Labels, reserved_labels
 from mesh.namedports import NamedPorts, from_labels, merged
 from mesh.policy_parse import parse_policy
@@ -152,10 +152,7 @@ def _numbers(item: Traffic, scope: Scope) -> set[int]:
         for number, labels in (scope.labels.items() if item.peers else ())
         if any(scope.selects(selector, labels) for selector in item.peers)
     }
-    for number, prefix in scope.prefixes.items() if item.cidrs else ():
-        if any(cidr.covers(prefix) for cidr in item.cidrs):
-            found.add(int(number))
-    return found
+    return found | set(map(int, covered(item.cidrs, scope.prefixes) if item.cidrs else ()))
 
 
 def _blocks(spec: PortSpec) -> list[tuple[int, int, int]]:

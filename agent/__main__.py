@@ -69,6 +69,13 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Addresses outside of a peer's own nodes' pod CIDRs: count and keep them, or leave them out.",
 )
+@click.option(
+    "--policy-default-local-cluster",
+    type=bool,
+    default=True,
+    show_default=True,
+    help="Whether a policy's selector that names no cluster selects pods of the local one only.",
+)
 @log.flags
 def main(  # noqa: PLR0917 - click gives them by name
     cluster_name: str,
@@ -87,6 +94,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_service_v2: str,
     clustermesh_cache_ttl: str,
     clustermesh_address_check: str,
+    policy_default_local_cluster: bool,
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
     status = 0  # an exit inside `except*` would be wrapped like an error
@@ -106,6 +114,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             service_mode=ServiceMode(clustermesh_service_v2),
             cache_ttl_seconds=seconds(clustermesh_cache_ttl, "--clustermesh-cache-ttl"),
             address_check=Mode(clustermesh_address_check),
+            policy_default_local_cluster=policy_default_local_cluster,
         )
         asyncio.run(serve(config))
     except* (AgentError, AccessError, BPFError, OSError) as errors:

@@ -14,22 +14,26 @@ from agent.ipcache import Level
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
+from agent.monitor import Monitor
 from agent.peerstate import PeerState
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
 from certs import expiry
 from kvstore.meter import Meter
-from mesh.addressing import ReservedIdentity
+from mesh.addressing import Identity, ReservedIdentity
+from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
 from peering import report
 from peering.peers import Peers
 
 SOURCES = {
     Level.OWN_NODE: "local",
+    Level.API_SERVER: "kube-apiserver",
     Level.LOCAL_NODE: "custom-resource",
     Level.LOCAL_ENDPOINT: "custom-resource",
     Level.PEER_NODE: "clustermesh",
     Level.PEER_ENDPOINT: "clustermesh",
+    Level.CIDR: "generated",
     Level.RECOVERED_OWN: "restored",
     Level.RECOVERED: "restored",
 }
@@ -50,6 +54,7 @@ class Agent:
     peers: Peers | None = None
     meter: Meter = field(default_factory=Meter)  # of all connections to peers
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
+    monitor: Monitor | None = None
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
     def peer_listings(self) -> list[PeerListing] | None:
@@ -110,9 +115,13 @@ class Agent:
     def identities(self) -> list[dict[str, Any]]:
         known = self.tables.identities.all if self.tables else {}
         reserved = [
-            status.identity(int(number), reserved_labels(number)) for number in ReservedIdentity if number
+            status.identity(int(number), reserved_labels(number))
+            for number in ReservedIdentity
+            if number and Identity(number) not in known
         ]
-        return reserved + [status.identity(int(n), known[n]) for n in sorted(known)]
+        prefixes = self.tables.policies.cidrs.all if self.tables else {}
+        local = [status.identity(int(n), labels_of(prefixes[n])) for n in sorted(prefixes)]
+        return reserved + [status.identity(int(n), known[n]) for n in sorted(known)] + local
 
     def addresses(self, wanted: str = "") -> list[dict[str, Any]]:
         """Every ipcache entry we want, or those inside one CIDR."""

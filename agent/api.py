@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,7 +20,10 @@ from agent import metrics, servicename
 from agent.agent import Agent
 from agent.endpoints import Endpoint
 from agent.errors import AgentError, ExhaustedError, NotFoundError, NotReadyError, RequestError
+from agent.flows import describe
 from agent.lifecycle import Lifecycle, Request
+from agent.monitor import Watcher
+from agent.tables import Tables
 from aiokit.probes import registry
 from bpf.errors import BPFError
 from k8s.errors import KubernetesError
@@ -31,6 +35,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 AGENT: web.AppKey[Agent] = web.AppKey("agent", Agent)
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
+MAX_EVERY = 1_000_000
+HEARTBEAT_SECONDS = 2.0  # a watcher that left is noticed by writing to it
 MAX_BODY = 64 * 1024  # an endpoint's description is a few hundred bytes
 
 
@@ -84,6 +90,7 @@ def application(agent: Agent) -> web.Application:
             web.get("/v1/resolve/{host}", _resolve),
             web.get("/v1/cluster/nodes", _nodes),
             web.get("/v1/policy", _policies),
+            web.get("/v1/monitor", _monitor),
             web.get("/v1/map", _maps),
             web.get("/v1/map/{name}", _map),
             web.get("/v1/ipam", _ipam),
@@ -180,6 +187,41 @@ async def _policies(request: web.Request) -> web.Response:
             "unsupported": known.unsupported if known else {},
         }
     )
+
+
+async def _monitor(request: web.Request) -> web.StreamResponse:
+    """A JSON object a line for as long as the client stays; an empty line now and then shows that it does."""
+    agent = request.app[AGENT]
+    monitor, tables = agent.monitor, agent.tables
+    if monitor is None or tables is None:
+        raise NotReadyError("the agent is starting")
+    kinds = request.query.getall("type", ["drop", "trace"])
+    if not set(kinds) <= {"drop", "trace"}:
+        raise RequestError("a type is drop or trace")
+    every = request.query.get("every", "1")
+    if not (every.isascii() and every.isdecimal() and 0 < int(every) <= MAX_EVERY):
+        raise RequestError(f"every must be a number from 1 to {MAX_EVERY}")
+    boot = time.time() - time.monotonic()
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    trace_every = int(every) if "trace" in kinds else 0
+    with monitor.watching(drops="drop" in kinds, trace_every=trace_every) as watcher:
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(await _next_line(watcher, tables, boot))
+        except ConnectionError:
+            return response
+
+
+async def _next_line(watcher: Watcher, tables: Tables, boot: float) -> bytes:
+    try:
+        async with asyncio.timeout(HEARTBEAT_SECONDS):
+            event = await watcher.events.get()
+    except TimeoutError:
+        return b"\n"
+    lost, watcher.lost = watcher.lost, 0
+    said = describe(event, tables, boot) | ({"lost": lost} if lost else {})
+    return msgspec.json.encode(said) + b"\n"
 
 
 async def _maps(request: web.Request) -> web.Response:
@@ -306,6 +348,9 @@ def _shown(agent: Agent, endpoint: Endpoint) -> dict[str, Any]:
                 "k8s-pod-name": endpoint.pod_name,
                 "k8s-namespace": endpoint.namespace,
             },
-            "policy": {"ingress-enforced": bool(programmed and programmed.enforced)},
+            "policy": {
+                "ingress-enforced": bool(programmed and programmed.enforced),
+                "egress-enforced": bool(programmed and programmed.egress_enforced),
+            },
         },
     }

@@ -44,6 +44,7 @@ class Config:
     service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
     cache_ttl_seconds: float = 0.0  # 0: a lost peer's services stay
     address_check: Mode = Mode.WARN
+    policy_default_local_cluster: bool = True
 
 
 def local_cluster(name: str, number: int, max_connected_clusters: int) -> PeerScope:

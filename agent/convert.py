@@ -12,6 +12,7 @@ from k8s.objects import CiliumEndpoint, CiliumNode, EndpointConditions, Endpoint
 from mesh.addressing import PeerScope
 from mesh.ipcache import IPEntry
 from mesh.merge import LocalBackend, LocalService, ServicePort
+from mesh.namedports import NamedPorts, gathered
 from mesh.node import Node, NodeAddress
 from mesh.service import Port
 
@@ -51,6 +52,13 @@ def service_slice(piece: EndpointSlice) -> Slice | None:
         for address in endpoint.addresses
     ]
     return Slice(f"{piece.metadata.namespace}/{name}", tuple(backends))
+
+
+def api_server_addresses(piece: EndpointSlice) -> frozenset[str]:
+    """Where Kubernetes itself answers: the endpoints of `default/kubernetes`; IPv4."""
+    if (piece.metadata.namespace, piece.service_name) != ("default", "kubernetes"):
+        return frozenset()
+    return frozenset(ip for endpoint in piece.endpoints for ip in endpoint.addresses if ":" not in ip)
 
 
 def _state(conditions: EndpointConditions) -> Literal["active", "terminating"] | None:
@@ -96,6 +104,14 @@ def endpoint_entries(endpoint: CiliumEndpoint, own_ip: str) -> dict[str, IPCache
     entry = IPCacheEntry(status.identity.id, tunnel, status.encryption.key)
     addresses = [ip for pair in status.networking.addressing for ip in (pair.ipv4, pair.ipv6) if ip]
     return {host_prefix(address): entry for address in addresses}
+
+
+def named_ports(endpoint: CiliumEndpoint) -> NamedPorts:
+    """The ports that a pod gives a name to; none without an identity."""
+    if not endpoint.status.identity.id:
+        return {}
+    told = endpoint.status.named_ports
+    return gathered((port.name, Port(port.protocol or "TCP", port.port)) for port in told if port.name)
 
 
 def remote_entry(entry: IPEntry) -> IPCacheEntry:

@@ -2,7 +2,8 @@
 
 Promises: what is wanted is in the kernel soon after it changed, and again after every periodic compare
 with what the kernel really has; entries an earlier life left are taken over before anything is written.
-Upserts go before removals, and policy before the endpoints it protects. A full map or a refused entry
+Upserts go before removals, and policy before the addresses that get its identities and before the
+endpoints it protects: all tables of a round are of one moment. A full map or a refused entry
 makes the health degraded, holds nothing else up, and is tried again. Never empties anything on
 shutdown: traffic goes on without us.
 """
@@ -41,7 +42,7 @@ class Kernel(Protocol):
 
 # the order of upserts; removals go the other way round
 IPCACHE, POLICY, ENDPOINTS, SERVICES = "ipcache", "policy", "endpoints", "services"
-ORDER = (IPCACHE, POLICY, ENDPOINTS, SERVICES)
+ORDER = (POLICY, IPCACHE, ENDPOINTS, SERVICES)
 OWN_FIRST = (POLICY, ENDPOINTS, SERVICES)  # not touched before Kubernetes is listed
 
 
@@ -115,6 +116,8 @@ class Datapath:
         failed: dict[str, str] = {}
         for name in names:
             await self._attempt(name, failed, self._prepare)
+        for name in names:  # without a pause: the tables are of one moment
+            self._kernel.tables[name].take()
         for name in names:
             await self._attempt(name, failed, self._upsert)
         for name in reversed(names):

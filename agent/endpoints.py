@@ -41,6 +41,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     labels: tuple[str, ...]
     pod_uid: str = ""
     service_account: str = ""
+    named_ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number; sorted
 
     @property
     def pod(self) -> str:

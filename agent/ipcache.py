@@ -32,11 +32,13 @@ class Level(IntEnum):
     """Whose word counts more: lower wins."""
 
     OWN_NODE = 0  # this node's addresses and endpoints, which we made ourselves
-    LOCAL_NODE = 1  # nodes of our own cluster
-    LOCAL_ENDPOINT = 2  # endpoints of our own cluster, as Kubernetes tells
-    RECOVERED_OWN = 3  # found after a restart, perhaps our own cluster's: Kubernetes has not spoken yet
-    PEER_NODE = 4
-    PEER_ENDPOINT = 5
+    API_SERVER = 1  # where our own Kubernetes answers: says more than that it is a node
+    LOCAL_NODE = 2  # nodes of our own cluster
+    LOCAL_ENDPOINT = 3  # endpoints of our own cluster, as Kubernetes tells
+    RECOVERED_OWN = 4  # found after a restart, perhaps our own cluster's: Kubernetes has not spoken yet
+    PEER_NODE = 5
+    PEER_ENDPOINT = 6
+    CIDR = 7  # a policy names the prefix; an identity of this node alone
     RECOVERED = 9  # found in the kernel after a restart; its owner has not spoken yet
 
 

@@ -33,12 +33,14 @@ from k8s.objects import (
     Service,
 )
 from k8s.resource import (
+    CILIUMCLUSTERWIDENETWORKPOLICY,
     CILIUMENDPOINT,
     CILIUMIDENTITY,
     CILIUMNETWORKPOLICY,
     CILIUMNODE,
     ENDPOINTSLICE,
     NAMESPACE,
+    NETWORKPOLICY,
     POD,
     SERVICE,
     Resource,
@@ -47,19 +49,21 @@ from k8s.watch import ObjectDelta, follow
 from mesh.addressing import Identity
 from mesh.errors import MeshError
 from mesh.identity import Labels
+from mesh.network_policy import parse_network_policy
 from mesh.node import Node
 from mesh.policy import Policy, parse_policy
 
 log = logging.getLogger(__name__)
 
 RETRY_FIRST, RETRY_CAP = 0.2, 30.0
+NETWORK_POLICY = "networkpolicy/"  # before the names of Kubernetes' own kind
 
 T = TypeVar("T", bound=KubeObject)
 Fold = Callable[[ObjectDelta[T]], None]
 
 
 class PolicyObject(KubeObject, frozen=True):
-    """A CiliumNetworkPolicy; `mesh.policy` reads what is inside."""
+    """A policy of any kind; `mesh.policy_parse` or `mesh.network_policy` reads what is inside."""
 
     spec: dict[str, Any] | None = None
     specs: list[dict[str, Any]] | None = None
@@ -87,13 +91,19 @@ class KubernetesSync:
         self.view = KubernetesView()
         self._node_claims: dict[str, tuple[Rank, dict[str, IPCacheEntry]]] = {}
         self._endpoint_claims: dict[str, dict[str, IPCacheEntry]] = {}
+        cilium = self._cilium_policies
         self._kinds: list[tuple[Resource, Callable[[], Coroutine[None, None, None]]]] = [
             (SERVICE, lambda: self._follow(SERVICE, Service, self._services)),
             (ENDPOINTSLICE, lambda: self._follow(ENDPOINTSLICE, EndpointSlice, self._slices)),
             (CILIUMNODE, lambda: self._follow(CILIUMNODE, CiliumNode, self._nodes)),
             (CILIUMENDPOINT, lambda: self._follow(CILIUMENDPOINT, CiliumEndpoint, self._endpoints)),
             (CILIUMIDENTITY, lambda: self._follow(CILIUMIDENTITY, CiliumIdentity, self._identities)),
-            (CILIUMNETWORKPOLICY, lambda: self._follow(CILIUMNETWORKPOLICY, PolicyObject, self._policies)),
+            (CILIUMNETWORKPOLICY, lambda: self._follow(CILIUMNETWORKPOLICY, PolicyObject, cilium)),
+            (
+                CILIUMCLUSTERWIDENETWORKPOLICY,
+                lambda: self._follow(CILIUMCLUSTERWIDENETWORKPOLICY, PolicyObject, cilium),
+            ),
+            (NETWORKPOLICY, lambda: self._follow(NETWORKPOLICY, PolicyObject, self._network_policies)),
             (NAMESPACE, lambda: self._follow(NAMESPACE, Namespace, self._namespaces)),
             (POD, lambda: self._follow(POD, Pod, self._pods, f"spec.nodeName={tables.node.name}")),
         ]
@@ -137,8 +147,10 @@ class KubernetesSync:
     def _slices(self, delta: ObjectDelta[EndpointSlice]) -> None:
         for key, piece in delta.upserts.items():
             self._tables.services.set_slice(key, convert.service_slice(piece))
+            self._tables.api_servers.set_slice(key, convert.api_server_addresses(piece))
         for key in delta.removes:
             self._tables.services.set_slice(key, None)
+            self._tables.api_servers.set_slice(key, frozenset())
 
     def _nodes(self, delta: ObjectDelta[CiliumNode]) -> None:
         for key, raw in delta.upserts.items():
@@ -167,11 +179,13 @@ class KubernetesSync:
     def _endpoints(self, delta: ObjectDelta[CiliumEndpoint]) -> None:
         for key, endpoint in delta.upserts.items():
             self._claim_endpoint(key, convert.endpoint_entries(endpoint, self._tables.node.ip))
+            self._tables.peer_ports.claim(key, endpoint.status.identity.id, convert.named_ports(endpoint))
             self.view.own_endpoints.pop(key, None)
             if endpoint.status.networking.node == self._tables.node.ip:
                 self.view.own_endpoints[key] = _address(endpoint)
         for key in delta.removes:
             self._claim_endpoint(key, {})
+            self._tables.peer_ports.claim(key, 0, {})
             self.view.own_endpoints.pop(key, None)
 
     def _claim_endpoint(self, key: str, new: dict[str, IPCacheEntry]) -> None:
@@ -191,11 +205,21 @@ class KubernetesSync:
         if upserts or removes:
             self._tables.identities.commit(upserts, removes, own=True)
 
-    def _policies(self, delta: ObjectDelta[PolicyObject]) -> None:
+    def _cilium_policies(self, delta: ObjectDelta[PolicyObject]) -> None:
+        self._policies(delta, parse_policy, "")
+
+    def _network_policies(self, delta: ObjectDelta[PolicyObject]) -> None:
+        self._policies(delta, parse_network_policy, NETWORK_POLICY)
+
+    def _policies(
+        self, delta: ObjectDelta[PolicyObject], parse: Callable[[Mapping[str, Any]], Policy], kind: str
+    ) -> None:
+        """`kind` goes before the name: two kinds may have objects of one name."""
         upserts: dict[str, Policy] = {}
-        for key, value in delta.upserts.items():
+        for name, value in delta.upserts.items():
+            key = kind + name
             try:
-                upserts[key] = parse_policy(msgspec.to_builtins(value))
+                upserts[key] = parse(msgspec.to_builtins(value))
             except MeshError as error:
                 # the previous version stays: half a policy could open what it should close
                 if self.view.policies_refused.get(key) != str(error):
@@ -206,10 +230,11 @@ class KubernetesSync:
                 if upserts[key].unsupported:
                     parts = ", ".join(upserts[key].unsupported)
                     log.warning("policy %s is in part not enforced: %s", key, parts)
-        for key in delta.removes:
+        removes = [kind + name for name in delta.removes]
+        for key in removes:
             self.view.policies_refused.pop(key, None)
-        if upserts or delta.removes:
-            self._tables.policies.commit(upserts, delta.removes)
+        if upserts or removes:
+            self._tables.policies.commit(upserts, removes)
 
     def _namespaces(self, delta: ObjectDelta[Namespace]) -> None:
         self.view.namespaces.update(delta.upserts)

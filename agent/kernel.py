@@ -56,9 +56,9 @@ class KernelMaps:
         found: dict[PolicyKey, bool] = {}
         for raw_key, raw in self._policy.dump().items():
             key = policy_map.unpack_key(raw_key)
-            if key.direction is policy_map.Direction.INGRESS:
-                name = PolicyKey(key.endpoint_id, key.identity, key.port, key.protocol)
-                found[name] = policy_map.unpack_value(raw)
+            egress = key.direction is policy_map.Direction.EGRESS
+            name = PolicyKey(key.endpoint_id, key.identity, key.port, key.protocol, egress, key.open_bits)
+            found[name] = policy_map.unpack_value(raw)
         return found
 
 
@@ -67,7 +67,8 @@ def pack_ipcache(entry: IPCacheEntry) -> bytes:
 
 
 def pack_policy_key(key: PolicyKey) -> bytes:
-    return policy_map.pack_key(key.endpoint, key.identity, key.port, key.protocol)
+    direction = policy_map.Direction.EGRESS if key.egress else policy_map.Direction.INGRESS
+    return policy_map.pack_key(key.endpoint, key.identity, key.port, key.protocol, direction, key.open_bits)
 
 
 def pack_deny(deny: bool) -> bytes:
@@ -84,5 +85,7 @@ def pack_endpoint(programmed: ProgrammedEndpoint) -> bytes:
             mac=endpoint.mac,
             node_mac=endpoint.host_mac,
             ingress_enforced=programmed.enforced,
+            egress_enforced=programmed.egress_enforced,
+            port_ranges=programmed.has_ranges,
         )
     )

@@ -220,13 +220,18 @@ class Lifecycle:
         if facts is None or facts.uid != endpoint.pod_uid:
             return
         labels = self._labels(endpoint.namespace, facts)
-        if tuple(texts(labels)) == endpoint.labels:
+        if (tuple(texts(labels)), facts.named_ports) == (endpoint.labels, endpoint.named_ports):
             return
         identity = await self._allocator.allocate(labels)
         async with self._locked(endpoint.container_id):
             if self._tables.endpoints.get(endpoint.id) != endpoint:
                 return  # it ended or changed meanwhile
-            new = msgspec.structs.replace(endpoint, identity=int(identity), labels=tuple(texts(labels)))
+            new = msgspec.structs.replace(
+                endpoint,
+                identity=int(identity),
+                labels=tuple(texts(labels)),
+                named_ports=facts.named_ports,
+            )
             self._tables.upsert_endpoint(new)
             await self._store_or_owe()
             self._changed()
@@ -249,6 +254,7 @@ class Lifecycle:
             labels=tuple(texts(labels)),
             pod_uid=facts.uid,
             service_account=facts.service_account,
+            named_ports=facts.named_ports,
         )
 
     def _labels(self, namespace: str, facts: PodFacts) -> Labels:

@@ -63,6 +63,7 @@ def _endpoints(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
                 "mac": value.mac,
                 "node-mac": value.node_mac,
                 "ingress-enforced": value.ingress_enforced,
+                "egress-enforced": value.egress_enforced,
             }
         )
     return found
@@ -76,17 +77,22 @@ def _policy(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
         direction = key.direction.name.capitalize()
         found.append(
             {
-                "key": f"{key.endpoint_id} {direction} {key.identity} {key.port}/{key.protocol}",
+                "key": f"{key.endpoint_id} {direction} {key.identity} {_ports(key)}/{key.protocol}",
                 "value": verdict,
                 "endpoint": key.endpoint_id,
                 "direction": direction,
                 "identity": key.identity,
                 "port": key.port,
+                "last-port": key.port + (1 << key.open_bits) - 1,
                 "protocol": key.protocol,
                 "deny": deny,
             }
         )
     return found
+
+
+def _ports(key: policy_map.PolicyKey) -> str:
+    return f"{key.port}-{key.port + (1 << key.open_bits) - 1}" if key.open_bits else str(key.port)
 
 
 def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

@@ -34,6 +34,9 @@ class TableSync(Protocol):
     async def compare(self) -> None:
         """Find out what the kernel lacks and what it has too much. Raises SyncError."""
 
+    def take(self) -> None:
+        """Note what has changed: `upsert` and `remove` write no later change of it."""
+
     async def upsert(self) -> None:
         """Write what is wanted and missing. Raises SyncError."""
 
@@ -87,7 +90,6 @@ class MapSync(Generic[K, V]):
         self._removes = set(found)
 
     async def upsert(self) -> None:
-        self._take()
         if self._upserts:
             items = sorted(self._upserts.items())
             try:
@@ -107,7 +109,7 @@ class MapSync(Generic[K, V]):
                 raise SyncError(f"{error}; up to {len(keys)} entries are too many") from error
             self._removes.clear()
 
-    def _take(self) -> None:
+    def take(self) -> None:
         entries = self._wanted.entries
         for key in self._wanted.take_dirty():
             value = entries.get(key)

@@ -54,7 +54,7 @@ class PeerState:
         self._services: Import[GlobalService] = Import(service.decode, service.admit)
         self._slices: Import[ClusterEndpointSlice] = Import(endpointslice.decode, endpointslice.admit)
         self._check = AddressCheck(address_check, self.refused)
-        self._remote_ips = RemoteIPs(name, tables.ipcache, self._check)
+        self._remote_ips = RemoteIPs(name, tables.ipcache, self._check, tables.peer_ports)
         self._remote = RemoteServices(name, tables.services, self._check)
 
     @property

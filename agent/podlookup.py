@@ -25,6 +25,7 @@ class PodFacts:
     labels: Mapping[str, str]
     namespace_labels: Mapping[str, str]
     service_account: str
+    named_ports: tuple[tuple[str, str, int], ...] = ()
 
 
 class PodLookup:
@@ -56,4 +57,11 @@ def _facts(pod: Pod, namespace: Namespace) -> PodFacts:
         pod.metadata.labels,
         namespace.metadata.labels,
         pod.spec.serviceAccountName or "default",
+        tuple(sorted(named_ports(pod))),
     )
+
+
+def named_ports(pod: Pod) -> set[tuple[str, str, int]]:
+    """Name, protocol and number of the container ports that have a name."""
+    ports = [port for container in pod.spec.containers for port in container.ports]
+    return {(port.name, port.protocol or "TCP", port.containerPort) for port in ports if port.name}

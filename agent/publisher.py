@@ -101,6 +101,10 @@ def endpoint_object(endpoint: Endpoint, node_ip: str) -> dict[str, Any]:
             "identity": {"id": endpoint.identity, "labels": list(endpoint.labels)},
             "networking": {"addressing": [{"ipv4": endpoint.ipv4}], "node": node_ip},
             "encryption": {"key": 0},
+            "named-ports": [
+                {"name": name, "protocol": protocol, "port": port}
+                for name, protocol, port in endpoint.named_ports
+            ],
             "external-identifiers": {
                 "container-id": endpoint.container_id,
                 "k8s-namespace": endpoint.namespace,

@@ -11,14 +11,19 @@ from collections.abc import Callable, Iterable, Mapping
 from agent.addresscheck import AddressCheck, Recheck
 from agent.convert import prefix_of, remote_entry
 from agent.ipcache import IPCache, Level, Rank
+from agent.peerports import PeerPorts
 from mesh.ipcache import IPEntry
+from mesh.namedports import gathered
+from mesh.service import Port
 
 
 class RemoteIPs:
     """Keyed by the keys' suffixes. Values are not kept: `again` decodes what is held once more."""
 
-    def __init__(self, peer: str, table: IPCache, check: AddressCheck) -> None:
+    def __init__(self, peer: str, table: IPCache, check: AddressCheck, ports: PeerPorts) -> None:
+        self._peer = peer
         self._table = table
+        self._ports = ports
         self._check = check
         self._rank = Rank(Level.PEER_ENDPOINT, peer)
         self._withheld: set[str] = set()
@@ -28,12 +33,14 @@ class RemoteIPs:
             if self._check.admits(suffix):
                 self._withheld.discard(suffix)
                 self._table.upsert(prefix_of(suffix), self._rank_of(suffix), remote_entry(entry))
+                self._set_ports(suffix, entry)
             else:
                 self._withhold(suffix)
         for suffix in removes:
             self._check.forget_ip(suffix)
             self._withheld.discard(suffix)
             self._table.remove(prefix_of(suffix), self._rank_of(suffix))
+            self._set_ports(suffix, None)
 
     def recheck(self, what: Recheck, held: Iterable[bytes], again: Callable[[str], IPEntry]) -> None:
         """The verdict may have changed; `held` are the keys that the peer has now."""
@@ -54,6 +61,12 @@ class RemoteIPs:
         if suffix not in self._withheld:
             self._withheld.add(suffix)
             self._table.remove(prefix_of(suffix), self._rank_of(suffix))
+            self._set_ports(suffix, None)
+
+    def _set_ports(self, suffix: str, entry: IPEntry | None) -> None:
+        told = entry.named_ports if entry is not None else ()
+        ports = gathered((port.name, Port(port.protocol, port.port)) for port in told)
+        self._ports.claim((self._peer, suffix), int(entry.identity) if entry is not None else 0, ports)
 
     def _rank_of(self, suffix: str) -> Rank:
         """Two keys may name one prefix (`10.0.0.1` and `10.0.0.1/32`): then they are two claims."""

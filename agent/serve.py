@@ -27,6 +27,7 @@ from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
 from agent.mapdump import dumps
+from agent.monitor import Monitor
 from agent.peerstate import PeerState
 from agent.podlookup import PodLookup
 from agent.publisher import Publisher
@@ -78,9 +79,10 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
     pool = AddressPool(node.spec.podCIDR)
     agent.health.degraded("loading the data path")
     devices = await own_node.ensure_devices(pool)
-    tables = agent.tables = Tables(local)
+    tables = agent.tables = Tables(local, default_local_cluster=config.policy_default_local_cluster)
     async with _loaded(config, local, devices) as loaded:
         agent.dumps = dumps(loaded)
+        monitor = agent.monitor = Monitor(loaded.events, loaded.event_config)
         kernel = KernelMaps(
             tables,
             ipcache=loaded.ipcache,
@@ -109,6 +111,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
         record = own_node.cilium_node(local, node, pool, own_node.BOOT_ID.read_text().strip())
         async with asyncio.TaskGroup() as group:
             group.create_task(datapath.run(), name="datapath")
+            group.create_task(monitor.run(), name="monitor")
             group.create_task(kubernetes.run(), name="kubernetes")
             group.create_task(own_node.publish(client, record), name="node-record")
             group.create_task(publisher.run(), name="publisher")

@@ -46,6 +46,9 @@ class ServiceSync:
     async def compare(self) -> None:
         self._must_compare = True
 
+    def take(self) -> None:
+        """Done by `upsert`: no other table depends on this one's order."""
+
     async def upsert(self) -> None:
         try:
             if self._must_compare:

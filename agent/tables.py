@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from agent.apiservers import APIServers
+from agent.cidrs import is_local
 from agent.desired import Clock
 from agent.endpoints import Endpoint
 from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank, host_prefix
+from agent.labels import from_texts
 from agent.local import LocalNode
+from agent.peerports import PeerPorts
 from agent.policy import Policies, PolicyKey
 from agent.recovery import Silent, cluster_of, may_be_owned, silent
 from agent.services import Services
-from mesh.addressing import ClusterID
+from mesh.addressing import ClusterID, Identity
 from mesh.merge import Backend, Frontend
 
 PeerListing = tuple[ClusterID | None, bool]  # cluster id if known, is listed
@@ -29,13 +33,22 @@ RECOVERED_OWN = Rank(Level.RECOVERED_OWN)
 class Tables:
     """`peer_listings` tells, at any time, the configured peers; None while the configuration is unread."""
 
-    def __init__(self, node: LocalNode) -> None:
+    def __init__(self, node: LocalNode, *, default_local_cluster: bool = True) -> None:
         self.node = node
         self.clock = Clock()
         self.ipcache = IPCache(self.clock)
         self.services = Services(self.clock)
         self.identities = Identities()
-        self.policies = Policies(self.clock, node.cluster.name, self.identities)
+        self.peer_ports = PeerPorts()
+        self.policies = Policies(
+            self.clock,
+            node.cluster.name,
+            self.identities,
+            self.ipcache,
+            self.peer_ports,
+            default_local_cluster=default_local_cluster,
+        )
+        self.api_servers = APIServers(self.ipcache, self.identities, node.ip)
         self.endpoints: dict[int, Endpoint] = {}
         self.own_is_listed = False
         self._peer_listings: Callable[[], Iterable[PeerListing] | None] = lambda: None
@@ -56,9 +69,16 @@ class Tables:
         self.settle()
 
     def upsert_endpoint(self, endpoint: Endpoint) -> int:
-        """An endpoint of this node: its ipcache entry, and its policy; the revision that has both."""
+        """An endpoint of this node: its ipcache entry, and its policy; the revision that has both.
+
+        Its identity may be newer than what the watch has shown: its neighbours' policies must know it before
+        it sends its first packet.
+        """
         old = self.endpoints.get(endpoint.id)
         self.endpoints[endpoint.id] = endpoint
+        number = Identity(endpoint.identity)
+        if number not in self.identities.all:
+            self.identities.commit({number: from_texts(list(endpoint.labels))})
         self.ipcache.replace(_own_rank(endpoint), _own_entries(old), _own_entries(endpoint))
         self.policies.upsert_endpoint(endpoint)
         return self.clock.revision
@@ -78,14 +98,15 @@ class Tables:
     ) -> None:
         """Take over what the kernel has. Call once, before anything is written."""
         own = self.node.cluster.cluster_id
-        layout = self.node.cluster.layout
         self._recovered_prefixes = dict(prefixes)
+        local = {prefix: entry.identity for prefix, entry in prefixes.items() if is_local(entry.identity)}
+        self.policies.adopt(local)
         for prefix, entry in prefixes.items():
             self.ipcache.upsert(prefix, self._recovered_rank(entry), entry)
         self._recovered_policy = {
             key: deny
             for key, deny in policy.items()
-            if key.endpoint in self.endpoints and cluster_of(key.identity, layout) not in (None, own)
+            if key.endpoint in self.endpoints and self._cluster_of(key.identity) not in (None, own)
         }
         self.policies.set_recovered(self._recovered_policy)
         self.services.set_recovered(_by_cluster(backends, own))
@@ -93,9 +114,15 @@ class Tables:
 
     def _recovered_rank(self, entry: IPCacheEntry) -> Rank:
         """What may be our own cluster's is, until Kubernetes has spoken: no peer's word goes above it."""
-        cluster = cluster_of(entry.identity, self.node.cluster.layout)
+        cluster = self._cluster_of(entry.identity)
         may_be_own = not self.own_is_listed and cluster in (None, self.node.cluster.cluster_id)
         return RECOVERED_OWN if may_be_own else RECOVERED
+
+    def _cluster_of(self, identity: int) -> ClusterID | None:
+        """Numbers of prefixes are our own."""
+        if is_local(identity):
+            return self.node.cluster.cluster_id
+        return cluster_of(identity, self.node.cluster.layout)
 
     def silent(self) -> Silent:
         """Who has not told us everything yet."""
@@ -112,17 +139,16 @@ class Tables:
             return
         who = self.silent()
         own = self.node.cluster.cluster_id
-        layout = self.node.cluster.layout
         listed = frozenset(c for c, is_listed in self._peer_listings() or () if is_listed and c is not None)
 
         def may_stay(cluster: ClusterID | None) -> bool:
             return may_be_owned(cluster, who, own, listed)
 
         prefixes = self._recovered_prefixes
-        for prefix in [p for p, e in prefixes.items() if not may_stay(cluster_of(e.identity, layout))]:
+        for prefix in [p for p, e in prefixes.items() if not may_stay(self._cluster_of(e.identity))]:
             rank = self._recovered_rank(prefixes.pop(prefix))
             self.ipcache.remove(prefix, rank)
-        gone = [key for key in self._recovered_policy if not may_stay(cluster_of(key.identity, layout))]
+        gone = [key for key in self._recovered_policy if not may_stay(self._cluster_of(key.identity))]
         for key in gone:
             del self._recovered_policy[key]
         self.policies.forget_recovered(gone)

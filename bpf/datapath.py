@@ -14,10 +14,13 @@ from typing import Self
 from bpf import ct_map, link, loader
 from bpf.pinned_map import PinnedMap
 from bpf.pins import Pins
+from bpf.ring import Ring
 from bpf.services import ServiceMaps
 from bpf.spec import (
     CT4,
     ENDPOINTS,
+    EVENT_CONFIG,
+    EVENTS,
     IPCACHE,
     LB4_BACKENDS,
     LB4_REVERSE_NAT,
@@ -55,6 +58,8 @@ class Datapath:
             self.policy = enter(POLICY)
             self.connections = enter(CT4)
             self.metrics = enter(METRICS)
+            self.event_config = enter(EVENT_CONFIG)
+            self.events = opened.enter_context(Ring.open(pins.map(EVENTS), EVENTS))
             self.services = ServiceMaps(enter(LB4_SERVICES), enter(LB4_BACKENDS), enter(LB4_REVERSE_NAT))
             self._opened = opened.pop_all()
 

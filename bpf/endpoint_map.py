@@ -1,8 +1,9 @@
 """cilium_lxc: the endpoints of this node, by address.
 
 The byte layout and nothing else; Cilium's layout, frozen. Two bits of `flags`, which
-Cilium leaves unused, say in which directions policy is enforced: write the policy
-entries first and then the bit, and in reverse when enforcement ends.
+Cilium leaves unused, say in which directions policy is enforced, and a third that some
+policy entries are for ranges of ports: write the policy entries first and then the bit,
+and in reverse when it ends.
 """
 
 import socket
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from bpf.layout import ENDPOINT_KEY, ENDPOINT_VALUE
 
 _IPV4 = 1
-_INGRESS_ENFORCED, _EGRESS_ENFORCED = 1 << 16, 1 << 17
+_INGRESS_ENFORCED, _EGRESS_ENFORCED, _PORT_RANGES = 1 << 16, 1 << 17, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Endpoint:
     node_mac: str
     ingress_enforced: bool = False
     egress_enforced: bool = False
+    port_ranges: bool = False
 
 
 def pack_key(ip: str) -> bytes:
@@ -42,6 +44,7 @@ def unpack_key(raw: bytes) -> str:
 def pack_value(endpoint: Endpoint) -> bytes:
     flags = _INGRESS_ENFORCED if endpoint.ingress_enforced else 0
     flags |= _EGRESS_ENFORCED if endpoint.egress_enforced else 0
+    flags |= _PORT_RANGES if endpoint.port_ranges else 0
     mac, node_mac = _mac(endpoint.mac), _mac(endpoint.node_mac)
     return ENDPOINT_VALUE.pack(
         endpoint.ifindex, 0, endpoint.endpoint_id, flags, 0, mac, node_mac, endpoint.identity, 0, b""
@@ -58,6 +61,7 @@ def unpack_value(raw: bytes) -> Endpoint:
         node_mac[:6].hex(":"),
         bool(flags & _INGRESS_ENFORCED),
         bool(flags & _EGRESS_ENFORCED),
+        bool(flags & _PORT_RANGES),
     )
 
 

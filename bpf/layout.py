@@ -120,7 +120,7 @@ POLICY_KEY = Layout(
         ("dport", "2s"),
         ("proto", "B"),
         ("direction", "B"),
-        ("pad", "H"),
+        ("open_bits", "H"),
     ),
 )
 POLICY_VALUE = Layout("policy_value", (("deny", "B"), ("pad", "7s")))
@@ -158,6 +158,27 @@ METRICS_KEY = Layout(
     "metrics_key", (("reason", "B"), ("dir", "B"), ("line", "H"), ("file", "B"), ("reserved", "3s"))
 )
 METRICS_VALUE = Layout("metrics_value", (("count", "Q"), ("bytes", "Q")))
+NOTHING = Layout("void", ())  # a ring has neither keys nor values
+EVENT = Layout(
+    "event",
+    (
+        ("time", "Q"),
+        ("peer", "I"),
+        ("saddr", "4s"),
+        ("daddr", "4s"),
+        ("sport", "2s"),
+        ("dport", "2s"),
+        ("length", "I"),
+        ("lxc_id", "H"),
+        ("type", "B"),
+        ("reason", "B"),
+        ("direction", "B"),
+        ("proto", "B"),
+        ("tcp_flags", "B"),
+        ("pad", "5s"),
+    ),
+)
+EVENT_CONFIG_VALUE = Layout("event_config_value", (("drops", "I"), ("trace_every", "I")))
 NODE_CONFIG_KEY = Layout("int", (("index", "I"),))  # the kernel wants a plain integer for an array
 NODE_CONFIG_VALUE = Layout(
     "node_config_value",

@@ -19,6 +19,7 @@ SOURCES = (
     "include/packet.h",
     "include/conntrack.h",
     "include/policy.h",
+    "include/events.h",
     "include/endpoint.h",
     "src/container.c",
     "src/overlay.c",
@@ -34,6 +35,7 @@ class MapType(enum.IntEnum):
     PERCPU_HASH = 5
     LRU_HASH = 9
     LPM_TRIE = 11
+    RINGBUF = 27
 
 
 class ProgramType(enum.IntEnum):
@@ -107,6 +109,10 @@ METRICS = MapSpec("cilium_metrics", MapType.PERCPU_HASH, layout.METRICS_KEY, lay
 NODE_CONFIG = MapSpec(
     "cilium_node_config", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout.NODE_CONFIG_VALUE, 1, flags=0
 )
+EVENTS = MapSpec("cilium_events", MapType.RINGBUF, layout.NOTHING, layout.NOTHING, 256 * 4096, flags=0)
+EVENT_CONFIG = MapSpec(
+    "cilium_event_config", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout.EVENT_CONFIG_VALUE, 1, flags=0
+)
 
 MAPS = (
     IPCACHE,
@@ -120,6 +126,8 @@ MAPS = (
     FRAGMENTS,
     METRICS,
     NODE_CONFIG,
+    EVENTS,
+    EVENT_CONFIG,
 )
 
 FROM_CONTAINER = ProgramSpec("cil_from_container", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)

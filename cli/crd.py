@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from k8s.resource import (
+    CILIUMCLUSTERWIDENETWORKPOLICY,
     CILIUMENDPOINT,
     CILIUMIDENTITY,
     CILIUMNETWORKPOLICY,
@@ -24,8 +25,9 @@ _SHORT = {
     CILIUMIDENTITY: ["ciliumid"],
     CILIUMENDPOINT: ["cep", "ciliumep"],
     CILIUMNETWORKPOLICY: ["cnp", "ciliumnp"],
+    CILIUMCLUSTERWIDENETWORKPOLICY: ["ccnp"],
 }
-_WITH_STATUS = frozenset({CILIUMNODE, CILIUMNETWORKPOLICY})
+_WITH_STATUS = frozenset({CILIUMNODE, CILIUMNETWORKPOLICY, CILIUMCLUSTERWIDENETWORKPOLICY})
 
 
 def definitions() -> list[dict[str, Any]]:

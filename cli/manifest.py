@@ -226,7 +226,11 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
             f"--state-dir={RUN_DIR}/state",
             f"--health-port={AGENT_HEALTH_PORT}",
         ],
-        "env": [_from_field("NODE_NAME", "spec.nodeName"), _from_field("NODE_IP", "status.hostIP")],
+        "env": [
+            _from_field("NODE_NAME", "spec.nodeName"),
+            _from_field("NODE_IP", "status.hostIP"),
+            _from_config("CLUSTERMESH_POLICY_DEFAULT_LOCAL_CLUSTER", "policy-default-local-cluster"),
+        ],
         "securityContext": {"privileged": True},  # loads programs, writes maps, makes links
         "readinessProbe": _probe("/healthz", AGENT_HEALTH_PORT),
         "volumeMounts": [
@@ -268,6 +272,12 @@ def _identity_flags(settings: MeshSettings) -> list[str]:
 
 def _probe(path: str, port: int) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": port}, "periodSeconds": PROBE_SECONDS}
+
+
+def _from_config(name: str, key: str) -> dict[str, Any]:
+    """Set in the cluster's configuration, as in Cilium's; absent there: the program's default."""
+    reference = {"name": CONFIG_MAP, "key": key, "optional": True}
+    return {"name": name, "valueFrom": {"configMapKeyRef": reference}}
 
 
 def _from_field(name: str, path: str) -> dict[str, Any]:

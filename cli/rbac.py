@@ -35,7 +35,12 @@ _RULES: dict[str, list[dict[str, Any]]] = {
             ],
             "verbs": _WRITE,
         },
-        {"apiGroups": ["cilium.io"], "resources": ["ciliumnetworkpolicies"], "verbs": _READ},
+        {
+            "apiGroups": ["cilium.io"],
+            "resources": ["ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"],
+            "verbs": _READ,
+        },
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": _READ},
     ],
 }
 

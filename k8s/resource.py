@@ -63,3 +63,7 @@ CILIUMIDENTITY = Resource("cilium.io", "v2", "ciliumidentities", "CiliumIdentity
 CILIUMENDPOINT = Resource("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", True)
 CILIUMENDPOINTSLICE = Resource("cilium.io", "v2alpha1", "ciliumendpointslices", "CiliumEndpointSlice", False)
 CILIUMNETWORKPOLICY = Resource("cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy", True)
+CILIUMCLUSTERWIDENETWORKPOLICY = Resource(
+    "cilium.io", "v2", "ciliumclusterwidenetworkpolicies", "CiliumClusterwideNetworkPolicy", False
+)
+NETWORKPOLICY = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True)

@@ -10,56 +10,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mesh.cidr import CIDR, parse_cidr, parse_cidr_set
 from mesh.errors import PolicyError
 from mesh.identity import CLUSTER_LABEL, K8S, NAMESPACE_LABEL, RESERVED
+from mesh.policy_rules import PROTOCOLS, Policy, PortSpec, Rule, Side, Traffic, icmp_type
 from mesh.selector import Requirement, Selector, parse_selector
 
-MAX_RANGE = 256  # ports of one range: each becomes an entry per identity
-
-PROTOCOLS = {"TCP": (6,), "UDP": (17,), "SCTP": (132,), "ANY": (6, 17, 132), "": (6, 17, 132)}
-
 _NODES = ("host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver")
-_ADDITIVE = frozenset({"fromCIDR", "fromCIDRSet", "fromGroups", "fromNodes"})  # more peers that we miss
-_RESTRICTIVE = frozenset({"fromRequires", "icmps", "authentication"})  # less of the same peers
-_KNOWN = frozenset({"fromEndpoints", "fromEntities", "toPorts"})
+_LAST_ICMP_TYPE = 255
+_GROUPS = frozenset({"cidrGroupRef", "cidrGroupSelector"})
+_ICMP_NAMES = {"EchoReply": 0, "DestinationUnreachable": 3, "Redirect": 5, "Echo": 8, "EchoRequest": 8}
+_ICMP_NAMES |= {"TimeExceeded": 11, "ParameterProblem": 12, "Timestamp": 13, "TimestampReply": 14}
 
 
 @dataclass(frozen=True, slots=True)
-class PortSpec:
-    """Some ports of some protocols; `name` instead of numbers where the pod's names decide."""
+class _Words:
+    """The names of a direction's fields."""
 
-    ports: tuple[int, ...]
-    protocols: tuple[int, ...]
-    name: str = ""
+    section: str
+    deny: str
+    endpoints: str
+    entities: str
+    cidr: str
+    cidr_set: str
+    additive: frozenset[str]  # more peers, that we miss
+    restrictive: frozenset[str]  # less of the same peers
 
+    @property
+    def peers(self) -> frozenset[str]:
+        return frozenset({self.endpoints, self.entities, self.cidr, self.cidr_set})
 
-@dataclass(frozen=True, slots=True)
-class Ingress:
-    """Some peers on some ports; no ports: all."""
-
-    peers: tuple[Selector, ...] = ()
-    everyone: bool = False
-    ports: tuple[PortSpec, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`default_deny`: what is not allowed is refused, for the endpoints that `subject` selects."""
-
-    subject: Selector
-    allows: tuple[Ingress, ...] = ()
-    denies: tuple[Ingress, ...] = ()
-    default_deny: bool = False
+    @property
+    def known(self) -> frozenset[str]:
+        return self.peers | {"toPorts", "icmps"}
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """One object. `namespace` is empty for a cluster-wide policy."""
+def _words(section: str, way: str, *more: str) -> _Words:
+    return _Words(
+        section,
+        f"{section}Deny",
+        f"{way}Endpoints",
+        f"{way}Entities",
+        f"{way}CIDR",
+        f"{way}CIDRSet",
+        frozenset({f"{way}Groups", f"{way}Nodes", *more}),
+        frozenset({f"{way}Requires", "authentication"}),
+    )
 
-    namespace: str
-    name: str
-    rules: tuple[Rule, ...] = ()
-    unsupported: tuple[str, ...] = ()
+
+_INGRESS = _words("ingress", "from")
+_EGRESS = _words("egress", "to", "toServices", "toFQDNs")
 
 
 def parse_policy(said: Mapping[str, Any]) -> Policy:
@@ -88,54 +88,70 @@ class _Parser:
         subject = parse_selector(spec["endpointSelector"])
         if self.namespace:
             subject = subject.with_label(NAMESPACE_LABEL, self.namespace)
-        allows, denies = _list(spec, "ingress"), _list(spec, "ingressDeny")
-        said = _object(spec, "enableDefaultDeny").get("ingress")
-        if spec.get("egress") or spec.get("egressDeny"):
-            self.unsupported.add("egress")
-        return Rule(
-            subject,
-            tuple(item for said_item in allows if (item := self._allow(said_item))),
-            tuple(item for said_item in denies if (item := self._deny(said_item))),
+        return Rule(subject, self._side(spec, _INGRESS), self._side(spec, _EGRESS))
+
+    def _side(self, spec: Mapping[str, Any], words: _Words) -> Side:
+        allows, denies = _list(spec, words.section), _list(spec, words.deny)
+        said = _object(spec, "enableDefaultDeny").get(words.section)
+        return Side(
+            tuple(item for said_item in allows if (item := self._allow(said_item, words))),
+            tuple(item for said_item in denies if (item := self._deny(said_item, words))),
             default_deny=said if isinstance(said, bool) else bool(allows or denies),
         )
 
-    def _allow(self, said: object) -> Ingress | None:
+    def _allow(self, said: object, words: _Words) -> Traffic | None:
         """None when it selects nothing."""
-        item = self._section(said)
-        if not item.keys().isdisjoint(_RESTRICTIVE) or not item.keys() <= _KNOWN | _ADDITIVE:
+        item = self._section(said, words)
+        if not item.keys().isdisjoint(words.restrictive) or not item.keys() <= words.known | words.additive:
             return None
         ports = self._ports(item, is_deny=False)
-        everyone, peers = self._peers(item)
-        if ports is None or not (everyone or peers):
+        everyone, peers, cidrs = self._peers(item, words, is_deny=False)
+        if ports is None or not (everyone or peers or cidrs):
             return None
-        return Ingress(peers, everyone, ports)
+        return Traffic(peers, everyone, ports, cidrs)
 
-    def _deny(self, said: object) -> Ingress | None:
-        item = self._section(said)
-        unknown = item.keys() - _KNOWN
-        everyone, peers = self._peers(item)
-        everyone = everyone or bool(unknown - {"icmps"})
+    def _deny(self, said: object, words: _Words) -> Traffic | None:
+        item = self._section(said, words)
+        unknown = item.keys() - words.known
+        everyone, peers, cidrs = self._peers(item, words, is_deny=True)
+        everyone = everyone or bool(unknown)
         ports = () if unknown else self._ports(item, is_deny=True)
-        if ports is None or not (everyone or peers):
+        if ports is None or not (everyone or peers or cidrs):
             return None
-        return Ingress(() if everyone else peers, everyone, ports)
+        return Traffic(everyone=True, ports=ports) if everyone else Traffic(peers, False, ports, cidrs)
 
-    def _section(self, said: object) -> dict[str, Any]:
+    def _section(self, said: object, words: _Words) -> dict[str, Any]:
         if not isinstance(said, Mapping):
-            raise PolicyError("an ingress rule must be an object")
+            raise PolicyError(f"an {words.section} rule must be an object")
         item = {name: value for name, value in said.items() if value is not None}
-        self.unsupported.update(item.keys() - _KNOWN)
+        self.unsupported.update(item.keys() - words.known)
         return item
 
-    def _peers(self, item: Mapping[str, Any]) -> tuple[bool, tuple[Selector, ...]]:
+    def _peers(
+        self, item: Mapping[str, Any], words: _Words, *, is_deny: bool
+    ) -> tuple[bool, tuple[Selector, ...], tuple[CIDR, ...]]:
         """Whether everybody is meant, and who else. A list that is present but empty means nobody."""
-        if not any(name.startswith("from") for name in item):
-            return bool(item.get("toPorts") or item.get("icmps")), ()
-        selectors = [self._peer(parse_selector(said)) for said in _list(item, "fromEndpoints")]
-        entities = [str(name) for name in _list(item, "fromEntities")]
+        if item.keys().isdisjoint(words.peers | words.additive | words.restrictive):
+            return bool(item.get("toPorts") or item.get("icmps")), (), ()
+        selectors = [self._peer(parse_selector(said)) for said in _list(item, words.endpoints)]
+        entities = [str(name) for name in _list(item, words.entities)]
         for name in entities:
             selectors += self._entity(name)
-        return "all" in entities, tuple(selectors)
+        cidrs = [self._known(parse_cidr(said)) for said in _list(item, words.cidr)]
+        unclear = False
+        for said in _list(item, words.cidr_set):
+            if isinstance(said, Mapping) and "cidr" not in said and said.keys() & _GROUPS:
+                self.unsupported.add(f"{words.cidr_set} of groups")
+                unclear = True
+            else:
+                cidrs.append(self._known(parse_cidr_set(said)))
+        everyone = "all" in entities or (unclear and is_deny)
+        return everyone, tuple(selectors), tuple(cidr for cidr in cidrs if cidr)
+
+    def _known(self, cidr: CIDR | None) -> CIDR | None:
+        if cidr is None:
+            self.unsupported.add("IPv6 prefixes")
+        return cidr
 
     def _peer(self, selector: Selector) -> Selector:
         """Without a word about namespaces the policy's own is meant."""
@@ -166,9 +182,9 @@ class _Parser:
     def _ports(self, item: Mapping[str, Any], *, is_deny: bool) -> tuple[PortSpec, ...] | None:
         """Empty: all ports. None: none that we could express."""
         sections = _list(item, "toPorts")
+        specs = [spec for said in _list(item, "icmps") for spec in self._icmp(said)]
         if not sections:
-            return ()
-        specs: list[PortSpec] = []
+            return tuple(specs) if specs or not item.get("icmps") else None
         for section in sections:
             if not isinstance(section, Mapping):
                 raise PolicyError("toPorts must be a list of objects")
@@ -188,18 +204,39 @@ class _Parser:
         protocol = str(said.get("protocol") or "").upper()
         if protocol not in PROTOCOLS:
             self.unsupported.add(f"protocol {protocol}")
-            return PortSpec((0,), (0,)) if is_deny else None
-        text, protocols = str(said.get("port") or "0"), PROTOCOLS[protocol]
-        if not (text.isascii() and text.isdecimal()):
-            return PortSpec((), protocols, name=text)
-        first = _number(text)
-        last = _number(str(said.get("endPort") or first))
-        if first == 0:
-            return PortSpec((0,), protocols if len(protocols) == 1 else (0,))
-        if last - first >= MAX_RANGE:
-            self.unsupported.add(f"more than {MAX_RANGE} ports in a range")
-            return PortSpec((0,), protocols) if is_deny else None
-        return PortSpec(tuple(range(first, max(first, last) + 1)), protocols)
+            return PortSpec(0, 0, (0,)) if is_deny else None
+        return parse_port(said.get("port"), said.get("endPort"), PROTOCOLS[protocol])
+
+    def _icmp(self, said: object) -> list[PortSpec]:
+        if not isinstance(said, Mapping):
+            raise PolicyError("icmps must be a list of objects")
+        fields = _list(said, "fields")
+        if not all(isinstance(field, Mapping) for field in fields):
+            raise PolicyError("the fields of icmps must be objects")
+        ours = [field for field in fields if field.get("family") in (None, "", "IPv4")]
+        if len(ours) < len(fields):
+            self.unsupported.add("ICMPv6")
+        return [icmp_type(_icmp_number(field.get("type"))) for field in ours]
+
+
+def parse_port(port: object, end: object, protocols: tuple[int, ...]) -> PortSpec:
+    """A number, a range or a name; nothing: every port."""
+    text = str(port or "0")
+    if not (text.isascii() and text.isdecimal()):
+        return PortSpec(0, 0, protocols, name=text)
+    first = _number(text)
+    last = max(first, _number(str(end or first)))
+    if first == 0:
+        return PortSpec(0, 0, protocols if len(protocols) == 1 else (0,))
+    return PortSpec(first, last, protocols)
+
+
+def _icmp_number(said: object) -> int:
+    text = str(said)
+    number = _ICMP_NAMES.get(text, int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else -1)
+    if not 0 <= number <= _LAST_ICMP_TYPE:
+        raise PolicyError(f"{text[:32]!r} is not an ICMP type")
+    return number
 
 
 def _reserved(name: str) -> Selector:

@@ -86,6 +86,13 @@ class Selector:
         """Besides, the Kubernetes label `key` exists."""
         return replace(self, requirements=(*self.requirements, Requirement(K8S, key, "Exists")))
 
+    def in_namespaces(self, namespaces: Selector) -> Selector:
+        """Besides, the namespace has the labels that `namespaces` asks for."""
+        asked = (
+            replace(each, source=K8S, key=NAMESPACE_LABELS + each.key) for each in namespaces.requirements
+        )
+        return replace(self, requirements=(*self.requirements, *asked)).with_any(NAMESPACE_LABEL)
+
 
 def parse_selector(said: object) -> Selector:
     """PolicyError for what is no selector. An empty one selects everything."""

@@ -6,7 +6,7 @@
 #ifndef CLUSTERMESH_ENDPOINT_H
 #define CLUSTERMESH_ENDPOINT_H
 
-#include "policy.h"
+#include "events.h"
 
 #define MAC_LENGTH 6
 #define PACKET_FOR_US 0 /* PACKET_HOST */
@@ -62,6 +62,7 @@ __inline_always int admit_ingress(struct __sk_buff *skb, struct packet *packet,
 	ask.source = source;
 	ask.lxc_id = endpoint->lxc_id;
 	ask.direction = DIRECTION_INGRESS;
+	ask.ranges = !!(endpoint->flags & ENDPOINT_PORT_RANGES);
 	/* a node may always reach its own pods: probes must not depend on policy */
 	ask.enforced = (endpoint->flags & ENDPOINT_INGRESS_ENFORCED) && source != IDENTITY_HOST;
 	return admit(skb, packet, &ask);

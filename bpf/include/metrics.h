@@ -55,9 +55,16 @@ __inline_always void count(__u8 reason, __u8 direction, __u64 bytes)
 	value->bytes += bytes;
 }
 
+/* What is known of a packet's fate travels in its control block to the one place that
+ * reports it (events.h): inlining a report into every branch would be too much code. */
+#define CB_PEER 0
+#define CB_ENDPOINT 1
+#define CB_REASON 2 /* and the direction above it */
+
 __inline_always int drop(struct __sk_buff *skb, __u8 reason, __u8 direction)
 {
 	count(reason, direction, skb->len);
+	skb->cb[CB_REASON] = reason | (__u32)direction << 8;
 	return SHOT;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From bytes to a tuple. IPv4 with TCP, UDP and ICMP; fragments take the ports
+ * From bytes to a tuple. IPv4 with TCP, UDP, SCTP and ICMP; fragments take the ports
  * of their first fragment; an ICMP error carries the tuple that it is about.
  */
 #ifndef CLUSTERMESH_PACKET_H
@@ -16,6 +16,7 @@
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17
+#define PROTO_SCTP 132
 
 #define FRAGMENT_MORE 0x2000
 #define FRAGMENT_OFFSET 0x1fff
@@ -30,6 +31,7 @@
 #define ICMP_ECHO_REQUEST 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
+#define ICMP_TYPES 256 /* policy has "port" 256 + type, to tell type 0 from "any" */
 
 #define swap16(x) ((__u16)__builtin_bswap16(x))
 #define swap32(x) __builtin_bswap32(x)
@@ -50,7 +52,7 @@ struct ip_header {
 struct packet {
 	struct ct_key tuple;
 	struct ct_key about; /* the tuple that an ICMP error quotes */
-	__u16 policy_port;   /* BE; 0 where the protocol has none */
+	__u16 policy_port;   /* BE; see ICMP_TYPES */
 	__u8 tcp_flags;
 	__u8 opens;    /* a packet in mid-stream opens no connection */
 	__u8 is_error; /* `about` is filled in */
@@ -105,6 +107,7 @@ __inline_always int parse_l4(struct __sk_buff *skb, __u32 l4, struct packet *pac
 		__u8 type = words[0] & 0xff;
 
 		icmp_ports(tuple, type, words[2]);
+		packet->policy_port = swap16(ICMP_TYPES + type);
 		packet->opens = type == ICMP_ECHO_REQUEST;
 		if (icmp_is_error(type))
 			packet->is_error = parse_quoted(skb, l4 + 8, &packet->about);
@@ -139,7 +142,8 @@ __inline_always int parse(struct __sk_buff *skb, struct packet *packet)
 	packet->tuple.saddr = ip.saddr;
 	packet->tuple.daddr = ip.daddr;
 	packet->tuple.nexthdr = ip.protocol;
-	if (ip.protocol != PROTO_TCP && ip.protocol != PROTO_UDP && ip.protocol != PROTO_ICMP)
+	if (ip.protocol != PROTO_TCP && ip.protocol != PROTO_UDP && ip.protocol != PROTO_ICMP &&
+	    ip.protocol != PROTO_SCTP)
 		return DROP_UNKNOWN_L4;
 
 	fragment = swap16(ip.fragment);
@@ -167,8 +171,9 @@ __inline_always int parse(struct __sk_buff *skb, struct packet *packet)
 		ports.dport = packet->tuple.dport;
 		cilium_ipv4_frag_datagrams.update(&datagram, &ports);
 	}
-	if (ip.protocol != PROTO_ICMP)
-		packet->policy_port = packet->tuple.dport;
+	/* errors are never in fragments, and answers need no policy: it is a question */
+	packet->policy_port =
+		ip.protocol == PROTO_ICMP ? swap16(ICMP_TYPES + ICMP_ECHO_REQUEST) : packet->tuple.dport;
 	return 0;
 }
 

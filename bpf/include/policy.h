@@ -22,6 +22,7 @@ struct question {
 	__u16 lxc_id;
 	__u8 direction; /* DIRECTION_INGRESS, DIRECTION_EGRESS */
 	__u8 enforced;
+	__u8 ranges; /* there are entries for ranges of ports */
 };
 
 __inline_always int policy_entry(struct policy_key *key, __u32 identity, __u8 proto, __u16 port)
@@ -37,23 +38,40 @@ __inline_always int policy_entry(struct policy_key *key, __u32 identity, __u8 pr
 	return value->deny ? DENIED : ALLOWED;
 }
 
-/* From the most exact entry to the widest. All are asked, as a deny of any width
- * beats an allow of any other. */
+/* All that one identity (0: any) has on one port, from the most exact entry to the
+ * widest. */
+__inline_always int policy_of(struct policy_key *key, __u32 identity, __u8 proto, __u16 port, int ranges)
+{
+	__u16 number = swap16(port);
+	int found = 0;
+
+	key->open_bits = 0;
+	found |= policy_entry(key, identity, proto, port);
+	if (port) {
+		found |= policy_entry(key, identity, proto, 0);
+		if (ranges) {
+			key->open_bits = 4;
+			found |= policy_entry(key, identity, proto, swap16(number & 0xfff0));
+			key->open_bits = 8;
+			found |= policy_entry(key, identity, proto, swap16(number & 0xff00));
+			key->open_bits = 12;
+			found |= policy_entry(key, identity, proto, swap16(number & 0xf000));
+			key->open_bits = 0;
+		}
+	}
+	return found | policy_entry(key, identity, 0, 0);
+}
+
+/* All are asked, as a deny of any width beats an allow of any other. */
 __inline_always int policy_verdict(struct question *ask, __u8 proto, __u16 port)
 {
 	struct policy_key key = {};
-	int found = 0;
+	int found;
 
 	key.lxc_id = ask->lxc_id;
 	key.direction = ask->direction;
-	found |= policy_entry(&key, ask->peer, proto, port);
-	if (port)
-		found |= policy_entry(&key, ask->peer, proto, 0);
-	found |= policy_entry(&key, ask->peer, 0, 0);
-	found |= policy_entry(&key, 0, proto, port);
-	if (port)
-		found |= policy_entry(&key, 0, proto, 0);
-	found |= policy_entry(&key, 0, 0, 0);
+	found = policy_of(&key, ask->peer, proto, port, ask->ranges);
+	found |= policy_of(&key, 0, proto, port, ask->ranges);
 	if (found & DENIED)
 		return DROP_POLICY_DENY;
 	return found & ALLOWED ? 0 : DROP_POLICY;
@@ -66,6 +84,8 @@ __inline_always int admit(struct __sk_buff *skb, struct packet *packet, struct q
 	struct ct_key key;
 	int reason;
 
+	skb->cb[CB_PEER] = ask->peer;
+	skb->cb[CB_ENDPOINT] = ask->lxc_id;
 	if (ct_is_reply(packet, own, skb->len))
 		return 0;
 	if (ask->enforced) {

@@ -72,7 +72,7 @@ __inline_always int encapsulate(struct __sk_buff *skb, __u32 tunnel, __u32 ident
 }
 
 /* tcx ingress: what a pod sends. */
-int cil_from_container(struct __sk_buff *skb)
+__inline_always int handle_from_container(struct __sk_buff *skb)
 {
 	struct endpoint_value *source, *local;
 	struct ipcache_value *remote;
@@ -99,6 +99,7 @@ int cil_from_container(struct __sk_buff *skb)
 	ask.source = source->sec_id;
 	ask.lxc_id = source->lxc_id;
 	ask.direction = DIRECTION_EGRESS;
+	ask.ranges = !!(source->flags & ENDPOINT_PORT_RANGES);
 	ask.enforced = !!(source->flags & ENDPOINT_EGRESS_ENFORCED);
 	reason = admit(skb, &packet, &ask);
 	if (reason)
@@ -114,6 +115,12 @@ int cil_from_container(struct __sk_buff *skb)
 		return encapsulate(skb, remote->tunnel[0], source->sec_id);
 	count(FORWARDED, METRIC_EGRESS, skb->len);
 	return PASS; /* nodes and the world: the stack's business */
+}
+
+int cil_from_container(struct __sk_buff *skb)
+{
+	begin(skb, METRIC_EGRESS);
+	return report(skb, handle_from_container(skb));
 }
 
 /* Who speaks through the stack? An identity of a pod elsewhere may only arrive by
@@ -134,7 +141,7 @@ __inline_always __u32 stack_identity(__u32 address)
 }
 
 /* tcx egress: what the node's stack sends to a pod. */
-int cil_to_container(struct __sk_buff *skb)
+__inline_always int handle_to_container(struct __sk_buff *skb)
 {
 	struct endpoint_value *endpoint;
 	struct packet packet = {};
@@ -159,4 +166,10 @@ int cil_to_container(struct __sk_buff *skb)
 		return drop(skb, reason, METRIC_INGRESS);
 	count(FORWARDED, METRIC_INGRESS, skb->len);
 	return PASS;
+}
+
+int cil_to_container(struct __sk_buff *skb)
+{
+	begin(skb, METRIC_INGRESS);
+	return report(skb, handle_to_container(skb));
 }

@@ -5,7 +5,7 @@
 #include "../include/endpoint.h"
 
 /* tcx ingress: what other nodes send. The VNI is the sender's identity. */
-int cil_from_overlay(struct __sk_buff *skb)
+__inline_always int handle_from_overlay(struct __sk_buff *skb)
 {
 	struct bpf_tunnel_key key = {};
 	struct endpoint_value *endpoint;
@@ -29,4 +29,10 @@ int cil_from_overlay(struct __sk_buff *skb)
 	if (reason)
 		return drop(skb, reason, METRIC_INGRESS);
 	return deliver(skb, endpoint);
+}
+
+int cil_from_overlay(struct __sk_buff *skb)
+{
+	begin(skb, METRIC_INGRESS);
+	return report(skb, handle_from_overlay(skb));
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import wraps
 from typing import Any
 
@@ -33,6 +33,29 @@ async def get(host: str, path: str, seconds: float = DEFAULT_SECONDS) -> bytes:
             return body
     except TimeoutError as error:
         raise CommandError(f"the agent at {socket} did not answer within {seconds:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise CommandError(f"no agent answers at {socket}: is it running on this node? ({error})") from error
+
+
+async def lines(host: str, path: str) -> AsyncGenerator[bytes]:
+    """The lines of an answer that does not end; empty ones are left out. Raises CommandError in words."""
+    import aiohttp  # noqa: PLC0415 - help stays quick
+
+    socket = host.removeprefix("unix://")
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=DEFAULT_SECONDS)  # it writes every few seconds
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=timeout) as session,
+            session.get(f"http://localhost{path}") as answer,
+        ):
+            if answer.status != 200:
+                text = (await answer.read())[:200].decode("utf-8", "replace")
+                raise CommandError(f"the agent answered {answer.status} to {path}: {text}")
+            async for line in answer.content:
+                if line.strip():
+                    yield line.strip()
+    except TimeoutError as error:
+        raise CommandError(f"the agent at {socket} says nothing any more") from error
     except (aiohttp.ClientError, OSError) as error:
         raise CommandError(f"no agent answers at {socket}: is it running on this node? ({error})") from error
 

@@ -30,7 +30,12 @@ bpf = _group(
 )
 ipcache = _list_group("ipcache", "bpf_ipcache", "CIDRs, their identities and tunnels.")
 lb = _list_group("lb", "bpf_lb", "Service frontends and backends.")
-policy = _list_group("policy", "bpf_policy", "Who may reach which endpoint.")
+policy = _group(
+    "policy",
+    "Who may reach which endpoint.",
+    get=Entry(_LISTS, "bpf_policy_get", "Show one endpoint's entries."),
+    list=Entry(_LISTS, "bpf_policy", "List them."),
+)
 kvstore = _group(
     "kvstore",
     "Keys and values of the mesh.",

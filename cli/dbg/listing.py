@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import msgspec
 
@@ -49,3 +51,26 @@ bpf_policy = _listing(
     table.map_entries("ENDPOINT DIRECTION IDENTITY PORT/PROTO", "VERDICT"),
     "List the kernel's policy entries.",
 )
+
+
+@click.command("get")
+@click.argument("endpoint", type=click.IntRange(1, 65535))
+@with_host
+@with_output
+def bpf_policy_get(*, host: str, endpoint: int, output: str) -> None:
+    """Show the kernel's policy entries of one endpoint, by its number."""
+    found = run(_entries_of(host, endpoint))
+    click.echo(msgspec.json.encode(found) if output == "json" else table.policy(found).rstrip("\n"))
+
+
+async def _entries_of(host: str, endpoint: int) -> list[Any]:
+    """Entries, each with the labels of its identity. CommandError when the endpoint does not exist."""
+    await get(host, f"/v1/endpoint/{endpoint}")
+    body, identities = await get(host, "/v1/map/cilium_policy"), await get(host, "/v1/identity")
+    try:
+        labels = {each["id"]: each.get("labels") or [] for each in msgspec.json.decode(identities)}
+        entries = msgspec.json.decode(body).get("entries") or []
+        mine = [each for each in entries if each["endpoint"] == endpoint]
+        return [{**each, "labels": labels.get(each["identity"], [])} for each in mine]
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+        raise CommandError(f"the agent's answer is not understood: {error!r}") from error

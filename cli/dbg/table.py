@@ -28,6 +28,30 @@ def map_entries(*head: str) -> Render:
     return render
 
 
+_PROTOCOLS = {0: "ANY", 1: "ICMP", 6: "TCP", 17: "UDP", 132: "SCTP"}
+_ICMP_TYPES = 256  # is added to an ICMP type
+
+
+def policy(entries: Sequence[Object]) -> str:
+    """One endpoint's entries, as `cilium-dbg bpf policy get` shows them."""
+    rows = []
+    for each in sorted(entries, key=lambda e: (e["direction"], e["identity"], e["protocol"], e["port"])):
+        labels = _lines(each.get("labels")) if each["identity"] else "ANY"
+        verdict = "Deny" if each["deny"] else "Allow"
+        rows.append((verdict, each["direction"], labels, str(each["identity"]), _policy_port(each)))
+    return columns(("POLICY", "DIRECTION", "LABELS", "IDENTITY", "PORT/PROTO"), rows)
+
+
+def _policy_port(entry: Object) -> str:
+    protocol = _PROTOCOLS.get(entry["protocol"], str(entry["protocol"]))
+    first, last = entry["port"], entry.get("last-port") or entry["port"]
+    if not last:
+        return protocol
+    if protocol == "ICMP":
+        return f"type {first - _ICMP_TYPES}/ICMP"
+    return f"{first}-{last}/{protocol}" if last != first else f"{first}/{protocol}"
+
+
 def load_balancer(found: Object) -> str:
     """One service address a block: its master line (slot 0), then its backends by slot."""
     head = ("SERVICE ADDRESS", "BACKEND ADDRESS (REVNAT_ID) (SLOT)")
@@ -61,17 +85,21 @@ def nodes(found: Object) -> str:
 
 
 def endpoints(found: Sequence[Object]) -> str:
-    head = ("ENDPOINT", "POLICY (ingress)", "IDENTITY", "LABELS (source:key[=value])", "IPv4", "STATUS")
+    head = (
+        *("ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY"),
+        *("LABELS (source:key[=value])", "IPv4", "STATUS"),
+    )
     rows = []
     for each in sorted(found, key=lambda endpoint: int(endpoint["id"])):
         status = each.get("status") or {}
         identity = status.get("identity") or {}
         addressing = ((status.get("networking") or {}).get("addressing") or [{}])[0]
-        is_enforced = (status.get("policy") or {}).get("ingress-enforced")
+        policy = status.get("policy") or {}
         rows.append(
             (
                 str(each["id"]),
-                "Enabled" if is_enforced else "Disabled",
+                "Enabled" if policy.get("ingress-enforced") else "Disabled",
+                "Enabled" if policy.get("egress-enforced") else "Disabled",
                 str(identity.get("id", "")),
                 _lines(identity.get("labels")),
                 addressing.get("ipv4") or "",

@@ -77,6 +77,7 @@ BUILT_IN = (
     Kind(known.CLUSTERROLE),
     Kind(known.CLUSTERROLEBINDING),
     Kind(known.LEASE),
+    Kind(known.NETWORKPOLICY, ("netpol",)),
     Kind(Resource("events.k8s.io", "v1", "events", "Event", True), ("ev",)),
 )
 

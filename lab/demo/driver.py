@@ -19,7 +19,7 @@ import msgspec
 from aiokit.wait import eventually
 from k8s.access import load
 from k8s.client import Client, connect
-from k8s.resource import CILIUMNETWORKPOLICY, DEPLOYMENT, POD, SERVICE, Resource
+from k8s.resource import CILIUMNETWORKPOLICY, DEPLOYMENT, NETWORKPOLICY, POD, SERVICE, Resource
 from lab.demo.objects import NAMESPACE, Object
 from lab.paths import LabPaths
 
@@ -30,6 +30,7 @@ _KINDS: dict[str, Resource] = {
     "Deployment": DEPLOYMENT,
     "Service": SERVICE,
     "CiliumNetworkPolicy": CILIUMNETWORKPOLICY,
+    "NetworkPolicy": NETWORKPOLICY,
 }
 # unquoted on purpose: the shell makes one line of the echo's and curl's own
 _CURL = 'echo $(curl -s -m {seconds} -w " %{{time_total}}" {url} || echo failed)'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.kernel import KernelMaps
 from agent.tables import Tables
@@ -19,6 +19,7 @@ class FakeMap:
         self.entries: dict[bytes, bytes] = {}
         self.size = size
         self.failing = 0
+        self.on_update: Callable[[], None] | None = None  # called once, in the middle of a write
         self._log = log
 
     def dump(self) -> dict[bytes, bytes]:
@@ -27,6 +28,9 @@ class FakeMap:
 
     def update(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         self._maybe_fail()
+        hook, self.on_update = self.on_update, None
+        if hook is not None:
+            hook()
         for done, (key, value) in enumerate(sorted(items)):
             if key not in self.entries and len(self.entries) >= self.size:
                 raise MapFullError(f"{self.name} is full at {self.size} entries", done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import groupby
 
 import pytest
 
@@ -128,8 +129,8 @@ async def test_policy_is_written_before_the_endpoint_and_removed_after_it() -> N
         world.upsert_endpoint(endpoint(1))
         await loop.settled(POLICY, ENDPOINTS)
         assert kernel.writes() == [
-            ("ipcache", "upsert"),
             ("policy", "upsert"),
+            ("ipcache", "upsert"),
             ("endpoints", "upsert"),
         ]
         (raw,) = kernel.endpoints.entries.values()
@@ -139,9 +140,50 @@ async def test_policy_is_written_before_the_endpoint_and_removed_after_it() -> N
         await loop.settled(POLICY, ENDPOINTS)
         assert kernel.writes() == [
             ("endpoints", "delete"),
-            ("policy", "delete"),
             ("ipcache", "delete"),
+            ("policy", "delete"),
         ]
+
+
+async def test_a_prefix_gets_its_identity_after_the_policies_know_it_and_loses_it_before() -> None:
+    world, kernel = tables(), FakeKernel()
+    loop = Loop(world, kernel.maps(world))
+    async with loop.running():
+        listed_alone(world)
+        world.upsert_endpoint(endpoint(1))
+        world.policies.commit({"shop/p": parse_policy(policy(egress=[{"toCIDR": ["10.0.0.0/8"]}]))})
+        await loop.settled()
+        kernel.log.clear()
+        inner = parse_policy(policy("q", egress=[{"toCIDR": ["10.1.0.0/16"]}]))
+        world.policies.commit({"shop/q": inner})
+        await loop.settled()
+        assert kernel.writes() == [("policy", "upsert"), ("ipcache", "upsert")]
+        kernel.log.clear()
+        world.policies.commit({}, ["shop/q"])
+        await loop.settled()
+        assert kernel.writes() == [("ipcache", "delete"), ("policy", "delete")]
+
+
+async def test_a_change_in_the_middle_of_a_round_waits_for_the_next() -> None:
+    """Else the address would have its new identity before the policies know it."""
+    world, kernel = tables(), FakeKernel()
+    loop = Loop(world, kernel.maps(world))
+    async with loop.running():
+        listed_alone(world)
+        world.upsert_endpoint(endpoint(1))
+        await loop.settled()
+        kernel.log.clear()
+        late = parse_policy(policy("q", egress=[{"toCIDR": ["10.1.0.0/16"]}]))
+
+        def during() -> None:
+            world.policies.commit({"shop/q": late})
+
+        kernel.policy.on_update = during
+        world.policies.commit({"shop/p": parse_policy(policy(egress=[{"toCIDR": ["10.0.0.0/8"]}]))})
+        await loop.settled()
+        written = [(name, what) for name, what, _ in kernel.log if name in ("policy", "ipcache")]
+        rounds = [what for what, _ in groupby(written)]
+        assert rounds == [("policy", "upsert"), ("ipcache", "upsert")] * 2
 
 
 async def test_endpoints_are_not_touched_before_policies_are_known() -> None:

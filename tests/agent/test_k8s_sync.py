@@ -8,11 +8,13 @@ from agent.ipcache import IPCacheEntry
 from aiokit.wait import eventually
 from k8s.client import Client
 from k8s.resource import (
+    CILIUMCLUSTERWIDENETWORKPOLICY,
     CILIUMENDPOINT,
     CILIUMIDENTITY,
     CILIUMNETWORKPOLICY,
     CILIUMNODE,
     ENDPOINTSLICE,
+    NETWORKPOLICY,
     SERVICE,
 )
 from mesh.merge import Backend
@@ -115,4 +117,22 @@ async def test_a_policy_that_cannot_be_read_is_shown_and_its_last_good_version_s
         assert station.tables.policies.names == ["shop/p"]
         await client.delete(CILIUMNETWORKPOLICY, "p", "shop")
         await eventually(lambda: station.tables.policies.names == [])
+        assert station.sync.view.policies_refused == {}
+
+
+async def test_three_kinds_of_policies_are_followed_and_may_have_equal_names(
+    station: Station, client: Client
+) -> None:
+    said = policy("p")
+    await client.create(CILIUMNETWORKPOLICY, said)
+    await client.create(CILIUMCLUSTERWIDENETWORKPOLICY, {**said, "metadata": {"name": "p"}})
+    spec = {"podSelector": {}, "policyTypes": ["Egress"]}
+    await client.create(NETWORKPOLICY, {"metadata": {"name": "p", "namespace": "shop"}, "spec": spec})
+    async with station.running():
+        assert station.tables.policies.names == ["networkpolicy/shop/p", "p", "shop/p"]
+        wrong = {"spec": {"policyTypes": ["Sideways"]}}
+        await client.merge_patch(NETWORKPOLICY, "p", wrong, "shop")
+        await eventually(lambda: "networkpolicy/shop/p" in station.sync.view.policies_refused)
+        await client.delete(NETWORKPOLICY, "p", "shop")
+        await eventually(lambda: station.tables.policies.names == ["p", "shop/p"])
         assert station.sync.view.policies_refused == {}

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from agent import status
 from agent.desired import Clock
 from agent.identities import Identities
+from agent.ipcache import IPCache, IPCacheEntry, Level, Rank
+from agent.peerports import PeerPorts
 from agent.policy import Policies, PolicyKey
+from mesh.addressing import ClusterID
 from mesh.identity import Labels
-from mesh.policy import parse_policy, resolve
-from tests.agent.values import EAST, endpoint, labels, number
+from mesh.policy import Scope, parse_policy, resolve
+from tests.agent.values import EAST, endpoint, labels, number, tables
 
+WEST, REMOTE = Rank(Level.PEER_ENDPOINT, "west"), IPCacheEntry(number(2, 1), "198.18.2.11")
 WEST_CLIENT, EAST_CLIENT = number(2, 5), number(1, 50)
 
 
@@ -29,8 +33,13 @@ def policy(name: str = "allow-client", cluster: str = "west", app: str = "client
     return {"metadata": {"name": name, "namespace": "shop"}, "spec": spec}
 
 
+def made(identities: Identities) -> Policies:
+    clock = Clock()
+    return Policies(clock, EAST.name, identities, IPCache(clock), PeerPorts())
+
+
 def started(identities: Identities | None = None) -> Policies:
-    policies = Policies(Clock(), EAST.name, identities or Identities())
+    policies = made(identities or Identities())
     policies.start()
     return policies
 
@@ -62,12 +71,12 @@ def test_a_selected_endpoint_is_enforced_and_admits_the_named_identity_when_it_i
 
 def test_parts_that_cannot_be_enforced_are_named_until_the_policy_goes() -> None:
     policies = started()
-    open_egress = parse_policy(policy(egress=[{"toEndpoints": [{}]}]))
-    policies.commit({"shop/p": open_egress, "shop/q": parse_policy(policy("q"))})
-    assert policies.unsupported == {"shop/p": ("egress",)}
+    in_part = parse_policy(policy(egress=[{"toFQDNs": [{}]}]))
+    policies.commit({"shop/p": in_part, "shop/q": parse_policy(policy("q"))})
+    assert policies.unsupported == {"shop/p": ("toFQDNs",)}
     shown = status.policies(len(policies.names), policies.unsupported, {"shop/r": "not a policy"})
     assert shown["state"] == "Warning"
-    assert shown["msg"] == "2 policies; shop/p in part not enforced: egress; shop/r refused: not a policy"
+    assert shown["msg"] == "2 policies; shop/p in part not enforced: toFQDNs; shop/r refused: not a policy"
     policies.commit({}, ["shop/p"])
     assert status.policies(len(policies.names), policies.unsupported, {}) == {
         "state": "Ok",
@@ -76,12 +85,50 @@ def test_parts_that_cannot_be_enforced_are_named_until_the_policy_goes() -> None
 
 
 def test_nothing_is_wanted_before_policies_are_listed() -> None:
-    policies = Policies(Clock(), EAST.name, Identities())
+    policies = made(Identities())
     policies.upsert_endpoint(endpoint(1))
     assert policies.endpoints.entries == {}
     policies.commit({"shop/p": parse_policy(policy())})
     policies.start()
     assert policies.endpoints.entries["10.1.1.2"].enforced
+
+
+def test_a_prefix_has_an_identity_while_a_policy_names_it_and_pods_and_peers_keep_theirs() -> None:
+    world = tables()
+    world.own_listed()
+    to_prefixes = policy(egress=[{"toCIDR": ["10.0.0.0/8", "10.2.1.5/32", "0.0.0.0/0"]}])
+    world.ipcache.upsert("10.2.1.5/32", WEST, REMOTE)
+    world.upsert_endpoint(endpoint(1))
+    world.policies.commit({"shop/p": parse_policy(to_prefixes)})
+    ten = world.ipcache.wanted.entries["10.0.0.0/8"]
+    assert (ten.identity >> 24, ten.tunnel) == (1, None)
+    assert world.ipcache.wanted.entries["10.2.1.5/32"] == REMOTE
+    assert "0.0.0.0/0" not in world.ipcache.wanted.entries
+    allows = {key.identity for key in world.policies.entries.entries if key.egress}
+    assert {ten.identity, 2} < allows
+    other = parse_policy(policy("q", egress=[{"toCIDR": ["10.0.0.0/8"]}]))
+    world.policies.commit({"shop/q": other}, ["shop/p"])
+    assert world.ipcache.wanted.entries["10.0.0.0/8"] == ten
+    world.policies.commit({}, ["shop/q"])
+    assert "10.0.0.0/8" not in world.ipcache.wanted.entries
+    assert world.policies.cidrs.all == {}
+
+
+def test_a_prefix_keeps_its_number_over_a_restart() -> None:
+    first, second = tables(), tables()
+    said = {name: parse_policy(policy(egress=[{"toCIDR": [name]}])) for name in ("10.0.0.0/8", "11.0.0.0/8")}
+    first.own_listed()
+    for name, parsed in said.items():
+        first.policies.commit({name: parsed})
+    left = dict(first.ipcache.wanted.entries)
+    more = parse_policy(policy(egress=[{"toCIDR": ["12.0.0.0/8"]}]))
+    second.policies.commit({"11.0.0.0/8": said["11.0.0.0/8"], "12.0.0.0/8": more})
+    second.set_peer_listings(lambda: [(ClusterID(2), False)])
+    second.own_listed()
+    second.recover(left, {}, {})
+    assert second.ipcache.wanted.entries["11.0.0.0/8"] == left["11.0.0.0/8"]
+    assert second.ipcache.wanted.entries["12.0.0.0/8"].identity not in {e.identity for e in left.values()}
+    assert "10.0.0.0/8" not in second.ipcache.wanted.entries  # its policy has gone meanwhile
 
 
 def test_a_removed_policy_opens_the_endpoint_again() -> None:
@@ -117,7 +164,7 @@ def test_a_relabelled_endpoint_has_the_entries_of_its_new_labels_only() -> None:
 
 def test_entries_of_a_silent_peer_stay_until_it_has_spoken() -> None:
     identities = Identities()
-    policies = Policies(Clock(), EAST.name, identities)
+    policies = made(identities)
     policies.upsert_endpoint(endpoint(1))
     kept = PolicyKey(1, WEST_CLIENT, 0, 0)
     policies.set_recovered({kept: False})
@@ -130,7 +177,7 @@ def test_entries_of_a_silent_peer_stay_until_it_has_spoken() -> None:
 
 def test_an_entry_that_its_owner_confirmed_survives_the_end_of_the_recovery() -> None:
     identities = Identities()
-    policies = Policies(Clock(), EAST.name, identities)
+    policies = made(identities)
     policies.upsert_endpoint(endpoint(1))
     kept = PolicyKey(1, WEST_CLIENT, 0, 0)
     policies.set_recovered({kept: False})
@@ -147,9 +194,18 @@ POOL: dict[int, Labels] = {
     number(3, 1): labels("client", "north"),
     number(1, 60): labels("client", "east"),
 }
+ANY_CLUSTER = {"key": "io.cilium.k8s.policy.cluster", "operator": "Exists"}
+HIGH = [{"ports": [{"port": "1024", "endPort": 65535, "protocol": "TCP"}]}]
 OBJECTS = {
     "shop/west": policy("west"),
     "shop/north": policy("north", "north"),
+    "shop/out": policy(
+        "out", egress=[{"toEndpoints": [{"matchExpressions": [ANY_CLUSTER]}], "toPorts": HIGH}]
+    ),
+    "shop/world": policy(
+        "world", egress=[{"toCIDRSet": [{"cidr": "10.0.0.0/8", "except": ["10.9.0.0/16"]}]}]
+    ),
+    "shop/part": policy("part", egressDeny=[{"toCIDR": ["10.0.0.0/8", "0.0.0.0/0"]}]),
     "shop/deny": policy("deny", ingressDeny=[{"fromEndpoints": [{"matchLabels": {"app": "client"}}]}]),
 }
 STEPS = st.lists(
@@ -163,7 +219,7 @@ STEPS = st.lists(
 @given(STEPS, st.randoms(use_true_random=False))
 def test_any_order_of_changes_ends_in_what_resolve_says(steps: list[Any], random: Random) -> None:
     identities = Identities()
-    policies = Policies(Clock(), EAST.name, identities)
+    policies = made(identities)
     start_at = random.randint(0, len(steps))
     known: dict[str, dict[Any, Any]] = {"identity": {}, "policy": {}, "endpoint": {}}
     for index, (what, key, present) in enumerate(steps):
@@ -183,12 +239,14 @@ def test_any_order_of_changes_ends_in_what_resolve_says(steps: list[Any], random
         else:
             policies.remove_endpoint(key)
     policies.start()
-    wanted = resolve(known["policy"].values(), labels("web"), known["identity"], EAST.name)
+    scope = Scope(known["identity"], EAST.name, cidrs=policies.cidrs.all)
+    wanted = resolve(known["policy"].values(), labels("web"), scope)
     entries: dict[PolicyKey, bool] = {}
     for member in known["endpoint"]:
         for entry in wanted.entries:
-            at = PolicyKey(member, entry.identity, entry.port, entry.protocol)
+            at = PolicyKey(member, entry.identity, entry.port, entry.protocol, entry.egress, entry.open_bits)
             entries[at] = entries.get(at, False) or entry.deny
     assert policies.entries.entries == entries
-    enforced = {e.endpoint.id: e.enforced for e in policies.endpoints.entries.values()}
-    assert enforced == dict.fromkeys(known["endpoint"], wanted.ingress_enforced)
+    found = {e.endpoint.id: (e.enforced, e.egress_enforced) for e in policies.endpoints.entries.values()}
+    enforced = (wanted.ingress_enforced, wanted.egress_enforced)
+    assert found == dict.fromkeys(known["endpoint"], enforced)

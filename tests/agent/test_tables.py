@@ -10,10 +10,12 @@ from agent.peerstate import PeerState
 from agent.policy import PolicyKey
 from agent.tables import Tables
 from kvstore.watch import Delta
-from mesh.addressing import ClusterID
+from mesh.addressing import ClusterID, Identity
 from mesh.merge import Backend, Frontend, LocalService, ServicePort
+from mesh.policy import parse_policy
 from tests.agent.peerdata import KINDS, PeerData
-from tests.agent.values import endpoint, number, scope, tables
+from tests.agent.test_policy import policy
+from tests.agent.values import endpoint, labels, number, scope, tables
 
 WEST, NORTH = PeerData(), PeerData(name="north", id=3, node_ip="198.18.3.11", ips=("10.3.1.5",))
 FRONT = Frontend("172.20.1.5", 80, "TCP")
@@ -216,3 +218,17 @@ def test_the_clock_stands_still_when_nothing_changes() -> None:
     before = world.clock.revision
     world.upsert_endpoint(endpoint(1))
     assert world.clock.revision == before
+
+
+def test_a_new_endpoint_s_neighbours_know_its_identity_before_the_watch_does() -> None:
+    world = tables()
+    world.own_listed()
+    world.policies.commit({"shop/p": parse_policy(policy(cluster="east"))})
+    world.upsert_endpoint(endpoint(1, "web"))
+    client = endpoint(2, "client")
+    world.upsert_endpoint(client)
+    assert PolicyKey(1, client.identity, 0, 0) in world.policies.entries.entries
+    assert client.identity not in world.identities.own  # it is the watch that says which exist
+    world.identities.commit({Identity(client.identity): labels("client")}, own=True)
+    world.identities.commit({}, [Identity(client.identity)], own=True)
+    assert PolicyKey(1, client.identity, 0, 0) not in world.policies.entries.entries

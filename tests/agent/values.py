@@ -34,7 +34,13 @@ def labels(app: str, cluster: str = "east", namespace: str = "shop") -> Labels:
     )
 
 
-def endpoint(index: int, app: str = "web", identity: int = 0) -> Endpoint:
+def endpoint(
+    index: int,
+    app: str = "web",
+    identity: int = 0,
+    *,
+    named_ports: tuple[tuple[str, str, int], ...] = (),
+) -> Endpoint:
     return Endpoint(
         id=index,
         container_id=f"container-{index}",
@@ -48,4 +54,5 @@ def endpoint(index: int, app: str = "web", identity: int = 0) -> Endpoint:
         identity=identity or number(1, index),
         labels=tuple(texts(labels(app))),
         pod_uid=f"uid-{index}",
+        named_ports=named_ports,
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bpf.datapath import Datapath
 from bpf.endpoint_map import Endpoint
 from bpf.layout import CT_VALUE
 from bpf.pins import Pins
-from bpf.policy_map import PolicyKey
+from bpf.policy_map import Direction, PolicyKey
 from bpf.spec import FROM_CONTAINER, FROM_OVERLAY, TO_CONTAINER
 from tests.bpf.testrun import (
     ACK,
@@ -23,6 +24,7 @@ from tests.bpf.testrun import (
     LOOPBACK,
     PASS,
     REDIRECT,
+    SCTP,
     SHOT,
     TCP,
     UDP,
@@ -71,53 +73,131 @@ def drops(node: Datapath) -> list[tuple[str, str]]:
     return [(m.direction, m.reason) for m in metrics_map.read(node.metrics.dump()) if m.is_drop]
 
 
+ECHO_REQUEST = policy_map.ICMP_TYPES + 8
+
 # ports and protocols of entries and packets come from the same few, so that they meet
-ENTRY_KEYS = st.builds(
-    PolicyKey,
-    st.sampled_from([7, 8]),
-    st.sampled_from([0, PEER_IDENTITY, WORLD]),
-    st.sampled_from([0, 80, 443]),
-    st.sampled_from([TCP, UDP, ICMP]),
-) | st.builds(PolicyKey, st.just(7), st.sampled_from([0, PEER_IDENTITY, WORLD]))
+IDENTITIES = st.sampled_from([0, PEER_IDENTITY, WORLD])
+DIRECTIONS = st.sampled_from(Direction)
+ENTRY_KEYS = (
+    st.builds(
+        PolicyKey,
+        st.sampled_from([7, 8]),
+        IDENTITIES,
+        st.sampled_from([0, 80, 443, ECHO_REQUEST, ECHO_REQUEST + 1]),
+        st.sampled_from([TCP, UDP, ICMP, SCTP]),
+        DIRECTIONS,
+    )
+    | st.builds(
+        lambda identity, bits, port, protocol, direction: PolicyKey(
+            7, identity, port >> bits << bits, protocol, direction, bits
+        ),
+        IDENTITIES,
+        st.sampled_from([4, 8, 12]),
+        st.sampled_from([80, 443, 0x9050, ECHO_REQUEST]),
+        st.sampled_from([TCP, UDP, ICMP]),
+        DIRECTIONS,
+    )
+    | st.builds(PolicyKey, st.just(7), IDENTITIES, direction=DIRECTIONS)
+)
 ENTRIES = st.dictionaries(ENTRY_KEYS, st.booleans(), max_size=8)
 PACKETS = st.builds(
     Packet,
     st.sampled_from([PEER, STRANGER]),
     st.just(POD),
-    st.sampled_from([TCP, UDP, ICMP]),
-    port=st.sampled_from([80, 443, 9]),
+    st.sampled_from([TCP, UDP, ICMP, SCTP]),
+    port=st.sampled_from([80, 443, 9, 0x9050, 0x9FFF]),
 )
 
 
-def admits(entries: dict[PolicyKey, bool], packet: Packet) -> bool:
+def admits(entries: dict[PolicyKey, bool], packet: Packet, direction: Direction, *, ranges: bool) -> bool:
     """The rule in one sentence: something allows it, and nothing denies it."""
-    identity = PEER_IDENTITY if packet.source == PEER else WORLD
-    port = 0 if packet.protocol == ICMP else packet.port
+    identity = PEER_IDENTITY if PEER in (packet.source, packet.destination) else WORLD
+    port = ECHO_REQUEST if packet.protocol == ICMP else packet.port
     verdicts = {
         deny
         for key, deny in entries.items()
         if key.endpoint_id == 7
+        and key.direction is direction
         and key.identity in {0, identity}
         and key.protocol in {0, packet.protocol}
-        and key.port in {0, port}
+        and ((not key.port and not key.open_bits) or key.port == port >> key.open_bits << key.open_bits)
+        and (ranges or not key.open_bits)
     }
     return verdicts == {False}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
-@given(ENTRIES, PACKETS)
-def test_policy_is_what_the_model_says(
-    pod: Datapath, to_pod: Ask, entries: dict[PolicyKey, bool], packet: Packet
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=400)
+@given(ENTRIES, PACKETS, DIRECTIONS, st.booleans())
+def test_policy_is_what_the_model_says(  # noqa: PLR0917
+    pod: Datapath,
+    to_pod: Ask,
+    from_pod: Ask,
+    entries: dict[PolicyKey, bool],
+    packet: Packet,
+    direction: Direction,
+    ranges: bool,
 ) -> None:
+    put_endpoint(pod, POD, Endpoint(LOOPBACK, 7, POD_IDENTITY, POD_MAC, HOST_MAC, True, True, ranges))
+    pod.connections.delete(pod.connections.dump())
     pod.policy.delete(pod.policy.dump())
     pod.policy.update(
         (
-            policy_map.pack_key(key.endpoint_id, key.identity, key.port, key.protocol),
+            policy_map.pack_key(
+                key.endpoint_id, key.identity, key.port, key.protocol, key.direction, key.open_bits
+            ),
             policy_map.pack_value(deny=deny),
         )
         for key, deny in entries.items()
     )
-    assert to_pod(packet) == (PASS if admits(entries, packet) else SHOT)
+    if direction is Direction.EGRESS:
+        packet = replace(packet, source=POD, destination=packet.source)
+    send, answer = (to_pod, from_pod) if direction is Direction.INGRESS else (from_pod, to_pod)
+    passes = admits(entries, packet, direction, ranges=ranges)
+    assert send(packet) == (PASS if passes else SHOT)
+    if passes:  # whatever the other direction's entries say
+        assert answer(packet.reply()) == PASS
+
+
+@pytest.mark.parametrize("enforced", list(Direction))
+def test_answers_pass_whichever_direction_is_enforced(
+    pod: Datapath, to_pod: Ask, from_pod: Ask, enforced: Direction
+) -> None:
+    ingress = enforced is Direction.INGRESS
+    put_endpoint(pod, POD, Endpoint(LOOPBACK, 7, POD_IDENTITY, POD_MAC, HOST_MAC, ingress, not ingress))
+    asks, answers = (from_pod, to_pod) if ingress else (to_pod, from_pod)
+    ours = Packet(POD, PEER) if ingress else Packet(PEER, POD)
+    assert asks(ours) == PASS  # the open direction
+    assert answers(ours.reply()) == PASS
+    assert answers(Packet(ours.destination, ours.source, port=7777)) == SHOT  # the enforced one
+
+
+def test_the_longest_prefix_around_an_address_is_who_it_is(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
+    put_endpoint(pod, POD, Endpoint(LOOPBACK, 7, POD_IDENTITY, POD_MAC, HOST_MAC, True, True))
+    wide, narrow = (1 << 24) + 1, (1 << 24) + 2
+    prefixes = (("203.0.113.0/24", wide), ("203.0.113.8/29", narrow))
+    pod.ipcache.update((ipcache_map.pack_key(p), ipcache_map.pack_value(n, None)) for p, n in prefixes)
+    key = policy_map.pack_key(7, wide, direction=Direction.EGRESS)
+    pod.policy.update([(key, policy_map.pack_value())])
+    allow(pod, identity=narrow)
+    assert from_pod(Packet(POD, "203.0.113.200")) == PASS
+    assert from_pod(Packet(POD, STRANGER)) == SHOT
+    assert to_pod(Packet(STRANGER, POD)) == PASS
+    assert to_pod(Packet("203.0.113.200", POD)) == SHOT
+
+
+def test_sctp_is_judged_by_its_ports(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
+    allow(pod, identity=PEER_IDENTITY, port=80, protocol=SCTP)
+    question = Packet(PEER, POD, SCTP)
+    assert to_pod(question) == PASS
+    assert from_pod(question.reply()) == PASS
+    assert to_pod(Packet(PEER, POD, SCTP, port=81)) == SHOT
+
+
+def test_an_icmp_type_is_not_another_and_zero_is_not_any(pod: Datapath, to_pod: Ask) -> None:
+    allow(pod, identity=PEER_IDENTITY, port=policy_map.ICMP_TYPES, protocol=ICMP)  # echo replies
+    assert to_pod(Packet(PEER, POD, ICMP)) == SHOT
+    allow(pod, identity=PEER_IDENTITY, port=ECHO_REQUEST, protocol=ICMP)
+    assert to_pod(Packet(PEER, POD, ICMP)) == PASS
 
 
 @pytest.mark.parametrize("protocol", [TCP, UDP, ICMP])

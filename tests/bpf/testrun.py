@@ -13,7 +13,7 @@ PASS, SHOT, REDIRECT = 0, 2, 7
 LOOPBACK = 1  # where the kernel says that the packet is
 
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
-TCP, UDP, ICMP = 6, 17, 1
+TCP, UDP, ICMP, SCTP = 6, 17, 1, 132
 SYN, ACK, RST, FIN = 0x02, 0x10, 0x04, 0x01
 
 _PROG_TEST_RUN = 10
@@ -76,6 +76,8 @@ class Packet:
             return struct.pack("!HHHH", self.source_port, self.port, 12, 0) + b"data"
         if self.protocol == ICMP:
             return struct.pack("!BBHHH", self.icmp_type, 0, 0, 77, 1) + b"data"
+        if self.protocol == SCTP:
+            return struct.pack("!HHII", self.source_port, self.port, 1, 0) + b"data"
         return bytes(16)
 
 

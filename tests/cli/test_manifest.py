@@ -168,6 +168,7 @@ def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
     assert once == {
         "cilium-clustermesh",
         "cilium-kvstoremesh",
+        "ciliumclusterwidenetworkpolicies.cilium.io",
         "ciliumendpoints.cilium.io",
         "ciliumidentities.cilium.io",
         "ciliumnetworkpolicies.cilium.io",
@@ -178,3 +179,13 @@ def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
 def test_all_objects_are_plain_enough_for_yaml() -> None:
     text = yaml.safe_dump_all([each.complete for each in manifest.objects(SETTINGS, {})])
     assert [each["kind"] for each in yaml.safe_load_all(text)].count("ServiceAccount") == 2
+
+
+def test_the_agents_take_policy_defaults_from_the_clusters_configuration() -> None:
+    bodies = [each.complete for each in manifest.objects(SETTINGS, {})]
+    (agents,) = (body for body in bodies if body["kind"] == "DaemonSet")
+    (container,) = agents["spec"]["template"]["spec"]["containers"]
+    (variable,) = (each for each in container["env"] if "POLICY" in each["name"])
+    reference = variable["valueFrom"]["configMapKeyRef"]
+    assert (reference["name"], reference["key"]) == ("cilium-config", "policy-default-local-cluster")
+    assert reference["optional"]  # Cilium's own default where nobody said anything

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from mesh.addressing import Identity
 from mesh.identity import Labels, parse_labels
-from mesh.policy import EndpointPolicy, PolicyEntry, parse_policy, resolve
+from mesh.policy import EndpointPolicy, PolicyEntry, Scope, parse_policy, resolve
+from mesh.portrange import port_blocks
 from mesh.service import Port
 
 
@@ -41,14 +43,14 @@ def policy(subject: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]
 
 
 def resolved(*objects: dict[str, Any], labels: Labels = WEB, **options: Any) -> EndpointPolicy:
-    return resolve([parse_policy(item) for item in objects], labels, IDENTITIES, "east", **options)
+    return resolve([parse_policy(item) for item in objects], labels, Scope(IDENTITIES, "east", **options))
 
 
 def peers(*objects: dict[str, Any], **options: Any) -> set[int]:
     """Identities with an allow on every port, beyond the host's."""
     result = resolved(*objects, **options)
     assert result.ingress_enforced
-    return {entry.identity for entry in result.entries if entry[1:] == (0, 0, False)} - {1}
+    return {entry.identity for entry in result.entries if entry[1:4] == (0, 0, False)} - {1}
 
 
 def test_without_a_policy_everybody_may_connect() -> None:
@@ -65,7 +67,7 @@ def test_a_policy_that_allows_nothing_closes_all_but_the_node() -> None:
 
 
 def test_a_policy_without_ingress_rules_leaves_ingress_open() -> None:
-    assert resolved(policy(egress=[{}])) == EndpointPolicy(False)
+    assert resolved(policy(egress=[{}])) == EndpointPolicy(False, frozenset(), True)
     assert resolved(policy(ingress=[])) == EndpointPolicy(False)
 
 
@@ -125,7 +127,8 @@ def entries(*objects: dict[str, Any], **options: Any) -> set[PolicyEntry]:
         ([{"protocol": "SCTP"}], {(0, 132)}),
         ([{"port": "0", "protocol": "ANY"}], {(0, 0)}),
         ([], {(0, 0)}),
-        ([{"port": "80", "endPort": 82, "protocol": "TCP"}], {(80, 6), (81, 6), (82, 6)}),
+        ([{"port": "81", "endPort": 83, "protocol": "TCP"}], {(81, 6), (82, 6), (83, 6)}),
+        ([{"port": "1", "endPort": 65535, "protocol": "TCP"}], {(0, 6)}),
         ([{"port": "http", "protocol": "TCP"}], {(8080, 6)}),
         ([{"port": "http"}], {(8080, 6)}),
         ([{"port": "http", "protocol": "UDP"}], set()),
@@ -134,7 +137,7 @@ def entries(*objects: dict[str, Any], **options: Any) -> set[PolicyEntry]:
 )
 def test_ports_are_numbers_ranges_and_the_pods_names(ports: Any, pairs: set[tuple[int, int]]) -> None:
     said = policy(ingress=[{"fromEndpoints": [CLIENT], "toPorts": [{"ports": ports}]}])
-    found = entries(said, named_ports={"http": Port("TCP", 8080)})
+    found = entries(said, named_ports={"http": (Port("TCP", 8080),)})
     assert found == {PolicyEntry(NEAR, *pair, False) for pair in pairs}
 
 
@@ -161,11 +164,125 @@ def test_a_deny_without_default_deny_closes_nothing_else() -> None:
     assert resolved(alone) == EndpointPolicy(False)
 
 
-def allowed(result: EndpointPolicy, identity: int, port: int, protocol: int) -> bool:
+def allowed(result: EndpointPolicy, identity: int, port: int, protocol: int, egress: bool = False) -> bool:
     """What the kernel's program does: every width is asked, and a deny of any width wins."""
-    widths = [(i, *pair) for i in (identity, 0) for pair in ((port, protocol), (0, protocol), (0, 0))]
-    denies = [entry.deny for entry in result.entries if entry[:3] in widths]
-    return not result.ingress_enforced or (bool(denies) and not any(denies))
+    blocks = [(port >> bits << bits, protocol, bits) for bits in (0, 4, 8, 12)]
+    widths = [(i, *block) for i in (identity, 0) for block in (*blocks, (0, protocol, 0), (0, 0, 0))]
+    denies = [
+        entry.deny
+        for entry in result.entries
+        if entry.egress is egress and (*entry[:3], entry.open_bits) in widths
+    ]
+    enforced = result.egress_enforced if egress else result.ingress_enforced
+    return not enforced or (bool(denies) and not any(denies))
+
+
+def test_egress_is_ingress_the_other_way_round_but_the_node_is_not_free() -> None:
+    said = policy(egress=[{"toEndpoints": [CLIENT], "toPorts": TCP80}, {"toEntities": ["host"]}])
+    assert resolved(said) == EndpointPolicy(
+        False,
+        frozenset({PolicyEntry(NEAR, 80, 6, False, True), PolicyEntry(1, 0, 0, False, True)}),
+        True,
+    )
+    assert not allowed(resolved(policy(egress=[{}])), 1, 80, 6, egress=True)
+    closed = resolved(policy(ingress=[{"fromEndpoints": [CLIENT]}], egressDeny=[{"toEndpoints": [CLIENT]}]))
+    assert allowed(closed, NEAR, 80, 6)
+    assert not allowed(closed, NEAR, 80, 6, egress=True)
+
+
+def test_an_egress_deny_without_default_deny_closes_nothing_else() -> None:
+    said = policy(egressDeny=[{"toEndpoints": [CLIENT]}], enableDefaultDeny={"egress": False})
+    assert allowed(resolved(said), OTHER, 80, 6, egress=True)
+    assert not allowed(resolved(said), NEAR, 80, 6, egress=True)
+
+
+def test_a_name_means_the_ports_of_whoever_is_connected_to() -> None:
+    ports = {Identity(NEAR): {"http": (Port("TCP", 8080), Port("TCP", 9090))}, Identity(OTHER): {}}
+    to_names = {"toPorts": [{"ports": [{"port": "http", "protocol": "TCP"}]}]}
+    said = policy(egress=[{"toEndpoints": [{}], **to_names}])
+    wanted = {PolicyEntry(NEAR, 8080, 6, False, True), PolicyEntry(NEAR, 9090, 6, False, True)}
+    assert set(resolved(said, peer_ports=ports).entries) == wanted
+    assert set(resolved(policy(egress=[to_names]), peer_ports=ports).entries) == wanted
+    assert resolved(said, named_ports={"http": (Port("TCP", 8080),)}).entries == frozenset()
+
+
+def test_the_names_may_be_in_the_identitys_labels() -> None:
+    far = (
+        *pod("api", cluster="west"),
+        *parse_labels("gen:io.cilium.k8s.named-ports=http.TCP.81_dns.UDP.53;"),
+    )
+    said = policy(egress=[{"toEntities": ["cluster-mesh"], "toPorts": [{"ports": [{"port": "dns"}]}]}])
+    found = resolve([parse_policy(said)], WEB, Scope({Identity(FAR): far}, "east")).entries
+    assert found == {PolicyEntry(FAR, 53, 17, False, True)}
+
+
+def test_icmp_has_types_in_place_of_ports() -> None:
+    fields = [{"type": 8}, {"type": "EchoReply", "family": "IPv4"}, {"type": 128, "family": "IPv6"}]
+    said = policy(ingress=[{"fromEndpoints": [CLIENT], "icmps": [{"fields": fields}]}])
+    assert entries(said) == {PolicyEntry(NEAR, 256 + t, 1, False) for t in (8, 0)}
+    assert parse_policy(said).unsupported == ("ICMPv6",)
+
+
+@given(st.integers(1, 65535), st.integers(0, 65535), st.integers(0, 65535))
+def test_a_range_allows_its_ports_and_no_other(first: int, length: int, asked: int) -> None:
+    last = min(65535, first + length)
+    ports = [{"port": str(first), "endPort": last, "protocol": "TCP"}]
+    result = resolved(policy(ingress=[{"fromEndpoints": [CLIENT], "toPorts": [{"ports": ports}]}]))
+    for port in (asked, first, last, first - 1, last + 1):
+        if 0 < port < 65536:
+            assert allowed(result, NEAR, port, 6) == (first <= port <= last)
+    assert len(result.entries - {HOST}) <= len(list(port_blocks(1, 65534))) == 104
+
+
+NETWORKS = {
+    Identity((1 << 24) + n): IPv4Network(text)
+    for n, text in enumerate(["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "192.0.2.0/24"], 1)
+}
+TEN, PART, ONE, TEST = sorted(NETWORKS)
+
+
+@pytest.mark.parametrize(
+    ("section", "numbers"),
+    [
+        ({"toCIDR": ["10.0.0.0/8"]}, {TEN, PART, ONE}),
+        ({"toCIDR": ["10.1.2.3"]}, {ONE}),
+        ({"toCIDRSet": [{"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}]}, {TEN}),
+        ({"toCIDRSet": [{"cidr": "10.1.0.0/16", "except": ["10.1.2.3/32"]}]}, {PART}),
+        ({"toCIDRSet": [{"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}]}, {2, TEST}),
+        ({"toCIDR": ["0.0.0.0/0"]}, {2, TEN, PART, ONE, TEST}),
+        ({"toEntities": ["world"]}, {2, 9, 10, TEN, PART, ONE, TEST}),
+        ({"toEntities": ["cluster"]}, {1, 3, 4, 5, 6, 7, 8, NEAR, ELSEWHERE, OTHER}),
+        ({"toEndpoints": [{}]}, {NEAR, OTHER}),
+        ({"toCIDR": ["2001:db8::/32"]}, set()),
+        ({"toCIDRSet": [{"cidrGroupRef": "g"}]}, set()),
+    ],
+)
+def test_prefixes_are_parts_of_the_world(section: dict[str, Any], numbers: set[int]) -> None:
+    result = resolved(policy(egress=[section]), cidrs=NETWORKS)
+    assert {entry.identity for entry in result.entries} == numbers
+
+
+addresses = st.sampled_from([f"10.{a}.{b}.0" for a in (0, 1) for b in (0, 1)] + ["192.0.2.1"])
+networks = st.builds(
+    lambda address, bits: IPv4Network((address, bits), strict=False), addresses, st.integers(0, 32)
+)
+
+
+@given(st.lists(st.tuples(networks, st.lists(networks, max_size=2)), max_size=3), addresses)
+def test_an_address_is_allowed_by_its_longest_prefix_as_by_the_policy_itself(
+    said: list[tuple[IPv4Network, list[IPv4Network]]], address: str
+) -> None:
+    pairs = [(net, [e for e in excepts if e.subnet_of(net)]) for net, excepts in said]
+    sets = [{"cidr": str(net), "except": [str(e) for e in excepts]} for net, excepts in pairs]
+    parsed = parse_policy(policy(egress=[{"toCIDRSet": sets}]))
+    named = {prefix for cidr in parsed.cidrs() for prefix in cidr.prefixes} - {IPv4Network("0.0.0.0/0")}
+    numbers = {Identity((1 << 24) + n): prefix for n, prefix in enumerate(sorted(named), 1)}
+    one = IPv4Address(address)
+    around = [(prefix.prefixlen, number) for number, prefix in numbers.items() if one in prefix]
+    identity = max(around)[1] if around else 2
+    meant = any(one in net and not any(one in e for e in excepts) for net, excepts in pairs)
+    result = resolve([parsed], WEB, Scope(IDENTITIES, "east", cidrs=numbers))
+    assert allowed(result, identity, 80, 6, egress=True) == meant
 
 
 selectors = st.sampled_from([CLIENT, ANY_CLUSTER, {}, {"matchLabels": {"app": "other"}}])
@@ -206,8 +323,8 @@ def test_an_identitys_entries_do_not_depend_on_the_others(
     objects: list[dict[str, Any]], number: Identity
 ) -> None:
     parsed = [parse_policy(item) for item in objects]
-    alone = resolve(parsed, WEB, {number: IDENTITIES[number]}, "east").entries
-    together = resolve(parsed, WEB, IDENTITIES, "east").entries
+    alone = resolve(parsed, WEB, Scope({number: IDENTITIES[number]}, "east")).entries
+    together = resolve(parsed, WEB, Scope(IDENTITIES, "east")).entries
     assert {e for e in alone if e.identity == number} == {e for e in together if e.identity == number}
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mesh.errors import PolicyError
 from mesh.identity import parse_labels
-from mesh.policy_parse import MAX_RANGE, Ingress, parse_policy
+from mesh.policy_parse import parse_policy
+from mesh.policy_rules import Traffic
 
 CLIENT = parse_labels("k8s:app=client;k8s:io.kubernetes.pod.namespace=test;")
 FROM = [{"matchLabels": {"app": "client"}}]
@@ -26,7 +27,7 @@ def test_an_object_keeps_its_name() -> None:
 def test_a_cluster_wide_policy_means_pods_of_every_namespace() -> None:
     (rule,) = parse_policy(policy(namespace="", ingress=[{"fromEndpoints": FROM}])).rules
     assert rule.subject.matches(CLIENT)
-    (peer,) = rule.allows[0].peers
+    (peer,) = rule.ingress.allows[0].peers
     assert peer.matches(CLIENT)
     assert not peer.matches(parse_labels("k8s:app=client;"))
 
@@ -34,46 +35,55 @@ def test_a_cluster_wide_policy_means_pods_of_every_namespace() -> None:
 def test_reserved_labels_are_in_no_namespace() -> None:
     said = [{"matchLabels": {"reserved:ingress": ""}}]
     (rule,) = parse_policy(policy(ingress=[{"fromEndpoints": said}])).rules
-    assert rule.allows[0].peers[0].matches(parse_labels("reserved:ingress=;"))
+    assert rule.ingress.allows[0].peers[0].matches(parse_labels("reserved:ingress=;"))
 
 
 @pytest.mark.parametrize(
     ("section", "unsupported"),
     [
-        ({"fromCIDR": ["10.0.0.0/8"]}, "fromCIDR"),
-        ({"fromCIDRSet": [{"cidr": "10.0.0.0/8"}]}, "fromCIDRSet"),
+        ({"fromGroups": [{}]}, "fromGroups"),
+        ({"fromCIDRSet": [{"cidrGroupRef": "g"}]}, "fromCIDRSet of groups"),
         ({"fromEndpoints": FROM, "fromRequires": FROM}, "fromRequires"),
-        ({"fromEndpoints": FROM, "icmps": [{"fields": [{"type": 8}]}]}, "icmps"),
         ({"fromEndpoints": FROM, "authentication": {"mode": "required"}}, "authentication"),
         ({"fromEndpoints": FROM, "tomorrow": True}, "tomorrow"),
         ({"toPorts": [{"ports": [{"port": "80"}], "rules": {"http": [{}]}}]}, "toPorts.rules"),
         ({"toPorts": [{"ports": [{"protocol": "ICMP"}]}]}, "protocol ICMP"),
-        ({"toPorts": [{"ports": [{"port": "1", "endPort": MAX_RANGE + 1}]}]}, f"more than {MAX_RANGE} ports"),
     ],
 )
 def test_what_we_cannot_express_allows_nothing_and_denies_more(section: Any, unsupported: str) -> None:
     parsed = parse_policy(policy(ingress=[section]))
-    assert parsed.rules[0].allows == ()
-    assert parsed.rules[0].default_deny
+    assert parsed.rules[0].ingress.allows == ()
+    assert parsed.rules[0].ingress.default_deny
     assert parsed.unsupported[0].startswith(unsupported)
     (rule,) = parse_policy(policy(ingressDeny=[section])).rules
-    assert len(rule.denies) == 1
+    assert len(rule.ingress.denies) == 1
 
 
 def test_a_deny_of_what_we_do_not_know_is_for_everybody_on_every_port() -> None:
     ports = [{"ports": [{"port": "80"}]}]
-    (rule,) = parse_policy(policy(ingressDeny=[{"fromCIDR": ["10.0.0.0/8"], "toPorts": ports}])).rules
-    assert rule.denies == (Ingress(everyone=True),)
+    (rule,) = parse_policy(policy(ingressDeny=[{"fromGroups": [{}], "toPorts": ports}])).rules
+    assert rule.ingress.denies == (Traffic(everyone=True),)
 
 
 def test_peers_beside_those_we_do_not_know_are_allowed() -> None:
-    (rule,) = parse_policy(policy(ingress=[{"fromCIDR": ["::/0"], "fromEndpoints": FROM}])).rules
-    assert len(rule.allows[0].peers) == 1
+    (rule,) = parse_policy(policy(ingress=[{"fromGroups": [{}], "fromEndpoints": FROM}])).rules
+    assert len(rule.ingress.allows[0].peers) == 1
 
 
-def test_egress_and_node_policies_are_named_and_close_nothing() -> None:
-    parsed = parse_policy(policy(egress=[{}]))
-    assert (parsed.unsupported, parsed.rules[0].default_deny) == (("egress",), False)
+def test_egress_is_read_like_ingress() -> None:
+    (rule,) = parse_policy(policy(egress=[{"toEndpoints": FROM}], egressDeny=[{"toFQDNs": [{}]}])).rules
+    assert (rule.ingress.default_deny, rule.egress.default_deny) == (False, True)
+    assert len(rule.egress.allows[0].peers) == 1
+    assert rule.egress.denies == (Traffic(everyone=True),)
+
+
+def test_prefixes_of_ipv6_are_named() -> None:
+    parsed = parse_policy(policy(ingress=[{"fromCIDR": ["::/0", "10.0.0.0/8"]}]))
+    assert parsed.unsupported == ("IPv6 prefixes",)
+    assert [str(cidr.prefix) for cidr in parsed.rules[0].ingress.allows[0].cidrs] == ["10.0.0.0/8"]
+
+
+def test_node_policies_are_named_and_close_nothing() -> None:
     parsed = parse_policy({"spec": {"nodeSelector": {}, "ingress": [{}]}})
     assert parsed.unsupported == ("nodeSelector",)
     assert not parsed.rules[0].subject.matches(CLIENT)
@@ -92,6 +102,12 @@ def test_egress_and_node_policies_are_named_and_close_nothing() -> None:
         policy(ingress=[{"fromEndpoints": {}}]),
         policy(ingress=[{"fromEndpoints": ["x"]}]),
         policy(ingress=[{"fromEntities": ["everyone"]}]),
+        policy(ingress=[{"fromCIDR": ["10.0.0.0/33"]}]),
+        policy(ingress=[{"fromCIDR": [10]}]),
+        policy(egress=[{"toCIDRSet": [{"cidr": "10.0.0.0/8", "except": ["11.0.0.0/8"]}]}]),
+        policy(egress=[{"toCIDRSet": ["10.0.0.0/8"]}]),
+        policy(egress=[{"icmps": [{"fields": [{"type": 256}]}]}]),
+        policy(egress=[{"icmps": [{"fields": ["x"]}]}]),
         policy(ingress=[{"toPorts": ["x"]}]),
         policy(ingress=[{"toPorts": [{"ports": ["80"]}]}]),
         policy(ingress=[{"toPorts": [{"ports": [{"port": "65536"}]}]}]),
@@ -121,6 +137,13 @@ names = st.sampled_from(
         "matchLabels",
         "matchExpressions",
         "fromEntities",
+        "egress",
+        "toCIDRSet",
+        "cidr",
+        "except",
+        "icmps",
+        "fields",
+        "type",
     ]
 )
 trees = st.recursive(

@@ -110,7 +110,8 @@ LISTS = {
         "west/node-1   198.18.2.11    10.2.1.0/24                                    clustermesh"
     ],
     ("endpoint", "list"): [
-        "7          Enabled            65537      k8s:app=client                10.1.1.4   ready",
+        "7          Enabled            Disabled          65537      k8s:app=client                10.1.1.4"
+        "   ready",
     ],
 }
 

@@ -1,0 +1,106 @@
+"""IPv4 prefixes as policies name them, with exceptions. Pure.
+
+Every prefix that a policy names, exceptions included, gets an identity of its own on each node; an address
+has that of the longest one around it. So whether an address is meant is a question about prefixes alone.
+Prefixes mean the world outside: pods and nodes have identities of their own, which no prefix selects, as in
+Cilium.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, TypeVar
+
+from mesh.errors import PolicyError
+from mesh.identity import RESERVED, Label, Labels
+
+CIDR_SOURCE = "cidr"
+Key = TypeVar("Key")
+
+EVERYWHERE = IPv4Network("0.0.0.0/0")  # no prefix of its own: it is the world's identity
+
+
+@dataclass(frozen=True, slots=True)
+class CIDR:
+    prefix: IPv4Network
+    excepts: tuple[IPv4Network, ...] = ()
+
+    def covers(self, network: IPv4Network) -> bool:
+        """Whether the addresses that have `network`'s identity are meant."""
+        return network.subnet_of(self.prefix) and not any(map(network.subnet_of, self.excepts))
+
+    @property
+    def prefixes(self) -> tuple[IPv4Network, ...]:
+        return (self.prefix, *self.excepts)
+
+
+def covered(cidrs: Iterable[CIDR], prefixes: Mapping[Key, IPv4Network]) -> set[Key]:
+    """The keys of the prefixes that any of `cidrs` covers.
+
+    Only what stands at one of a prefix's own 33 wider ones can cover it: thousands of both are no square.
+    """
+    found: dict[tuple[int, int], list[CIDR]] = {}
+    for cidr in cidrs:
+        found.setdefault(_place(cidr.prefix, cidr.prefix.prefixlen), []).append(cidr)
+    return {
+        key
+        for key, network in prefixes.items()
+        if any(
+            cidr.covers(network)
+            for bits in range(network.prefixlen + 1)
+            for cidr in found.get(_place(network, bits), ())
+        )
+    }
+
+
+def _place(network: IPv4Network, bits: int) -> tuple[int, int]:
+    return bits, int(network.network_address) >> (32 - bits)
+
+
+def labels_of(network: IPv4Network) -> Labels:
+    """A prefix is a part of the world."""
+    return (Label(CIDR_SOURCE, str(network)), Label(RESERVED, "world"))
+
+
+def parse_cidr(said: object) -> CIDR | None:
+    """A prefix or an address; None for IPv6."""
+    network = _network(said)
+    return CIDR(network) if isinstance(network, IPv4Network) else None
+
+
+def parse_cidr_set(said: object, cidr: str = "cidr") -> CIDR | None:
+    """An object of a prefix and its exceptions; `cidr` is the former's name. None for IPv6."""
+    if not isinstance(said, Mapping):
+        raise PolicyError("a CIDR with exceptions must be an object")
+    network = _network(said.get(cidr))
+    excepts = [_network(item) for item in _texts(said.get("except"))]
+    if any(not _is_inside(item, network) for item in excepts):
+        raise PolicyError(f"an exception of {network} is not inside of it")
+    if not isinstance(network, IPv4Network):
+        return None
+    return CIDR(network, tuple(item for item in excepts if isinstance(item, IPv4Network)))
+
+
+def _is_inside(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+    if isinstance(inner, IPv4Network):
+        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+
+
+def _network(said: object) -> IPv4Network | IPv6Network:
+    if not isinstance(said, str):
+        raise PolicyError("a CIDR must be a text")
+    try:
+        return ip_network(said, strict=False)
+    except ValueError as error:
+        raise PolicyError(f"{said[:64]!r} is not a CIDR") from error
+
+
+def _texts(said: Any) -> Iterable[object]:
+    if said is None:
+        return ()
+    if not isinstance(said, list):
+        raise PolicyError("except must be a list")
+    return said

@@ -14,8 +14,10 @@ from agent.config import (
     DEFAULT_BPF_ROOT,
     DEFAULT_CONFIG_DIR,
     DEFAULT_HEALTH_PORT,
+    DEFAULT_PROBE_PORT,
     DEFAULT_SOCKET,
     DEFAULT_STATE_DIR,
+    DEFAULT_WITHDRAW_AFTER,
     Config,
     checked_ip,
     local_cluster,
@@ -69,6 +71,19 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Addresses outside of a peer's own nodes' pod CIDRs: count and keep them, or leave them out.",
 )
+@click.option(
+    "--clustermesh-withdraw-after",
+    default=DEFAULT_WITHDRAW_AFTER,
+    show_default=True,
+    help="Backends behind remote nodes that are silent for so long are not used; 0s: they are.",
+)
+@click.option(
+    "--clustermesh-probe-port",
+    type=click.IntRange(1, 65535),
+    default=DEFAULT_PROBE_PORT,
+    show_default=True,
+    help="TCP port of remote nodes that is probed; a refused connection is an answer too.",
+)
 @click.option("--log-level", type=click.Choice(log.LEVELS), default="info", show_default=True)
 def main(  # noqa: PLR0917 - click gives them by name
     cluster_name: str,
@@ -87,6 +102,8 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_service_v2: str,
     clustermesh_cache_ttl: str,
     clustermesh_address_check: str,
+    clustermesh_withdraw_after: str,
+    clustermesh_probe_port: int,
     log_level: str,
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
@@ -109,6 +126,8 @@ def main(  # noqa: PLR0917 - click gives them by name
             service_mode=ServiceMode(clustermesh_service_v2),
             cache_ttl_seconds=seconds(clustermesh_cache_ttl, "--clustermesh-cache-ttl"),
             address_check=Mode(clustermesh_address_check),
+            probe_port=clustermesh_probe_port,
+            withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),
         )
         asyncio.run(serve(config))
     except* (AgentError, AccessError, BPFError, OSError) as errors:

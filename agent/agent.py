@@ -13,7 +13,9 @@ from agent.ipcache import Level
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
+from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
+from agent.probing import Probing
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
 from mesh.addressing import ReservedIdentity
@@ -44,6 +46,7 @@ class Agent:
     datapath: Datapath | None = None
     lifecycle: Lifecycle | None = None
     peers: Peers | None = None
+    probing: Probing | None = None
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
@@ -59,6 +62,21 @@ class Agent:
         own = len(self.kubernetes.view.nodes) if self.kubernetes else 0
         peers = self.peers.peers if self.peers else {}
         return max(1, own) + sum(len(self.states[name].nodes) for name in peers)
+
+    def cluster_of_node(self, address: str) -> str:
+        """The peer that has a node with this address; empty when none says so."""
+        for name in self.peers.peers if self.peers else {}:
+            if any(node.internal_ip(4) == address for node in self.states[name].nodes.values()):
+                return name
+        return ""
+
+    def lost_peers(self) -> set[str]:
+        """Peers whose control plane does not answer; "" (whose nodes we do not know) counts as lost."""
+        peers = self.peers.peers if self.peers else {}
+        return {"", *(name for name, peer in peers.items() if not peer.status().connected)}
+
+    def node_health(self, name: str) -> ClusterHealth:
+        return self.probing.status(name) if self.probing else ClusterHealth()
 
     def is_programmed(self, state: PeerState) -> bool:
         """Everything of the peer's complete listing is in the kernel."""
@@ -78,6 +96,7 @@ class Agent:
         if self.tables is not None:
             local = self.tables.node
             said["cluster"] = status.cluster(local)
+            said["services"] = status.services(self.tables.services.problems())
             said["identity-range"] = _identity_range(local)
             said["restored"] = self.tables.recovered_sizes()
             known = self.tables.policies
@@ -99,6 +118,7 @@ class Agent:
                 self.states[name].counts(),
                 programmed=self.is_programmed(self.states[name]),
             )
+            | status.planes(connected=peer.status().connected, health=self.node_health(name))
             for name, peer in peers.items()
         ]
 
@@ -182,6 +202,7 @@ class Agent:
             values |= metrics.peer(
                 self.cluster_name, name, peer.status(), state.counts(), programmed=programmed
             )
+            values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.labels import texts
 from agent.local import LocalNode
+from agent.nodehealth import ClusterHealth
 from agent.peercounts import PeerCounts
 from aiokit.health import HealthStatus
 from mesh.identity import Labels
@@ -87,6 +88,23 @@ def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, program
         "outside-addresses": counts.outside,
         "digests": dict(counts.digests),
     }
+
+
+def planes(*, connected: bool, health: ClusterHealth) -> dict[str, Any]:
+    """Whether the peer's control plane and its nodes answer: two things that fail apart. Our own fields."""
+    return {
+        "control-plane": "ok" if connected else "lost",
+        "data-plane": health.data_plane.value,
+        "num-nodes-probed": health.nodes,
+        "num-backends-withdrawn": health.backends,
+        "nodes-withdrawn": dict(sorted(health.withdrawn.items())),
+    }
+
+
+def services(problems: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Annotations that say nothing we can read."""
+    texts = [f"{name}: {', '.join(found)}" for name, found in sorted(problems.items())]
+    return simple(WARNING if texts else OK, "; ".join(texts))
 
 
 def _synced(status: PeerStatus) -> dict[str, bool]:

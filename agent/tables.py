@@ -33,7 +33,7 @@ class Tables:
         self.node = node
         self.clock = Clock()
         self.ipcache = IPCache(self.clock)
-        self.services = Services(self.clock)
+        self.services = Services(self.clock, cluster=node.cluster.name, node=node.name)
         self.identities = Identities()
         self.policies = Policies(self.clock, node.cluster.name, self.identities)
         self.endpoints: dict[int, Endpoint] = {}

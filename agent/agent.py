@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class Agent:
     lifecycle: Lifecycle | None = None
     peers: Peers | None = None
     probing: Probing | None = None
+    pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
@@ -63,12 +64,15 @@ class Agent:
         peers = self.peers.peers if self.peers else {}
         return max(1, own) + sum(len(self.states[name].nodes) for name in peers)
 
-    def cluster_of_node(self, address: str) -> str:
-        """The peer that has a node with this address; empty when none says so."""
-        for name in self.peers.peers if self.peers else {}:
-            if any(node.internal_ip(4) == address for node in self.states[name].nodes.values()):
-                return name
-        return ""
+    def node_clusters(self) -> dict[str, str]:
+        """Peers' nodes' addresses and whose they are."""
+        peers = self.peers.peers if self.peers else {}
+        return {
+            address: name
+            for name in peers
+            for node in self.states[name].nodes.values()
+            if (address := node.internal_ip(4))
+        }
 
     def lost_peers(self) -> set[str]:
         """Peers whose control plane does not answer; "" (whose nodes we do not know) counts as lost."""
@@ -203,6 +207,7 @@ class Agent:
                 self.cluster_name, name, peer.status(), state.counts(), programmed=programmed
             )
             values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
+        values |= metrics.map_pressure(self.pressure())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

@@ -35,9 +35,6 @@ def local_service(service: Service) -> LocalService:
         cluster_ips=tuple(dict.fromkeys(addresses)),
         ports=tuple(ServicePort(port.name, port.protocol, port.port) for port in spec.ports),
         node_only=spec.internalTrafficPolicy == "Local",
-        affinity_seconds=(
-            spec.sessionAffinityConfig.clientIP.timeoutSeconds if spec.sessionAffinity == "ClientIP" else 0
-        ),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ IDLE_SECONDS = 1.0  # between looks for nodes to probe while there are none
 class Mesh:
     """What the probing must know of peers, asked for anew in every round."""
 
-    cluster_of: Callable[[str], str]  # a node's address -> its cluster, "" if unknown
+    clusters: Callable[[], Mapping[str, str]]  # nodes' addresses -> their clusters
     lost: Callable[[], Collection[str]]  # clusters whose control plane is lost
 
 
@@ -95,7 +95,8 @@ class Probing:
             if (entry := entries.get(host_prefix(ip))) is not None and entry.tunnel
         }
         nodes = set(self._behind.values())
-        self._healths.keep({address: self._mesh.cluster_of(address) for address in nodes})
+        clusters = self._mesh.clusters()
+        self._healths.keep({address: clusters.get(address, "") for address in nodes})
         self._publish()
 
     def _decide(self) -> None:

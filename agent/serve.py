@@ -88,6 +88,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             endpoints=loaded.endpoints,
             services=loaded.services,
         )
+        agent.pressure = kernel.pressure
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
         kubernetes = agent.kubernetes = KubernetesSync(client, tables)
         publisher = Publisher(client, tables, kubernetes.view)
@@ -109,7 +110,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
         if config.withdraw_after_seconds:
             agent.probing = Probing(
                 tables,
-                Mesh(agent.cluster_of_node, agent.lost_peers),
+                Mesh(agent.node_clusters, agent.lost_peers),
                 port=config.probe_port,
                 silence=config.withdraw_after_seconds,
             )

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Protocol, Self, TypeVar
 
@@ -49,6 +49,7 @@ class BackendLike(FrontendLike, Protocol):
     def __hash__(self) -> int: ...
 
 
+_cluster_id = attrgetter("cluster_id")
 F = TypeVar("F", bound=FrontendLike)
 
 
@@ -126,6 +127,15 @@ class Mirror:
         mirror._recover_services(dumps.services)
         return mirror
 
+    def sizes(self) -> dict[Table, int]:
+        """How many entries each map has. May be asked while a plan is made elsewhere."""
+        lists = list(self._held.values())
+        return {
+            Table.SERVICES: sum(len(held.slots) + 1 for held in lists),
+            Table.BACKENDS: len(self._value_of),
+            Table.REVERSE_NAT: len(self._rev_nats),
+        }
+
     def _recover_services(self, entries: Mapping[bytes, bytes]) -> None:
         counted = set()
         for key, raw in entries.items():
@@ -188,8 +198,10 @@ class Mirror:
     def _ids(self, values: list[bytes], writes: "_Writes") -> list[int]:
         if len(values) > MAX_BACKENDS_OF_SERVICE:
             raise MapFullError(f"a service can have {MAX_BACKENDS_OF_SERVICE} backends, not {len(values)}")
-        ids = list(map(self._id_of.get, values))
-        return [number or self._backend(value, writes) for number, value in zip(ids, values, strict=True)]
+        missing = [value for value in values if value not in self._id_of]
+        for value in missing:
+            self._backend(value, writes)
+        return [self._id_of[value] for value in values]
 
     def _fill(self, key: bytes, ids: list[int], rev_nat: int, writes: "_Writes") -> None:
         """The list under `key` becomes `ids`."""
@@ -206,13 +218,8 @@ class Mirror:
             masters = writes.group_masters if _is_group(key) else writes.masters
             masters.append((key, lb_map.pack_service_value(count=len(slots), rev_nat=rev_nat)))
         writes.old_slots += [lb_map.with_slot(key, n) for n in range(len(slots) + 1, len(old) + 1)]
-        same = range(kept) if not moved else ()
-        skipped = set(same) - set(differ)
-        self._count(
-            [n for at, n in enumerate(old) if at not in skipped],
-            [n for at, n in enumerate(slots) if at not in skipped],
-            writes,
-        )
+        changed = [old[at] for at in differ], [slots[at] for at in differ]
+        self._count(changed[0] + old[kept:], changed[1] + slots[kept:], writes)
         self._held[key] = _Held(rev_nat, slots)
 
     def _scopes(self, key: bytes, clusters: Iterable[int]) -> dict[int, int]:
@@ -246,11 +253,10 @@ class Mirror:
             del self._rev_nats[held.rev_nat]
             writes.old_rev_nats.append(lb_map.pack_rev_nat_id(held.rev_nat))
 
-    def _backend(self, value: bytes, writes: "_Writes") -> int:
+    def _backend(self, value: bytes, writes: "_Writes") -> None:
         number = self._free_id()
         self._id_of[value], self._value_of[number] = number, value
         writes.backends.append((lb_map.pack_backend_id(number), value))
-        return number
 
     def _free_id(self) -> int:
         # onwards, not the lowest: a freed id is not given to another backend while an
@@ -406,15 +412,16 @@ def _frontend(key: bytes) -> bytes:
 
 
 def _wanted(backends: Sequence[BackendLike]) -> _Wanted:
-    if not any(map(attrgetter("weight"), backends)):
+    """Either all backends have a weight, or none."""
+    if not backends or not backends[0].weight:
         return _values(backends)
     members: dict[int, list[BackendLike]] = {}
-    for backend in backends:
-        members.setdefault(backend.cluster_id, []).append(backend)
+    for cluster, run in groupby(backends, _cluster_id):
+        members.setdefault(cluster, []).extend(run)
     if len(members) > len(lb_map.GROUP_SCOPES) // 2:  # room for as many that are on their way out
         return _values(backends)
     return [
-        _Group(cluster, min(max(1, *(backend.weight for backend in found)), MAX_SHARE), _values(found))
+        _Group(cluster, min(max(1, found[0].weight), MAX_SHARE), _values(found))
         for cluster, found in members.items()
     ]
 

@@ -140,14 +140,6 @@ class ServicePort(Struct, frozen=True):
     nodePort: int = 0
 
 
-class ClientIPConfig(Struct, frozen=True):
-    timeoutSeconds: int = 10800  # the API server's default
-
-
-class SessionAffinityConfig(Struct, frozen=True):
-    clientIP: ClientIPConfig = ClientIPConfig()
-
-
 class ServiceSpec(Struct, frozen=True):
     type: str = "ClusterIP"
     clusterIP: str = ""
@@ -160,7 +152,6 @@ class ServiceSpec(Struct, frozen=True):
     ipFamilies: tuple[str, ...] = ()
     internalTrafficPolicy: str = ""
     sessionAffinity: str = ""
-    sessionAffinityConfig: SessionAffinityConfig = SessionAffinityConfig()
 
 
 class LoadBalancerIngress(Struct, frozen=True):

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import repeat
 from math import gcd
 from operator import itemgetter
 from typing import Literal, NamedTuple
@@ -47,6 +49,7 @@ __all__ = [
 LOCAL_CLUSTER = UNSET_CLUSTER  # the cluster id of our own backends
 MAX_SHARES = 128  # slots that a weighted frontend's list may take; shares are rounded to fit
 OURS = "@"  # stands for our cluster among names: no cluster can be called so
+REMEMBERED = 131_072  # weighted backends, so that ten thousand are not made anew when one changes
 UNNAMED = ""  # a cluster whose name we do not know yet: what a restart found in the kernel
 
 _by_place = itemgetter(3, 0, 1)  # cluster id, address, port
@@ -70,10 +73,7 @@ class LocalBackend:
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only.
-
-    `affinity_seconds` is how long a client address keeps its backend; 0: every connection chooses.
-    """
+    """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only."""
 
     namespace: str
     name: str
@@ -82,7 +82,6 @@ class LocalService:
     ports: tuple[ServicePort, ...] = ()
     backends: tuple[LocalBackend, ...] = ()
     node_only: bool = False
-    affinity_seconds: int = 0
 
 
 class Offer(NamedTuple):
@@ -274,10 +273,15 @@ def _weighted(wish: Preference, members: Mapping[str, Sequence[Backend]], own: s
     chosen: list[Backend] = []
     for name, backends in members.items():
         if len(shares) > 1 and name in shares:
-            chosen += [backend._replace(weight=shares[name]) for backend in backends]
+            chosen += map(_with_weight, backends, repeat(shares[name]))
         elif not shares or name in shares:
             chosen += backends
     return tuple(sorted(chosen, key=_by_place))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _with_weight(backend: Backend, weight: int) -> Backend:
+    return backend._replace(weight=weight)
 
 
 def _shares(weights: Mapping[str, int], clusters: Iterable[str], own: str) -> dict[str, int]:

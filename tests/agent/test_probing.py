@@ -51,7 +51,7 @@ def tables() -> Tables:
 
 @asynccontextmanager
 async def probing(made: Tables, port: int) -> AsyncGenerator[Probing]:
-    mesh = Mesh(lambda _: "west", set)
+    mesh = Mesh(lambda: dict.fromkeys((REFUSING, SILENT), "west"), set)
     each = Probing(made, mesh, port=port, silence=0.3)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(each.run(), name="probing")

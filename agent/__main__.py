@@ -14,8 +14,10 @@ from agent.config import (
     DEFAULT_BPF_ROOT,
     DEFAULT_CONFIG_DIR,
     DEFAULT_HEALTH_PORT,
+    DEFAULT_PROBE_PORT,
     DEFAULT_SOCKET,
     DEFAULT_STATE_DIR,
+    DEFAULT_WITHDRAW_AFTER,
     Config,
     checked_ip,
     local_cluster,
@@ -76,6 +78,19 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Whether a policy's selector that names no cluster selects pods of the local one only.",
 )
+@click.option(
+    "--clustermesh-withdraw-after",
+    default=DEFAULT_WITHDRAW_AFTER,
+    show_default=True,
+    help="Backends behind remote nodes that are silent for so long are not used; 0s: they are.",
+)
+@click.option(
+    "--clustermesh-probe-port",
+    type=click.IntRange(1, 65535),
+    default=DEFAULT_PROBE_PORT,
+    show_default=True,
+    help="TCP port of remote nodes that is probed; a refused connection is an answer too.",
+)
 @log.flags
 def main(  # noqa: PLR0917 - click gives them by name
     cluster_name: str,
@@ -95,6 +110,8 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_cache_ttl: str,
     clustermesh_address_check: str,
     policy_default_local_cluster: bool,
+    clustermesh_withdraw_after: str,
+    clustermesh_probe_port: int,
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
     status = 0  # an exit inside `except*` would be wrapped like an error
@@ -115,6 +132,8 @@ def main(  # noqa: PLR0917 - click gives them by name
             cache_ttl_seconds=seconds(clustermesh_cache_ttl, "--clustermesh-cache-ttl"),
             address_check=Mode(clustermesh_address_check),
             policy_default_local_cluster=policy_default_local_cluster,
+            probe_port=clustermesh_probe_port,
+            withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),
         )
         asyncio.run(serve(config))
     except* (AgentError, AccessError, BPFError, OSError) as errors:

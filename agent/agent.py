@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,9 @@ from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
 from agent.monitor import Monitor
+from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
+from agent.probing import Probing
 from agent.tables import PeerListing, Tables
 from aiokit.health import Health
 from certs import expiry
@@ -53,6 +55,8 @@ class Agent:
     lifecycle: Lifecycle | None = None
     peers: Peers | None = None
     meter: Meter = field(default_factory=Meter)  # of all connections to peers
+    probing: Probing | None = None
+    pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     monitor: Monitor | None = None
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
@@ -69,6 +73,24 @@ class Agent:
         own = len(self.kubernetes.view.nodes) if self.kubernetes else 0
         peers = self.peers.peers if self.peers else {}
         return max(1, own) + sum(len(self.states[name].nodes) for name in peers)
+
+    def node_clusters(self) -> dict[str, str]:
+        """Peers' nodes' addresses and whose they are."""
+        peers = self.peers.peers if self.peers else {}
+        return {
+            address: name
+            for name in peers
+            for node in self.states[name].nodes.values()
+            if (address := node.internal_ip(4))
+        }
+
+    def lost_peers(self) -> set[str]:
+        """Peers whose control plane does not answer; "" (whose nodes we do not know) counts as lost."""
+        peers = self.peers.peers if self.peers else {}
+        return {"", *(name for name, peer in peers.items() if not peer.status().connected)}
+
+    def node_health(self, name: str) -> ClusterHealth:
+        return self.probing.status(name) if self.probing else ClusterHealth()
 
     def is_programmed(self, state: PeerState) -> bool:
         """Everything of the peer's complete listing is in the kernel."""
@@ -88,6 +110,7 @@ class Agent:
         if self.tables is not None:
             local = self.tables.node
             said["cluster"] = status.cluster(local)
+            said["services"] = status.services(self.tables.services.problems())
             said["identity-range"] = _identity_range(local)
             said["restored"] = self.tables.recovered_sizes()
             known = self.tables.policies
@@ -109,6 +132,7 @@ class Agent:
                 self.states[name].counts(),
                 programmed=self.is_programmed(self.states[name]),
             )
+            | status.planes(connected=peer.status().connected, health=self.node_health(name))
             for name, peer in peers.items()
         ]
 
@@ -200,6 +224,8 @@ class Agent:
         for file in {file for peer in peers.values() for file in peer.certificate_files}:
             at = metrics.labels(file=str(file))
             values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
+            values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
+        values |= metrics.map_pressure(self.pressure())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

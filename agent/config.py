@@ -21,6 +21,8 @@ DEFAULT_SOCKET = Path("/var/run/cilium/cilium.sock")
 DEFAULT_STATE_DIR = Path("/var/run/cilium/state")
 DEFAULT_BPF_ROOT = Path("/sys/fs/bpf/clustermesh")
 DEFAULT_HEALTH_PORT = 9879
+DEFAULT_PROBE_PORT = 4240  # open between all nodes of a mesh in any case (spec 9.1)
+DEFAULT_WITHDRAW_AFTER = "3s"
 
 _DURATION = re.compile(r"([0-9]+)(h|ms|m|s)")
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -45,6 +47,8 @@ class Config:
     cache_ttl_seconds: float = 0.0  # 0: a lost peer's services stay
     address_check: Mode = Mode.WARN
     policy_default_local_cluster: bool = True
+    probe_port: int = DEFAULT_PROBE_PORT
+    withdraw_after_seconds: float = 3.0  # 0: backends that do not answer stay
 
 
 def local_cluster(name: str, number: int, max_connected_clusters: int) -> PeerScope:

@@ -35,7 +35,7 @@ def local_service(service: Service) -> LocalService:
         annotations=service.metadata.annotations,
         cluster_ips=tuple(dict.fromkeys(addresses)),
         ports=tuple(ServicePort(port.name, port.protocol, port.port) for port in spec.ports),
-        backends=(),
+        node_only=spec.internalTrafficPolicy == "Local",
     )
 
 
@@ -46,7 +46,7 @@ def service_slice(piece: EndpointSlice) -> Slice | None:
         return None
     ports = {port.name: Port(port.protocol, port.port) for port in piece.ports if port.port}
     backends = [
-        LocalBackend(ip=address, ports=ports, state=state)
+        LocalBackend(ip=address, ports=ports, state=state, node=endpoint.nodeName)
         for endpoint in piece.endpoints
         if (state := _state(endpoint.conditions)) is not None
         for address in endpoint.addresses

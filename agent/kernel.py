@@ -10,8 +10,10 @@ from agent.mapsync import MapSync, MapTarget, TableSync
 from agent.policy import PolicyKey, ProgrammedEndpoint
 from agent.servicesync import ServiceSync, ServiceTarget, backends_of
 from agent.tables import Tables
-from bpf import endpoint_map, ipcache_map, policy_map
+from bpf import endpoint_map, ipcache_map, policy_map, spec
 from mesh.merge import Backend, Frontend
+
+SPECS = {IPCACHE: spec.IPCACHE, POLICY: spec.POLICY, ENDPOINTS: spec.ENDPOINTS}
 
 
 class KernelMaps:
@@ -39,6 +41,12 @@ class KernelMaps:
     @property
     def tables(self) -> Mapping[str, TableSync]:
         return self._tables
+
+    def pressure(self) -> dict[str, float]:
+        """How full each map is; above 1 where more is wanted than fits."""
+        sizes = {name: len(table) for name, table in self._tables.items()}
+        filled = {each.name: sizes[name] / each.max_entries for name, each in SPECS.items()}
+        return filled | dict(self._services.pressure())
 
     def recovered_prefixes(self) -> dict[str, IPCacheEntry]:
         found: dict[str, IPCacheEntry] = {}

@@ -102,12 +102,17 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
         key, value = lb_map.unpack_service(raw_key), lb_map.unpack_service_value(raw)
         backend = values.get(value.backend_id) if key.slot else None
         said = f"{backend.ip}:{backend.port}/{backend.protocol}" if backend else "0.0.0.0:0"
+        scope = f"/{key.scope}" if key.scope else ""
+        if key.slot and value.group:
+            said = f"group {value.group}"
         found.append(
             {
-                "key": f"{key.ip}:{key.port}/{key.protocol} ({key.slot})",
+                "key": f"{key.ip}:{key.port}/{key.protocol}{scope} ({key.slot})",
                 "value": f"{said} ({value.rev_nat}) ({key.slot})",
                 "frontend": f"{key.ip}:{key.port}/{key.protocol}",
+                "scope": key.scope,
                 "slot": key.slot,
+                "group": value.group,
                 "backend": said if backend else "",
                 "backend-id": value.backend_id,
                 "cluster-id": backend.cluster_id if backend else 0,
@@ -115,7 +120,7 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
                 "rev-nat": value.rev_nat,
             }
         )
-    return sorted(found, key=lambda entry: (entry["frontend"], entry["slot"]))
+    return sorted(found, key=lambda entry: (entry["frontend"], entry["scope"], entry["slot"]))
 
 
 def _backends(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

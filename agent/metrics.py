@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agent.nodehealth import ClusterHealth
 from peering import metric
 from peering.report import PeerCounts
 from peering.status import PeerStatus
@@ -39,6 +40,21 @@ def peer(
         refused = labels(source_cluster=source, target_cluster=target, reason=reason)
         values[f"clustermesh_refusals_total{refused}"] = count
     return values
+
+
+def withdrawals(source: str, target: str, health: ClusterHealth) -> dict[str, float]:
+    """What is not used because nodes of a peer do not answer."""
+    at = labels(source_cluster=source, target_cluster=target)
+    return {
+        f"clustermesh_remote_cluster_nodes_probed{at}": health.nodes,
+        f"clustermesh_remote_cluster_nodes_withdrawn{at}": len(health.withdrawn),
+        f"clustermesh_remote_cluster_backends_withdrawn{at}": health.backends,
+    }
+
+
+def map_pressure(filled: Mapping[str, float]) -> dict[str, float]:
+    """How full each kernel map is, 0 to 1."""
+    return {f"cilium_bpf_map_pressure{labels(map_name=name)}": share for name, share in filled.items()}
 
 
 def labels(**pairs: str) -> str:

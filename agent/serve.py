@@ -30,6 +30,7 @@ from agent.mapdump import dumps
 from agent.monitor import Monitor
 from agent.peerstate import PeerState
 from agent.podlookup import PodLookup
+from agent.probing import Mesh, Probing
 from agent.publisher import Publisher
 from agent.tables import Tables
 from aiokit.http import serve_tcp, serve_unix
@@ -90,6 +91,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             endpoints=loaded.endpoints,
             services=loaded.services,
         )
+        agent.pressure = kernel.pressure
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
         kubernetes = agent.kubernetes = KubernetesSync(client, tables)
         publisher = Publisher(client, tables, kubernetes.view)
@@ -108,6 +110,13 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
         await lifecycle.reattach()
         peers = agent.peers = _peers(config, agent, tables)
         tables.set_peer_listings(agent.peer_listings)
+        if config.withdraw_after_seconds:
+            agent.probing = Probing(
+                tables,
+                Mesh(agent.node_clusters, agent.lost_peers),
+                port=config.probe_port,
+                silence=config.withdraw_after_seconds,
+            )
         record = own_node.cilium_node(local, node, pool, own_node.BOOT_ID.read_text().strip())
         async with asyncio.TaskGroup() as group:
             group.create_task(datapath.run(), name="datapath")
@@ -118,6 +127,8 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(peers.run(), name="peers")
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
+            if agent.probing is not None:
+                group.create_task(agent.probing.run(), name="probing")
             agent.lifecycle = lifecycle
             agent.health.ok(f"node {local.name} of cluster {local.cluster.name}")
 

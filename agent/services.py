@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.desired import Clock, Desired
-from mesh.addressing import ClusterID, parse_cluster_name
-from mesh.merge import Backend, Frontend, LocalBackend, LocalService, backends_for
+from mesh.addressing import ClusterID
+from mesh.matching import Matcher, Source
+from mesh.merge import UNNAMED, Backend, Frontend, LocalBackend, LocalService, local_sources, merge
+from mesh.preference import is_global, read
 from mesh.service import GlobalService, Port
-
-RECOVERED_NAME = "recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,14 @@ class Slice:
 class Services:
     """Folds the pieces into wanted frontends. Everything is keyed by "namespace/name"."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, cluster: str = "", node: str = "") -> None:
+        """`cluster` and `node` are the names of ours."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
-        self._clock = clock
+        self._cluster = cluster
+        self._node = node
+        self._withdrawn: frozenset[str] = frozenset()
+        self._matchers: dict[str, Matcher] = {}
+        self._sources: dict[str, tuple[bool, list[tuple[Source, bool]]]] = {}  # slice -> its endpoints
         self._local: dict[str, LocalService] = {}
         self._slices: dict[str, dict[str, Slice]] = {}
         self._slice_owner: dict[str, str] = {}
@@ -58,6 +63,35 @@ class Services:
         """What the peers say of one service."""
         return dict(self._remote.get(key, {}))
 
+    @property
+    def withdrawn(self) -> frozenset[str]:
+        return self._withdrawn
+
+    def set_withdrawn(self, addresses: frozenset[str]) -> None:
+        """Remote backends that do not answer, as their peers write them: unused while others answer."""
+        changed = addresses ^ self._withdrawn
+        self._withdrawn = addresses
+        if changed:
+            self._changed_remotes(changed)
+
+    def remote_backends(self) -> set[str]:
+        """Addresses of remote backends that a service of ours may use."""
+        found: set[str] = set()
+        for key, services in self._remote.items():
+            local = self._local.get(key)
+            if local is not None and is_global(local.annotations):
+                for service in services.values():
+                    found.update(service.backends)
+        for entries in self._recovered.values():
+            found.update(backend.ip for backends in entries.values() for backend in backends)
+        return found
+
+    def problems(self) -> dict[str, tuple[str, ...]]:
+        """Services with an annotation that says nothing we can read."""
+        return {
+            key: found for key, local in self._local.items() if (found := read(local.annotations).problems)
+        }
+
     def start(self) -> None:
         """Services and slices are listed: from now on changes are computed at once.
 
@@ -76,6 +110,7 @@ class Services:
         self._changed(key)
 
     def set_slice(self, key: str, piece: Slice | None) -> None:
+        self._sources.pop(key, None)
         before = self._slice_owner.pop(key, None)
         if before is not None:
             pieces = self._slices[before]
@@ -110,6 +145,18 @@ class Services:
         """The owner has spoken, or is not configured any more."""
         self._changed_frontends(self._recovered.pop(cluster, {}))
 
+    def _changed_remotes(self, addresses: frozenset[str]) -> None:
+        for key, services in self._remote.items():
+            if any(not addresses.isdisjoint(service.backends) for service in services.values()):
+                self._changed(key)
+        touched = [
+            frontend
+            for entries in self._recovered.values()
+            for frontend, backends in entries.items()
+            if any(backend.ip in addresses for backend in backends)
+        ]
+        self._changed_frontends(touched)
+
     def _changed_frontends(self, frontends: Iterable[Frontend]) -> None:
         touched = set(frontends)
         for key, service in self._local.items():
@@ -126,9 +173,17 @@ class Services:
         service = self._local.get(key)
         new: Mapping[Frontend, tuple[Backend, ...]] = {}
         if service is not None:
-            whole = replace(service, backends=_merged(self._slices.get(key, {})))
-            remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(whole)]
-            new = backends_for(whole, remotes)
+            remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(service)]
+            new = merge(
+                service,
+                self._own_sources(key, service),
+                remotes,
+                self._matchers.setdefault(key, Matcher()),
+                own=self._cluster,
+                withdrawn=self._withdrawn,
+            )
+        else:
+            self._matchers.pop(key, None)
         for frontend, backends in new.items():
             self._owners[frontend] = key
             self.wanted.upsert(frontend, backends)
@@ -140,6 +195,17 @@ class Services:
             self._frontends[key] = frozenset(new)
         else:
             self._frontends.pop(key, None)
+
+    def _own_sources(self, key: str, service: LocalService) -> list[tuple[Source, bool]]:
+        """Later slices first: of two that name one address the later in name order counts."""
+        found: list[tuple[Source, bool]] = []
+        for name, piece in sorted(self._slices.get(key, {}).items(), reverse=True):
+            known = self._sources.get(name)
+            if known is None or known[0] != service.node_only:
+                sources = local_sources(service, piece.backends, node=self._node, name=name)
+                known = self._sources[name] = (service.node_only, sources)
+            found += known[1]
+        return found
 
     def _recovered_for(self, service: LocalService) -> list[GlobalService]:
         found: list[GlobalService] = []
@@ -174,7 +240,7 @@ def _recovered_service(
     service: LocalService, cluster: ClusterID, backends: dict[str, dict[str, Port]]
 ) -> GlobalService:
     return GlobalService(
-        cluster=parse_cluster_name(RECOVERED_NAME),
+        cluster=UNNAMED,
         namespace=service.namespace,
         name=service.name,
         frontends={},

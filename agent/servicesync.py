@@ -27,6 +27,7 @@ class ServiceTarget(Protocol):
     def dump(self) -> Dumps: ...
     def sync(self, services: Mapping[Frontend, Sequence[BackendLike]], *, complete: bool = True) -> int: ...
     def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int: ...
+    def pressure(self) -> Mapping[str, float]: ...
 
 
 class ServiceSync:
@@ -122,14 +123,23 @@ def backends_of(dumps: Dumps) -> dict[Frontend, tuple[Backend, ...]]:
     """The services maps by meaning: every frontend and its backends."""
     values = {lb_map.unpack_backend_id(k): lb_map.unpack_backend(v) for k, v in dumps.backends.items()}
     found: dict[Frontend, tuple[Backend, ...]] = {}
-    for key, raw in dumps.services.items():
+    for key in dumps.services:
         service = lb_map.unpack_service(key)
-        if service.slot:
+        if service.slot or service.scope in lb_map.GROUP_SCOPES:
             continue
-        slots = [lb_map.with_slot(key, n) for n in range(1, lb_map.unpack_service_value(raw).count + 1)]
-        entries = [dumps.services[slot] for slot in slots if slot in dumps.services]
-        numbers = [lb_map.unpack_service_value(entry).backend_id for entry in entries]
-        members = [values[number] for number in numbers if number in values]
+        members = [values[number] for number in _numbers(dumps.services, key) if number in values]
         frontend = Frontend(service.ip, service.port, service.protocol)
         found[frontend] = tuple(Backend(b.ip, b.port, b.protocol, b.cluster_id) for b in members)
     return found
+
+
+def _numbers(services: Mapping[bytes, bytes], key: bytes) -> list[int]:
+    """The backends that a list names, also through the groups that it names; each once."""
+    master = services.get(key)
+    count = lb_map.unpack_service_value(master).count if master else 0
+    slots = [lb_map.with_slot(key, n) for n in range(1, count + 1)]
+    entries = [lb_map.unpack_service_value(services[slot]) for slot in slots if slot in services]
+    numbers = [entry.backend_id for entry in entries if not entry.group]
+    for group in dict.fromkeys(entry.group for entry in entries if entry.group):
+        numbers += [] if lb_map.scope_of(key) == group else _numbers(services, lb_map.with_scope(key, group))
+    return list(dict.fromkeys(numbers))

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.labels import texts
 from agent.local import LocalNode
+from agent.nodehealth import ClusterHealth
 from aiokit.health import HealthStatus
 from mesh.identity import Labels
 from mesh.node import Node
@@ -40,6 +41,23 @@ def cluster(node: LocalNode) -> dict[str, Any]:
         "id": node.cluster.cluster_id,
         "self": f"{node.cluster.name}/{node.name}",
     }
+
+
+def planes(*, connected: bool, health: ClusterHealth) -> dict[str, Any]:
+    """Whether the peer's control plane and its nodes answer: two things that fail apart. Our own fields."""
+    return {
+        "control-plane": "ok" if connected else "lost",
+        "data-plane": health.data_plane.value,
+        "num-nodes-probed": health.nodes,
+        "num-backends-withdrawn": health.backends,
+        "nodes-withdrawn": dict(sorted(health.withdrawn.items())),
+    }
+
+
+def services(problems: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Annotations that say nothing we can read."""
+    texts = [f"{name}: {', '.join(found)}" for name, found in sorted(problems.items())]
+    return simple(WARNING if texts else OK, "; ".join(texts))
 
 
 def identity(number: int, labels: Labels) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Tables:
         self.node = node
         self.clock = Clock()
         self.ipcache = IPCache(self.clock)
-        self.services = Services(self.clock)
+        self.services = Services(self.clock, cluster=node.cluster.name, node=node.name)
         self.identities = Identities()
         self.peer_ports = PeerPorts()
         self.policies = Policies(

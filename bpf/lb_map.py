@@ -3,6 +3,10 @@
 Cilium's layouts, frozen. In the services map slot 0 is the master entry, whose `count`
 says how many slots follow; each slot names a backend by id. What to write in which
 order is decided in `lb_plan.py`.
+
+Where clusters have shares, a slot names a *group* instead: the list of one cluster's
+backends, which stands under the same address and port in a scope of its own. Cilium
+has no such slots, and leaves `qcount` unused in them.
 """
 
 import socket
@@ -21,6 +25,7 @@ PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 SCOPE_EXTERNAL, SCOPE_INTERNAL = 0, 1
+GROUP_SCOPES = range(2, 256)
 
 BACKEND_ACTIVE, BACKEND_TERMINATING, BACKEND_QUARANTINED, BACKEND_MAINTENANCE = range(4)
 
@@ -40,6 +45,7 @@ class ServiceValue:
     count: int = 0
     rev_nat: int = 0
     flags: int = 0
+    group: int = 0  # in a slot: the scope of the group that it names, instead of a backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +99,30 @@ def with_slot(key: bytes, slot: int) -> bytes:
     return key[:at] + slot.to_bytes(size, "little") + key[at + size :]
 
 
-def pack_service_value(backend_id: int = 0, count: int = 0, rev_nat: int = 0, flags: int = 0) -> bytes:
-    """Master: `count` and no backend. Slot: a backend's id. `flags` has both flag bytes, low one first."""
-    return LB4_SERVICE_VALUE.pack(backend_id, count, _big(rev_nat), flags & 0xFF, flags >> 8, 0)
+def with_scope(key: bytes, scope: int) -> bytes:
+    """The same service's master entry in another scope."""
+    at, size = LB4_SERVICE_KEY.offsets["scope"]
+    return with_slot(key[:at] + scope.to_bytes(size, "little") + key[at + size :], 0)
+
+
+def scope_of(key: bytes) -> int:
+    at, size = LB4_SERVICE_KEY.offsets["scope"]
+    return int.from_bytes(key[at : at + size], "little")
+
+
+def pack_service_value(
+    backend_id: int = 0, count: int = 0, rev_nat: int = 0, flags: int = 0, group: int = 0
+) -> bytes:
+    """Master: `count` and no backend. Slot: a backend's id, or a group's scope.
+
+    `flags` has both flag bytes, low one first.
+    """
+    return LB4_SERVICE_VALUE.pack(backend_id, count, _big(rev_nat), flags & 0xFF, flags >> 8, group)
 
 
 def unpack_service_value(raw: bytes) -> ServiceValue:
-    backend_id, count, rev_nat, flags, flags2, _ = LB4_SERVICE_VALUE.unpack(raw)
-    return ServiceValue(backend_id, count, _number(rev_nat), flags | flags2 << 8)
+    backend_id, count, rev_nat, flags, flags2, group = LB4_SERVICE_VALUE.unpack(raw)
+    return ServiceValue(backend_id, count, _number(rev_nat), flags | flags2 << 8, group)
 
 
 def pack_backend_id(backend_id: int) -> bytes:

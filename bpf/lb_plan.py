@@ -8,13 +8,19 @@ of both, but never a slot without its backend.
 Ids are recovered from the maps, so a restart changes nothing: a backend keeps its id
 while any service uses it, a frontend its reverse NAT id, and a backend its slot where
 possible. One endpoint's change in a long list costs a few writes, not a rewritten list.
+
+Where backends have weights, each cluster's backends are a list of their own (a group),
+and the service's slots name groups, each as often as its share: groups are written
+before the slots that name them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain, zip_longest
+from functools import lru_cache
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Protocol, Self, TypeVar
 
 from bpf import lb_map
@@ -22,6 +28,8 @@ from bpf.errors import MapFullError
 
 MAX_REV_NAT = 0xFFFF
 MAX_BACKENDS_OF_SERVICE = 0xFFFF  # a master entry counts in 16 bits
+MAX_SHARE = 128  # slots that one cluster may take in a list of groups
+PACKED = 131_072  # backends whose packed form is kept: two full maps
 
 
 class FrontendLike(Protocol):
@@ -36,8 +44,12 @@ class FrontendLike(Protocol):
 class BackendLike(FrontendLike, Protocol):
     @property
     def cluster_id(self) -> int: ...
+    @property
+    def weight(self) -> int: ...
+    def __hash__(self) -> int: ...
 
 
+_cluster_id = attrgetter("cluster_id")
 F = TypeVar("F", bound=FrontendLike)
 
 
@@ -68,7 +80,17 @@ class Dumps:
 @dataclass(slots=True)
 class _Held:
     rev_nat: int
-    slots: list[int]  # backend ids; 0 where a slot is missing
+    slots: list[int]  # backend ids; 0 where a slot is missing; a group's scope, negative
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    cluster: int
+    share: int
+    values: list[bytes]
+
+
+_Wanted = list[bytes] | list[_Group]  # packed backends, or groups of them
 
 
 def plan(services: Mapping[F, Sequence[BackendLike]], current: Dumps, *, complete: bool = True) -> list[Step]:
@@ -87,6 +109,7 @@ class Mirror:
         self._value_of: dict[int, bytes] = {}
         self._users: Counter[int] = Counter()
         self._rev_nats: dict[int, bytes] = {}
+        self._groups: dict[bytes, dict[int, int]] = {}  # service -> cluster -> scope
         self._orphans: list[bytes] = []  # service entries that no master counts
         self._next_id = 1
         self._next_rev_nat = 1
@@ -104,6 +127,15 @@ class Mirror:
         mirror._recover_services(dumps.services)
         return mirror
 
+    def sizes(self) -> dict[Table, int]:
+        """How many entries each map has. May be asked while a plan is made elsewhere."""
+        lists = list(self._held.values())
+        return {
+            Table.SERVICES: sum(len(held.slots) + 1 for held in lists),
+            Table.BACKENDS: len(self._value_of),
+            Table.REVERSE_NAT: len(self._rev_nats),
+        }
+
     def _recover_services(self, entries: Mapping[bytes, bytes]) -> None:
         counted = set()
         for key, raw in entries.items():
@@ -111,53 +143,103 @@ class Mirror:
                 continue
             value = lb_map.unpack_service_value(raw)
             slots = [lb_map.with_slot(key, slot) for slot in range(1, value.count + 1)]
-            ids = [lb_map.unpack_service_value(entries[s]).backend_id if s in entries else 0 for s in slots]
+            ids = [_named(entries[s]) if s in entries else 0 for s in slots]
             self._held[key] = _Held(value.rev_nat, ids)
             self._users.update(ids)
             self._rev_nats.setdefault(value.rev_nat, b"")  # taken, though the map lacks it
             counted.update([key, *slots])
         self._orphans = [key for key in entries if key not in counted]
+        for key, held in self._held.items():
+            if _is_group(key):
+                members = [self._value_of[number] for number in held.slots if number in self._value_of]
+                cluster = lb_map.unpack_backend(members[0]).cluster_id if members else -1
+                scopes = self._groups.setdefault(lb_map.with_scope(key, lb_map.SCOPE_EXTERNAL), {})
+                scopes.setdefault(cluster, lb_map.scope_of(key))
 
     def plan(self, services: Mapping[F, Sequence[BackendLike]], *, complete: bool = True) -> list[Step]:
         """All services: those that are not given go, if the picture is complete."""
-        changes: dict[bytes, list[bytes] | None] = {_master(f): _values(b) for f, b in services.items()}
+        changes: dict[bytes, _Wanted | None] = {_master(f): _wanted(b) for f, b in services.items()}
         if complete:
-            changes |= dict.fromkeys(self._held.keys() - changes.keys())
+            changes |= dict.fromkeys(key for key in self._held.keys() - changes.keys() if not _is_group(key))
         return self._plan(changes, prune=complete)
 
     def plan_changes(self, changes: Mapping[F, Sequence[BackendLike] | None]) -> list[Step]:
         """Only these services; None removes one."""
-        return self._plan({_master(f): None if b is None else _values(b) for f, b in changes.items()})
+        return self._plan({_master(f): None if b is None else _wanted(b) for f, b in changes.items()})
 
-    def _plan(self, changes: Mapping[bytes, list[bytes] | None], *, prune: bool = False) -> list[Step]:
+    def _plan(self, changes: Mapping[bytes, _Wanted | None], *, prune: bool = False) -> list[Step]:
         writes = _Writes()
-        for key, values in changes.items():
-            if values is None:
+        for key, wanted in changes.items():
+            if wanted is None:
                 self._remove(key, writes)
             else:
-                self._upsert(key, values, writes)
+                self._upsert(key, wanted, writes)
         if prune:
             self._prune(writes)
         self._release_backends(writes)
         return writes.steps()
 
-    def _upsert(self, key: bytes, values: list[bytes], writes: "_Writes") -> None:
+    def _upsert(self, key: bytes, wanted: _Wanted, writes: "_Writes") -> None:
+        rev_nat = self._rev_nat(key, self._held.get(key), writes)
+        groups = [part for part in wanted if isinstance(part, _Group)]
+        scopes = self._scopes(key, [group.cluster for group in groups])
+        for group in groups:
+            ids = self._ids(group.values, writes)
+            self._fill(lb_map.with_scope(key, scopes[group.cluster]), ids, rev_nat, writes)
+        if groups:
+            top = [-scopes[group.cluster] for group in groups for _ in range(group.share)]
+        else:
+            top = self._ids([value for value in wanted if isinstance(value, bytes)], writes)
+        self._fill(key, top, rev_nat, writes)
+        self._drop_groups(key, set(scopes.values()), writes)
+        if scopes:
+            self._groups[key] = scopes
+
+    def _ids(self, values: list[bytes], writes: "_Writes") -> list[int]:
         if len(values) > MAX_BACKENDS_OF_SERVICE:
             raise MapFullError(f"a service can have {MAX_BACKENDS_OF_SERVICE} backends, not {len(values)}")
+        missing = [value for value in values if value not in self._id_of]
+        for value in missing:
+            self._backend(value, writes)
+        return [self._id_of[value] for value in values]
+
+    def _fill(self, key: bytes, ids: list[int], rev_nat: int, writes: "_Writes") -> None:
+        """The list under `key` becomes `ids`."""
         held = self._held.get(key)
         old = held.slots if held else []
-        slots = arrange(old, [self._backend(value, writes) for value in values])
-        rev_nat = self._rev_nat(key, held, writes)
+        slots = arrange(old, ids)
         moved = held is None or held.rev_nat != rev_nat
-        for slot, number in enumerate(slots, 1):
-            if moved or slot > len(old) or old[slot - 1] != number:
-                entry = lb_map.pack_service_value(number, rev_nat=rev_nat)
-                writes.slots.append((lb_map.with_slot(key, slot), entry))
+        kept = 0 if moved else min(len(old), len(slots))
+        differ = [at for at in range(kept) if old[at] != slots[at]] if old != slots or moved else []
+        into = writes.group_slots if slots and slots[0] < 0 else writes.slots
+        for at in [*differ, *range(kept, len(slots))]:
+            into.append((lb_map.with_slot(key, at + 1), _slot(slots[at], rev_nat)))
         if moved or len(old) != len(slots):
-            writes.masters.append((key, lb_map.pack_service_value(count=len(slots), rev_nat=rev_nat)))
+            masters = writes.group_masters if _is_group(key) else writes.masters
+            masters.append((key, lb_map.pack_service_value(count=len(slots), rev_nat=rev_nat)))
         writes.old_slots += [lb_map.with_slot(key, n) for n in range(len(slots) + 1, len(old) + 1)]
-        self._count(old, slots, writes)
+        changed = [old[at] for at in differ], [slots[at] for at in differ]
+        self._count(changed[0] + old[kept:], changed[1] + slots[kept:], writes)
         self._held[key] = _Held(rev_nat, slots)
+
+    def _scopes(self, key: bytes, clusters: Iterable[int]) -> dict[int, int]:
+        """A scope for each cluster's group: the one it has, or one that nobody uses now."""
+        known = self._groups.get(key, {})
+        used = {lb_map.scope_of(k) for k in self._group_keys(key)}
+        free = (scope for scope in lb_map.GROUP_SCOPES if scope not in used)
+        return {cluster: known[cluster] if cluster in known else next(free) for cluster in clusters}
+
+    def _group_keys(self, key: bytes) -> list[bytes]:
+        keys = [lb_map.with_scope(key, scope) for scope in lb_map.GROUP_SCOPES] if key in self._groups else []
+        return [each for each in keys if each in self._held]
+
+    def _drop_groups(self, key: bytes, kept: set[int], writes: "_Writes") -> None:
+        for group in self._group_keys(key):
+            if lb_map.scope_of(group) not in kept:
+                held = self._held.pop(group)
+                writes.old_slots += [lb_map.with_slot(group, n) for n in range(len(held.slots) + 1)]
+                self._count(held.slots, [], writes)
+        self._groups.pop(key, None)
 
     def _remove(self, key: bytes, writes: "_Writes") -> None:
         held = self._held.pop(key, None)
@@ -166,17 +248,15 @@ class Mirror:
         writes.old_masters.append(key)
         writes.old_slots += [lb_map.with_slot(key, n) for n in range(1, len(held.slots) + 1)]
         self._count(held.slots, [], writes)
+        self._drop_groups(key, set(), writes)
         if self._rev_nats.get(held.rev_nat) == _frontend(key):
             del self._rev_nats[held.rev_nat]
             writes.old_rev_nats.append(lb_map.pack_rev_nat_id(held.rev_nat))
 
-    def _backend(self, value: bytes, writes: "_Writes") -> int:
-        number = self._id_of.get(value)
-        if number is None:
-            number = self._free_id()
-            self._id_of[value], self._value_of[number] = number, value
-            writes.backends.append((lb_map.pack_backend_id(number), value))
-        return number
+    def _backend(self, value: bytes, writes: "_Writes") -> None:
+        number = self._free_id()
+        self._id_of[value], self._value_of[number] = number, value
+        writes.backends.append((lb_map.pack_backend_id(number), value))
 
     def _free_id(self) -> int:
         # onwards, not the lowest: a freed id is not given to another backend while an
@@ -201,10 +281,8 @@ class Mirror:
         return number
 
     def _count(self, old: Iterable[int], new: Iterable[int], writes: "_Writes") -> None:
-        for before, after in zip_longest(old, new, fillvalue=0):
-            if before == after:  # nearly all, when a long list changes a little
-                continue
-            self._users[after] += 1
+        self._users.update(new)
+        for before in old:
             self._users[before] -= 1
             if not self._users[before]:
                 writes.unused.add(before)
@@ -222,7 +300,13 @@ class Mirror:
 
     def _prune(self, writes: "_Writes") -> None:
         """What a crash may have left: entries that nothing leads to."""
-        rewritten = {key for key, _ in writes.slots}
+        for key in [key for key in self._held if _is_group(key)]:
+            top = lb_map.with_scope(key, lb_map.SCOPE_EXTERNAL)
+            if lb_map.scope_of(key) not in self._groups.get(top, {}).values() or top not in self._held:
+                held = self._held.pop(key)
+                writes.old_slots += [lb_map.with_slot(key, n) for n in range(len(held.slots) + 1)]
+                self._count(held.slots, [], writes)
+        rewritten = {key for key, _ in (*writes.slots, *writes.group_slots)}
         writes.old_slots += [key for key in self._orphans if key not in rewritten]
         self._orphans = []
         used = {held.rev_nat for held in self._held.values()}
@@ -238,7 +322,9 @@ class _Writes:
 
     backends: list[tuple[bytes, bytes]] = field(default_factory=list)
     rev_nats: list[tuple[bytes, bytes]] = field(default_factory=list)
-    slots: list[tuple[bytes, bytes]] = field(default_factory=list)
+    slots: list[tuple[bytes, bytes]] = field(default_factory=list)  # that name a backend
+    group_masters: list[tuple[bytes, bytes]] = field(default_factory=list)
+    group_slots: list[tuple[bytes, bytes]] = field(default_factory=list)  # that name a group
     masters: list[tuple[bytes, bytes]] = field(default_factory=list)
     old_masters: list[bytes] = field(default_factory=list)
     old_slots: list[bytes] = field(default_factory=list)
@@ -251,6 +337,8 @@ class _Writes:
             Step(Table.BACKENDS, upserts=tuple(self.backends)),
             Step(Table.REVERSE_NAT, upserts=tuple(self.rev_nats)),
             Step(Table.SERVICES, upserts=tuple(self.slots)),
+            Step(Table.SERVICES, upserts=tuple(self.group_masters)),
+            Step(Table.SERVICES, upserts=tuple(self.group_slots)),
             Step(Table.SERVICES, upserts=tuple(self.masters)),
             Step(Table.SERVICES, deletes=tuple(self.old_masters)),
             Step(Table.SERVICES, deletes=tuple(self.old_slots)),
@@ -261,16 +349,57 @@ class _Writes:
 
 
 def arrange(current: Sequence[int], wanted: Sequence[int]) -> list[int]:
-    """Wanted ids in slots, each where it is if it can stay there."""
-    missing = set(wanted)
-    slots = []
-    for number in current[: len(wanted)]:
-        keep = number in missing
-        slots.append(number if keep else 0)
-        missing.discard(number)
+    """Wanted ids in slots, each where it is if it can stay there. Comprehensions: lists have ten thousand."""
+    cut = current[: len(wanted)]
+    if len(set(wanted)) < len(wanted):
+        return _arrange_shares(cut, wanted)
+    free = set(wanted)
+    if len(set(cut)) < len(cut):  # half a list, after a crash
+        cut = _each_once(cut)
+    slots = [number if number in free else 0 for number in cut]
     slots += [0] * (len(wanted) - len(slots))
-    newcomers = iter([number for number in wanted if number in missing])
+    placed = set(slots)
+    if len(placed) == len(wanted) and 0 not in placed:
+        return slots
+    newcomers = iter([number for number in wanted if number not in placed])
     return [number or next(newcomers) for number in slots]
+
+
+def _each_once(numbers: Iterable[int]) -> list[int]:
+    seen: set[int] = set()
+    kept = []
+    for number in numbers:
+        kept.append(0 if number in seen else number)
+        seen.add(number)
+    return kept
+
+
+def _arrange_shares(current: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    missing = Counter(wanted)
+    slots = []
+    for number in current:
+        slots.append(number if missing[number] > 0 else 0)
+        missing[number] -= 1
+    slots += [0] * (len(wanted) - len(slots))
+    newcomers = Counter(wanted)
+    newcomers.subtract(number for number in slots if number)
+    rest = newcomers.elements()
+    return [number or next(rest) for number in slots]
+
+
+def _named(raw: bytes) -> int:
+    value = lb_map.unpack_service_value(raw)
+    return -value.group or value.backend_id
+
+
+def _slot(number: int, rev_nat: int) -> bytes:
+    if number < 0:
+        return lb_map.pack_service_value(rev_nat=rev_nat, group=-number)
+    return lb_map.pack_service_value(number, rev_nat=rev_nat)
+
+
+def _is_group(key: bytes) -> bool:
+    return lb_map.scope_of(key) in lb_map.GROUP_SCOPES
 
 
 def _master(frontend: FrontendLike) -> bytes:
@@ -282,6 +411,26 @@ def _frontend(key: bytes) -> bytes:
     return lb_map.pack_rev_nat(service.ip, service.port)
 
 
+def _wanted(backends: Sequence[BackendLike]) -> _Wanted:
+    """Either all backends have a weight, or none."""
+    if not backends or not backends[0].weight:
+        return _values(backends)
+    members: dict[int, list[BackendLike]] = {}
+    for cluster, run in groupby(backends, _cluster_id):
+        members.setdefault(cluster, []).extend(run)
+    if len(members) > len(lb_map.GROUP_SCOPES) // 2:  # room for as many that are on their way out
+        return _values(backends)
+    return [
+        _Group(cluster, min(max(1, found[0].weight), MAX_SHARE), _values(found))
+        for cluster, found in members.items()
+    ]
+
+
 def _values(backends: Sequence[BackendLike]) -> list[bytes]:
     """Packed, each once: a backend given twice gets no double share."""
-    return list(dict.fromkeys(lb_map.pack_backend(b.ip, b.port, b.protocol, b.cluster_id) for b in backends))
+    return list(dict.fromkeys(map(_packed, backends)))
+
+
+@lru_cache(maxsize=PACKED)
+def _packed(backend: BackendLike) -> bytes:
+    return lb_map.pack_backend(backend.ip, backend.port, backend.protocol, backend.cluster_id)

@@ -16,9 +16,17 @@ class ServiceMaps:
     backends: PinnedMap
     reverse_nat: PinnedMap
     _mirror: Mirror | None = field(default=None, init=False)
+    _sizes: dict[Table, int] = field(default_factory=dict, init=False)
 
     def dump(self) -> Dumps:
         return Dumps(self.services.dump(), self.backends.dump(), self.reverse_nat.dump())
+
+    def pressure(self) -> dict[str, float]:
+        """How full each map is, 0 to 1, as of the last complete write."""
+        if self._mirror is not None:
+            self._sizes = self._mirror.sizes()
+        maps = [(self._table(table), size) for table, size in self._sizes.items()]
+        return {each.name: size / each.max_entries for each, size in maps}
 
     def sync(self, services: Mapping[F, Sequence[BackendLike]], *, complete: bool = True) -> int:
         """Make the maps equal to `services`, from what the maps really hold. How many writes it took.

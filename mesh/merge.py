@@ -2,54 +2,63 @@
 
 Pure and total. Frontends come only from the local Service: a remote frontend is never used. The result is
 in one order for one set of inputs, whatever the order in which peers spoke.
+
+One rule decides: clusters stand in tiers, tiers are taken in order until one has enough active backends.
+Only when no tier has an active backend do those count that are ending, and then those that a health probe
+found unreachable: a service never loses its last backends to somebody's doubt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from functools import lru_cache
+from itertools import repeat
+from math import gcd
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from mesh.addressing import UNSET_CLUSTER
-from mesh.ip import canonical_ip, family
+from mesh.ip import family
+from mesh.matching import Backend, Found, Matcher, ServicePort, Source
+from mesh.preference import (
+    OTHERS,
+    OWN,
+    Affinity,
+    Preference,
+    affinity,
+    is_global,
+    is_shared,
+    read,
+)
 from mesh.service import GlobalService, Port
 
-# the first name that is present counts, whatever it says
-GLOBAL = ("service.cilium.io/global", "io.cilium/global-service")
-SHARED = ("service.cilium.io/shared", "io.cilium/shared-service")
-AFFINITY = ("service.cilium.io/affinity", "io.cilium/service-affinity")
+__all__ = [
+    "Affinity",
+    "Backend",
+    "Frontend",
+    "LocalBackend",
+    "LocalService",
+    "ServicePort",
+    "affinity",
+    "backends_for",
+    "is_global",
+    "is_shared",
+]
 
 LOCAL_CLUSTER = UNSET_CLUSTER  # the cluster id of our own backends
+MAX_SHARES = 128  # slots that a weighted frontend's list may take; shares are rounded to fit
+OURS = "@"  # stands for our cluster among names: no cluster can be called so
+REMEMBERED = 131_072  # weighted backends, so that ten thousand are not made anew when one changes
+UNNAMED = ""  # a cluster whose name we do not know yet: what a restart found in the kernel
 
-
-class Affinity(Enum):
-    """Which backends a global service prefers."""
-
-    NONE = "none"
-    LOCAL = "local"
-    REMOTE = "remote"
+_by_place = itemgetter(3, 0, 1)  # cluster id, address, port
 
 
 class Frontend(NamedTuple):
     ip: str
     port: int
     protocol: str
-
-
-class Backend(NamedTuple):
-    """`cluster_id` is 0 for our own."""
-
-    ip: str
-    port: int
-    protocol: str
-    cluster_id: int
-
-
-class ServicePort(NamedTuple):
-    name: str
-    protocol: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +68,12 @@ class LocalBackend:
     ip: str
     ports: Mapping[str, Port]
     state: Literal["active", "terminating"] = "active"
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """What Kubernetes says of the service here."""
+    """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only."""
 
     namespace: str
     name: str
@@ -71,91 +81,224 @@ class LocalService:
     cluster_ips: tuple[str, ...] = ()
     ports: tuple[ServicePort, ...] = ()
     backends: tuple[LocalBackend, ...] = ()
+    node_only: bool = False
 
 
-def is_global(annotations: Mapping[str, str]) -> bool:
-    return _first(annotations, GLOBAL, "").lower() == "true"
+class Offer(NamedTuple):
+    """Matching backends of one source; of one address told twice the earlier offer counts."""
+
+    cluster: str
+    found: Found
+    is_active: bool = True
 
 
-def is_shared(annotations: Mapping[str, str]) -> bool:
-    """Whether our backends are exported. The trap is the field's own: "yes" means no."""
-    return is_global(annotations) and _first(annotations, SHARED, "true").lower() == "true"
-
-
-def affinity(annotations: Mapping[str, str]) -> Affinity:
-    """An unknown value is none; so is any value while the service is not global."""
-    text = _first(annotations, AFFINITY, "").lower() if is_global(annotations) else ""
-    try:
-        return Affinity(text)
-    except ValueError:
-        return Affinity.NONE
-
-
-def _first(annotations: Mapping[str, str], names: tuple[str, ...], default: str) -> str:
-    return next((annotations[name] for name in names if name in annotations), default)
+Tiers = Sequence[tuple[Collection[str], int]]  # clusters, and how many active backends are enough
 
 
 def backends_for(
-    local: LocalService, remotes: Iterable[GlobalService]
+    local: LocalService,
+    remotes: Iterable[GlobalService],
+    *,
+    own: str = "",
+    node: str = "",
+    withdrawn: Collection[str] = frozenset(),
 ) -> Mapping[Frontend, tuple[Backend, ...]]:
     """Every frontend of `local` with the backends that new connections go to.
 
-    `remotes` may be any services: those of another name, or not shared, take no part.
+    `remotes` may be any services: those of another name, or not shared, take no part. `own` and `node` are
+    the names of our cluster and node, `withdrawn` addresses of remote backends that do not answer.
     """
+    return merge(
+        local,
+        local_sources(local, local.backends, node=node),
+        remotes,
+        Matcher(),
+        own=own,
+        withdrawn=withdrawn,
+    )
+
+
+def merge(
+    local: LocalService,
+    near: Iterable[tuple[Source, bool]],
+    remotes: Iterable[GlobalService],
+    matcher: Matcher,
+    *,
+    own: str,
+    withdrawn: Collection[str] = frozenset(),
+) -> Mapping[Frontend, tuple[Backend, ...]]:
+    """As `backends_for`, with a memory. `near` are our own endpoints, and whether they are active: of two
+    sources that are, the earlier counts."""
+    wish = read(local.annotations)
     wanted = (local.namespace, local.name)
-    taking_part = [
-        remote for remote in remotes if remote.shared and (remote.namespace, remote.name) == wanted
+    far = [remote for remote in remotes if remote.shared and (remote.namespace, remote.name) == wanted]
+    if not wish.is_global or local.node_only:
+        far = []
+    far.sort(key=lambda remote: remote.cluster_id)
+    ours = sorted(near, key=lambda item: not item[1])  # what is active first; else in the order given
+    chosen: dict[tuple[str, str, int], tuple[Backend, ...]] = {}
+    result: dict[Frontend, tuple[Backend, ...]] = {}
+    for ip in local.cluster_ips:
+        for port in local.ports:
+            at = (port.name, port.protocol, family(ip))
+            if at not in chosen:
+                offers = [Offer(OURS, matcher.match(source, port, at[2]), active) for source, active in ours]
+                offers += [
+                    Offer(remote.cluster, matcher.match(_source(remote), port, at[2])) for remote in far
+                ]
+                chosen[at] = choose(wish, offers, own=own, withdrawn=withdrawn)
+            result[Frontend(ip, port.port, port.protocol)] = chosen[at]
+    matcher.forget_unused()
+    return result
+
+
+def local_sources(
+    local: LocalService, backends: Iterable[LocalBackend], *, node: str = "", name: str = ""
+) -> list[tuple[Source, bool]]:
+    """Our own endpoints by whether they are active."""
+    endpoints: dict[bool, dict[str, Mapping[str, Port]]] = {}
+    for backend in backends:
+        if not local.node_only or backend.node == node:
+            endpoints.setdefault(backend.state == "active", {})[backend.ip] = backend.ports
+    return [
+        (Source(f"{OURS}/{name}/{is_active}", LOCAL_CLUSTER, found), is_active)
+        for is_active, found in endpoints.items()
     ]
-    return {
-        Frontend(ip, port.port, port.protocol): _choose(local, taking_part, ip, port)
-        for ip in local.cluster_ips
-        for port in local.ports
-    }
 
 
-def _choose(
-    local: LocalService, remotes: list[GlobalService], ip: str, port: ServicePort
+def _source(remote: GlobalService) -> Source:
+    return Source(f"remote/{remote.cluster}/{remote.cluster_id}", remote.cluster_id, remote.backends)
+
+
+def choose(
+    wish: Preference, offers: Sequence[Offer], *, own: str = "", withdrawn: Collection[str] = frozenset()
 ) -> tuple[Backend, ...]:
-    version = family(ip)
-    states = {"active": set[Backend](), "terminating": set[Backend]()}
-    for near_by in local.backends:
-        states[near_by.state].update(_matching([(near_by.ip, near_by.ports)], version, port, LOCAL_CLUSTER))
-    active, terminating = states["active"], states["terminating"] - states["active"]
-    near, far = active | terminating, list[Backend]()
-    if is_global(local.annotations):
-        for remote in remotes:
-            far += _matching(remote.backends.items(), version, port, remote.cluster_id)
-    match affinity(local.annotations):
-        case Affinity.LOCAL if active:
-            far = []
-        case Affinity.REMOTE if far:
-            near = set()
-    chosen = _without_doubles([*near, *sorted(far, key=_order)])
-    serving = [backend for backend in chosen if backend not in terminating] if terminating else chosen
-    return tuple(sorted(serving or chosen, key=_order))  # what ends serves only while nothing else does
+    """The backends that new connections go to, with their clusters' shares where there are weights."""
+    kept = _without_doubles(offers)
+    tiers = _tiers(wish, {offer.cluster for offer in kept}, own)
+    for is_candidate in _doubts(withdrawn):
+        members = _members(kept, is_candidate)
+        taken = _take(tiers, members)
+        if taken:
+            return _weighted(wish, {name: members[name] for name in taken}, own)
+    return ()
 
 
-def _matching(
-    backends: Iterable[tuple[str, Mapping[str, Port]]], version: int, wanted: ServicePort, cluster_id: int
-) -> list[Backend]:
-    """By the port's name: the numbers may differ. An unnamed port matches an unnamed one."""
-    name, protocol, _ = wanted
-    found = []
-    for text, ports in backends:
-        port = ports.get(name)
-        if port is None or port.protocol != protocol:
-            continue
-        ip = text if ":" not in text else canonical_ip(text) or text  # peers may write IPv6 in any form
-        if (":" in ip) == (version == 6):
-            found.append(Backend(ip, port.port, protocol, cluster_id))
-    return found
+def _without_doubles(offers: Sequence[Offer]) -> list[Offer]:
+    """One backend an address: our own word on it counts first, then that of the lowest cluster id."""
+    first: dict[str, Backend] = {}
+    for offer in reversed(offers):
+        first.update(offer.found)
+    if len(first) == sum(len(offer.found) for offer in offers):
+        return [offer for offer in offers if offer.found]
+    taken: set[str] = set()
+    kept = []
+    for offer in offers:
+        found = {ip: backend for ip, backend in offer.found.items() if ip not in taken}
+        taken.update(found)
+        if found:
+            kept.append(offer._replace(found=found))
+    return kept
 
 
-def _without_doubles(backends: list[Backend]) -> list[Backend]:
-    """One backend an address, the first: our own word on it counts, then that of the lowest cluster id."""
-    by_address = {(backend.ip, backend.port): backend for backend in reversed(backends)}
-    return list(by_address.values())
+_Candidates = Callable[[Offer], Iterable[Backend]]
 
 
-def _order(backend: Backend) -> tuple[int, str, int]:
-    return backend.cluster_id, backend.ip, backend.port
+def _doubts(withdrawn: Collection[str]) -> list[_Candidates]:
+    """Whom to ask, from the best to the last resort."""
+
+    def answering(offer: Offer) -> Iterable[Backend]:
+        if not withdrawn or offer.cluster == OURS:
+            return offer.found.values()
+        return [backend for ip, backend in offer.found.items() if ip not in withdrawn]
+
+    return [
+        lambda offer: answering(offer) if offer.is_active else (),
+        answering,
+        lambda offer: offer.found.values(),
+    ]
+
+
+def _members(offers: Iterable[Offer], candidates: _Candidates) -> dict[str, list[Backend]]:
+    members: dict[str, list[Backend]] = {}
+    for offer in offers:
+        found = candidates(offer)
+        if found:
+            members.setdefault(offer.cluster, []).extend(found)
+    return members
+
+
+def _tiers(wish: Preference, clusters: Collection[str], own: str) -> Tiers:
+    remotes = {name for name in clusters if name != OURS}
+    enough = max(1, wish.minimum)
+    if wish.order is not None:
+        return _ordered(wish.order, remotes, own, enough)
+    match wish.affinity:
+        case Affinity.LOCAL:
+            return [({OURS}, enough), (remotes, 1)]
+        case Affinity.REMOTE:
+            return [(remotes, 1), ({OURS}, 1)]
+        case Affinity.NONE:
+            return [({OURS, *remotes}, 1)]
+
+
+def _ordered(order: Sequence[str], remotes: set[str], own: str, enough: int) -> Tiers:
+    """Those that are not named come where `*` stands, or last.
+
+    A cluster of unknown name stands with the first: it was in use before the restart, so it was preferred.
+    """
+    names = [OURS if name in (own, OWN) else name for name in order]
+    rest = {OURS, *remotes} - {*names, UNNAMED}
+    tiers: list[tuple[set[str], int]] = []
+    for name in names if OTHERS in names else [*names, OTHERS]:
+        members = set(rest) if name == OTHERS else {name}
+        tiers.append((members, enough if name == OURS else 1))
+    tiers[0][0].add(UNNAMED)
+    return tiers
+
+
+def _take(tiers: Tiers, members: Mapping[str, Sequence[Backend]]) -> list[str]:
+    """The clusters that serve: tier after tier until one has enough."""
+    taken: list[str] = []
+    for clusters, enough in tiers:
+        present = [name for name in members if name in clusters]
+        taken += present
+        if present and sum(len(members[name]) for name in present) >= enough:
+            break
+    return taken
+
+
+def _weighted(wish: Preference, members: Mapping[str, Sequence[Backend]], own: str) -> tuple[Backend, ...]:
+    shares = _shares(wish.weights, members, own) if wish.weights and len(members) > 1 else {}
+    chosen: list[Backend] = []
+    for name, backends in members.items():
+        if len(shares) > 1 and name in shares:
+            chosen += map(_with_weight, backends, repeat(shares[name]))
+        elif not shares or name in shares:
+            chosen += backends
+    return tuple(sorted(chosen, key=_by_place))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _with_weight(backend: Backend, weight: int) -> Backend:
+    return backend._replace(weight=weight)
+
+
+def _shares(weights: Mapping[str, int], clusters: Iterable[str], own: str) -> dict[str, int]:
+    """Shares that have at most MAX_SHARES together, at least 1 each; nothing when nobody has a weight.
+
+    A cluster of weight 0 only serves when no other does.
+    """
+    given = {OURS if name in (own, OWN) else name: weight for name, weight in weights.items()}
+    others = given.get(OTHERS, 0)
+    unnamed = max(given.values())  # in use before a restart, until we know whose it is
+    wanted = {name: unnamed if name == UNNAMED else given.get(name, others) for name in clusters}
+    wanted = {name: weight for name, weight in wanted.items() if weight}
+    if not wanted:
+        return {}
+    divisor = gcd(*wanted.values())
+    wanted = {name: weight // divisor for name, weight in wanted.items()}
+    total = sum(wanted.values())
+    if total <= MAX_SHARES:
+        return wanted
+    return {name: max(1, round(weight * MAX_SHARES / total)) for name, weight in wanted.items()}

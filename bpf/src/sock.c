@@ -13,13 +13,37 @@
 #define PROCEED 1
 #define NO_ROUTE_TO_HOST 113 /* EHOSTUNREACH */
 
-__inline_always struct lb4_backend_value *backend_at(struct lb4_service_key *key, __u16 slot)
+/* Any of a list's slots. */
+__inline_always struct lb4_service_value *any_slot(struct lb4_service_key *key, __u16 slots)
+{
+	struct lb4_service_value *entry;
+
+	if (!slots)
+		return 0;
+	key->backend_slot = bpf_get_prandom_u32() % slots + 1;
+	entry = cilium_lb4_services_v2.lookup(key);
+	if (entry)
+		return entry;
+	key->backend_slot = 1; /* the list became shorter since we read its length */
+	return cilium_lb4_services_v2.lookup(key);
+}
+
+/* A backend of the service whose master entry is `service`; 0 if the lists are just being changed. */
+__inline_always struct lb4_backend_value *choose(struct lb4_service_key *key, struct lb4_service_value *service)
 {
 	struct lb4_service_value *entry;
 	struct lb4_backend_key backend = {};
 
-	key->backend_slot = slot;
-	entry = cilium_lb4_services_v2.lookup(key);
+	entry = any_slot(key, service->count);
+	if (entry && entry->qcount) { /* clusters have shares: first a cluster's list, then one of it */
+		key->scope = entry->qcount;
+		key->backend_slot = 0;
+		entry = cilium_lb4_services_v2.lookup(key);
+		if (entry)
+			entry = any_slot(key, entry->count);
+		key->scope = 0;
+	}
+	key->backend_slot = 0;
 	if (!entry)
 		return 0;
 	backend.id = entry->backend_id;
@@ -41,7 +65,6 @@ __inline_always int translate(struct bpf_sock_addr *ctx)
 	struct lb4_service_key key = {};
 	struct lb4_service_value *service;
 	struct lb4_backend_value *backend;
-	__u16 slots;
 
 	if (ctx->protocol != PROTO_TCP_SOCKET && ctx->protocol != PROTO_UDP_SOCKET)
 		return PROCEED;
@@ -51,12 +74,11 @@ __inline_always int translate(struct bpf_sock_addr *ctx)
 	service = cilium_lb4_services_v2.lookup(&key);
 	if (!service)
 		return PROCEED;
-	slots = service->count;
-	if (!slots)
+	if (!service->count)
 		return refuse(NO_BACKEND);
-	backend = backend_at(&key, bpf_get_prandom_u32() % slots + 1);
-	if (!backend) /* the list became shorter since we read its length */
-		backend = backend_at(&key, 1);
+	backend = choose(&key, service);
+	if (!backend)
+		backend = choose(&key, service); /* once more: a change is many writes, each of them whole */
 	if (!backend)
 		return refuse(NO_BACKEND_SLOT);
 

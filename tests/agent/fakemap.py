@@ -68,6 +68,9 @@ class FakeServices:
         self._mirror = Mirror.recover(self.dump())
         return self._write(self._mirror.plan_changes(changes))
 
+    def pressure(self) -> Mapping[str, float]:
+        return {table.value: len(each.entries) / each.size for table, each in self.maps.items()}
+
     def _write(self, steps: Iterable[Step]) -> int:
         count = 0
         for step in steps:

@@ -182,6 +182,11 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
             "num-identities": 1,
             "num-shared-services": 1,
             "last-failure": "0001-01-01T00:00:00Z",
+            "control-plane": "ok",
+            "data-plane": "unknown",
+            "num-nodes-probed": 0,
+            "num-backends-withdrawn": 0,
+            "nodes-withdrawn": {},
         }
         nodes = (await ask(session, "/v1/cluster/nodes"))[1]
         assert nodes["self"] == "east/node-1"

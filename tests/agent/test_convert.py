@@ -41,6 +41,14 @@ def test_headless_and_external_name_services_have_no_frontends(spec: dict[str, A
     assert local_service(service(**spec)).cluster_ips == ()
 
 
+def test_an_internal_policy_of_local_keeps_a_service_to_each_node() -> None:
+    assert local_service(service(internalTrafficPolicy="Local")).node_only
+    assert not local_service(service(internalTrafficPolicy="Cluster")).node_only
+    piece = service_slice(slice_with({"addresses": ["10.1.1.5"], "nodeName": "node-2"}))
+    assert piece is not None
+    assert [backend.node for backend in piece.backends] == ["node-2"]
+
+
 def slice_with(*endpoints: dict[str, Any], **labels: str) -> EndpointSlice:
     body = {
         "metadata": {

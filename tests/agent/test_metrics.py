@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent import metrics
+from agent.nodehealth import ClusterHealth, DataPlane
 from aiokit.wait import eventually
 from kvstore.memory import MemoryBackend
 from mesh.keys import Kind
@@ -53,3 +54,15 @@ def test_values_of_labels_cannot_break_out_of_their_quotes() -> None:
 
 def test_big_counts_are_written_whole() -> None:
     assert metrics.text({"b": 123456789, "a": 0.5}) == "a 0.5\nb 123456789\n"
+
+
+def test_what_is_withdrawn_and_how_full_maps_are_is_counted() -> None:
+    health = ClusterHealth(DataPlane.PARTIAL, 2, {"198.18.1.21": "it does not answer any more"}, 7)
+    at = '{source_cluster="east",target_cluster="west"}'
+    assert metrics.withdrawals("east", "west", health) == {
+        f"clustermesh_remote_cluster_nodes_probed{at}": 2,
+        f"clustermesh_remote_cluster_nodes_withdrawn{at}": 1,
+        f"clustermesh_remote_cluster_backends_withdrawn{at}": 7,
+    }
+    lxc = {"cilium_lxc": 0.5}
+    assert metrics.map_pressure(lxc) == {'cilium_bpf_map_pressure{map_name="cilium_lxc"}': 0.5}

@@ -124,6 +124,43 @@ def test_one_address_in_two_slices_has_the_ports_of_both() -> None:
     assert services.wanted.entries[Frontend(FRONT.ip, 53, "UDP")] == (Backend("10.1.1.5", 5353, "UDP", 0),)
 
 
+def test_backends_that_do_not_answer_are_left_out_and_return() -> None:
+    services = started()
+    services.set_local("shop/web", service())
+    services.set_slice("shop/web-1", piece("10.1.1.5"))
+    services.set_remote("west", "shop/web", remote("10.2.1.5", "10.2.2.5"))
+    services.set_withdrawn(frozenset({"10.2.2.5", "10.9.9.9"}))
+    assert ips(services) == ["10.1.1.5", "10.2.1.5"]
+    services.set_withdrawn(frozenset())
+    assert ips(services) == ["10.1.1.5", "10.2.1.5", "10.2.2.5"]
+
+
+def test_recovered_backends_that_do_not_answer_are_left_out_too() -> None:
+    services = started()
+    services.set_recovered({ClusterID(2): {FRONT: (Backend("10.2.1.5", 8080, "TCP", 2),)}})
+    services.set_local("shop/web", service())
+    services.set_slice("shop/web-1", piece("10.1.1.5"))
+    assert services.remote_backends() == {"10.2.1.5"}
+    services.set_withdrawn(frozenset({"10.2.1.5"}))
+    assert ips(services) == ["10.1.1.5"]
+
+
+def test_only_backends_that_a_global_service_may_use_are_probed() -> None:
+    services = started()
+    services.set_remote("west", "shop/web", remote("10.2.1.5"))
+    assert services.remote_backends() == set()
+    services.set_local("shop/web", service(**{"service.cilium.io/global": "false"}))
+    assert services.remote_backends() == set()
+    services.set_local("shop/web", service())
+    assert services.remote_backends() == {"10.2.1.5"}
+
+
+def test_an_annotation_that_cannot_be_read_is_named() -> None:
+    services = started()
+    services.set_local("shop/web", service(**{"service.clustermesh.io/weights": "west"}))
+    assert services.problems().keys() == {"shop/web"}
+
+
 Step = tuple[str, str, tuple[str, ...]]
 IPS = st.lists(st.sampled_from(["10.1.1.5", "10.1.1.6", "10.2.1.5"]), max_size=2, unique=True).map(tuple)
 STEPS = st.lists(

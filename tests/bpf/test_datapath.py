@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def test_a_pod_reaches_a_pod_of_the_other_cluster_and_one_of_its_own_node(mesh: 
         assert mesh.client.do("udp", ip=pod.address, port=PORT)["said"] == f"{pod.name}:xxxxx"
         assert mesh.client.do("ping", ip=pod.address)
     assert mesh.east.drops() == mesh.west.drops() == {}
+
+
+def test_clusters_get_their_shares_of_connections(mesh: World) -> None:
+    """200 connections, a quarter of them to the far cluster: 50, of which 20 to 85 are within five sigma."""
+    near, far = backend(mesh.near), backend(mesh.far)._replace(cluster_id=2)
+    weighted = [near._replace(weight=3), far._replace(weight=1)]
+    mesh.east.datapath.services.sync({WEB_TCP: weighted})
+    said = Counter(mesh.client.do("tcp", ip=WEB_TCP.ip, port=80)["said"] for _ in range(200))
+    assert said.keys() == {"near:hello", "far:hello"}
+    assert 20 <= said["far:hello"] <= 85
+    mesh.east.datapath.services.sync({WEB_TCP: [near]})
+    assert {mesh.client.do("tcp", ip=WEB_TCP.ip, port=80)["said"] for _ in range(20)} == {"near:hello"}
 
 
 def test_a_cluster_ip_is_answered_by_the_other_cluster_and_stays_the_peer(mesh: World) -> None:

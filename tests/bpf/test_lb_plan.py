@@ -1,6 +1,7 @@
 """Plans for the service maps, carried out write by write: no moment may show half a service."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -25,8 +26,17 @@ BACKENDS = st.builds(
     st.just(8080),
     st.just("TCP"),
     st.sampled_from([1, 2]),
+    st.just(0),
 )
-SERVICES = st.dictionaries(FRONTENDS, st.lists(BACKENDS, max_size=7), max_size=5)
+SHARES = st.sampled_from([(0, 0), (0, 0), (1, 1), (2, 3)])
+
+
+def shared_out(backends: list[Backend], shares: tuple[int, int]) -> list[Backend]:
+    return [backend._replace(weight=shares[backend.cluster_id - 1]) for backend in backends]
+
+
+LISTS = st.builds(shared_out, st.lists(BACKENDS, max_size=7), SHARES)
+SERVICES = st.dictionaries(FRONTENDS, LISTS, max_size=5)
 
 WEB = Frontend("172.20.1.1", 80, "TCP")
 DNS = Frontend("172.20.1.2", 53, "UDP")
@@ -72,22 +82,52 @@ class Maps:
             rev_nat = self.tables[Table.REVERSE_NAT][lb_map.pack_rev_nat_id(value.rev_nat)]
             assert lb_map.unpack_rev_nat(rev_nat) == (frontend.ip, frontend.port)
         found = []
-        for slot in range(1, value.count + 1):
-            entry = self.tables[Table.SERVICES][lb_map.with_slot(master, slot)]
-            number = lb_map.unpack_service_value(entry).backend_id
+        for number in self._numbers(master, value.count):
             raw = lb_map.unpack_backend(self.tables[Table.BACKENDS][lb_map.pack_backend_id(number)])
             found.append(Backend(raw.ip, raw.port, raw.protocol, raw.cluster_id))
         return found
+
+    def _numbers(self, key: bytes, count: int) -> Iterator[int]:
+        table = self.tables[Table.SERVICES]
+        for slot in range(1, count + 1):
+            entry = lb_map.unpack_service_value(table[lb_map.with_slot(key, slot)])
+            if entry.group:
+                group = lb_map.with_scope(key, entry.group)
+                members = lb_map.unpack_service_value(table[group]).count
+                assert members  # a connection that came this far must find somebody
+                yield from self._numbers(group, members)
+            else:
+                yield entry.backend_id
+
+    def shares_of(self, frontend: Frontend) -> Counter[int]:
+        """Group -> how often it stands in the frontend's list."""
+        master, table = lb_map.pack_service(*frontend), self.tables[Table.SERVICES]
+        count = lb_map.unpack_service_value(table[master]).count
+        entries = [lb_map.unpack_service_value(table[lb_map.with_slot(master, n + 1)]) for n in range(count)]
+        return Counter(entry.group for entry in entries)
 
     def check_equal(self, services: Services) -> None:
         for frontend, backends in services.items():
             found = self.backends_of(frontend)
             assert found is not None
-            assert sorted(found) == sorted(set(backends))
-        entries = sum(1 + len(set(backends)) for backends in services.values())
+            shares = {b.cluster_id: b.weight for b in backends if b.weight}
+            assert set(found) == plain(backends)
+            assert len(found) == len(set(backends)) or shares
+            assert sorted(self.shares_of(frontend).values()) == sorted(shares.values()) or not shares
+        entries = sum(map(entries_of, services.values()))
         assert len(self.tables[Table.SERVICES]) == entries
         assert len(self.tables[Table.REVERSE_NAT]) == len(services)
-        assert len(self.tables[Table.BACKENDS]) == len(set().union(*services.values()))
+        assert len(self.tables[Table.BACKENDS]) == len(set().union(*map(plain, services.values())))
+
+
+def plain(backends: Iterable[Backend]) -> set[Backend]:
+    return {backend._replace(weight=0) for backend in backends}
+
+
+def entries_of(backends: Sequence[Backend]) -> int:
+    """How many a service takes in the services map: its masters and slots."""
+    shares = {backend.cluster_id: backend.weight for backend in backends if backend.weight}
+    return 1 + len(plain(backends)) + len(shares) + sum(shares.values())
 
 
 @given(SERVICES, SERVICES)
@@ -98,7 +138,7 @@ def test_after_every_single_write_each_service_is_whole(before: Services, after:
     for _ in maps.writing(lb_plan.plan(after, maps.dumps)):
         for frontend in before.keys() | after.keys():
             found = maps.backends_of(frontend)
-            known = {*before.get(frontend, ()), *after.get(frontend, ())}
+            known = plain([*before.get(frontend, ()), *after.get(frontend, ())])
             assert set(found or ()) <= known
             if before.get(frontend) and after.get(frontend):
                 assert found  # what has backends before and after has them all the while
@@ -118,9 +158,7 @@ def test_a_plan_broken_off_anywhere_is_mended_by_the_next(
     maps.check_equal(after)
 
 
-@given(
-    st.lists(st.dictionaries(FRONTENDS, st.none() | st.lists(BACKENDS, max_size=7), max_size=3), max_size=5)
-)
+@given(st.lists(st.dictionaries(FRONTENDS, st.none() | LISTS, max_size=3), max_size=5))
 def test_changes_service_by_service_end_where_one_plan_would(
     changes: list[dict[Frontend, list[Backend] | None]],
 ) -> None:
@@ -150,7 +188,7 @@ def test_an_incomplete_picture_removes_no_service(before: Services, after: Servi
     for frontend, backends in {**before, **after}.items():
         found = maps.backends_of(frontend)
         assert found is not None
-        assert sorted(found) == sorted(set(backends))
+        assert set(found) == plain(backends)
 
 
 def test_one_change_in_a_long_list_is_a_few_writes() -> None:
@@ -163,6 +201,33 @@ def test_one_change_in_a_long_list_is_a_few_writes() -> None:
         (Table.SERVICES, 1, 0),
         (Table.BACKENDS, 0, 1),
     ]
+
+
+def test_one_change_of_a_weighted_service_touches_its_own_group_only() -> None:
+    maps = Maps()
+    near = [backend(n)._replace(weight=3) for n in range(5000)]
+    far = [backend(n + 5000)._replace(cluster_id=2, weight=1) for n in range(5000)]
+    maps.write(lb_plan.plan({WEB: near + far}, maps.dumps))
+    assert sorted(maps.shares_of(WEB).values()) == [1, 3]
+    steps = lb_plan.plan({WEB: near[1:] + far}, maps.dumps)
+    assert sum(len(step.upserts) + len(step.deletes) for step in steps) == 4  # slot, master, slot, backend
+
+
+def test_a_cluster_keeps_its_group_while_others_come_and_go() -> None:
+    maps = Maps()
+    one, two, three = (backend(n)._replace(cluster_id=n, weight=1) for n in (1, 2, 3))
+    maps.write(lb_plan.plan({WEB: [one, two]}, maps.dumps))
+    before = maps.dumps.services
+    maps.write(lb_plan.plan({WEB: [two, three]}, maps.dumps))
+    kept = [key for key in before if lb_map.scope_of(key) == 3]
+    assert len(kept) == 2
+    assert all(maps.dumps.services[key] == before[key] for key in kept)
+
+
+def test_a_share_without_bound_is_cut() -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan({WEB: [backend(1)._replace(weight=10**9)]}, maps.dumps))
+    assert list(maps.shares_of(WEB).values()) == [lb_plan.MAX_SHARE]
 
 
 def test_ids_stay_through_a_restart_and_freed_ones_are_not_given_out_at_once() -> None:

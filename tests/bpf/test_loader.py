@@ -138,7 +138,8 @@ def test_programs_refused_by_the_verifier_are_an_error_with_its_reason(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, digest = loader.source_text(Pins(root))
-    broken = text.replace("	if (!service)\n		return PROCEED;\n	slots", "	slots")
+    guard = "\tif (!service->count)"
+    broken = text.replace(f"\tif (!service)\n\t\treturn PROCEED;\n{guard}", guard)
     assert broken != text
     monkeypatch.setattr(loader, "source_text", lambda _: (broken, digest))
     with pytest.raises(CompileError, match="cil_sock4_"):

@@ -69,3 +69,22 @@ def test_after_a_refused_plan_the_maps_are_read_again(node: Datapath) -> None:
     node.services.change({API: backends(5)})
     assert (count(node, WEB), count(node, API)) == (1, 1)
     assert node.services.sync({WEB: backends(1), API: backends(5)}) == 0
+
+
+def test_how_full_the_maps_are_is_known(node: Datapath) -> None:
+    node.services.sync({WEB: backends(1, 2), API: backends(2)})
+    held = {name: share * 65_536 for name, share in node.services.pressure().items()}
+    assert held == {
+        "cilium_lb4_services_v2": 5,
+        "cilium_lb4_backends_v3": 2,
+        "cilium_lb4_reverse_nat": 2,
+    }
+
+
+def test_weighted_services_are_read_back_by_meaning(node: Datapath) -> None:
+    near, far = backends(1, 2), [Backend("10.2.0.1", 8080, "TCP", 2)]
+    weighted = [backend._replace(weight=3 if backend.cluster_id == 1 else 1) for backend in near + far]
+    node.services.sync({WEB: weighted})
+    assert node.services.sync({WEB: weighted}) == 0
+    node.services.sync({WEB: near})
+    assert len(node.services.services.dump()) == 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -236,3 +237,156 @@ def test_preferring_a_side_never_leaves_a_frontend_without_backends(
     )
     for frontend, found in backends_for(without, items).items():
         assert bool(backends_for(service, items)[frontend]) == bool(found)
+
+
+WEST = Backend("10.2.0.1", 8081, "TCP", 2)
+NORTH = Backend("10.3.0.1", 8081, "TCP", 3)
+OWN_NAMES = {name: f"service.clustermesh.io/{name}" for name in ("weights", "cluster-preference")}
+MINIMUM = "service.clustermesh.io/minimum-local-backends"
+CLUSTERS = {2: "west", 3: "north"}
+
+
+def told(cluster: int, *ips: str) -> GlobalService:
+    backends = {ip: {"http": Port("TCP", 8081)} for ip in ips or (f"10.{cluster}.0.1",)}
+    return replace(remote(backends, cluster), cluster=CLUSTERS[cluster])
+
+
+def served(
+    service: LocalService, *remotes: GlobalService, withdrawn: Collection[str] = frozenset()
+) -> tuple[Backend, ...]:
+    return backends_for(service, remotes, own="east", node="node-1", withdrawn=withdrawn)[FRONTEND]
+
+
+def wishing(**annotations: str) -> dict[str, str]:
+    return {GLOBAL: "true"} | {OWN_NAMES[name.replace("_", "-")]: text for name, text in annotations.items()}
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"), [(0, {WEST}), (1, {NEAR, WEST}), (2, {NEAR, NEAR._replace(ip="10.1.0.2")})]
+)
+def test_below_the_minimum_of_local_backends_the_others_join_in(count: int, wanted: set[Backend]) -> None:
+    service = local({GLOBAL: "true", MINIMUM: "2"}, *["active"] * count)
+    assert set(served(service, told(2))) == wanted
+
+
+def test_backends_that_are_ending_do_not_make_up_the_minimum() -> None:
+    service = local({GLOBAL: "true", MINIMUM: "2"}, "active", "terminating")
+    assert set(served(service, told(2))) == {NEAR, WEST}
+
+
+@pytest.mark.parametrize(
+    ("order", "states", "wanted"),
+    [
+        ("north,west", ["active"], {NORTH}),
+        ("local,north", ["active"], {NEAR}),
+        ("east,north", ["active"], {NEAR}),
+        ("local,north", [], {NORTH}),
+        ("south,local", ["active"], {NEAR}),
+        ("south", ["active"], {NEAR, WEST, NORTH}),
+        ("*,local", ["active"], {WEST, NORTH}),
+    ],
+)
+def test_the_first_cluster_of_the_order_that_has_backends_serves(
+    order: str, states: list[str], wanted: set[Backend]
+) -> None:
+    service = local(wishing(cluster_preference=order), *states)
+    assert set(served(service, told(2), told(3))) == wanted
+
+
+def test_the_next_in_the_order_serves_when_the_first_does_not_answer() -> None:
+    service = local(wishing(cluster_preference="north,west,local"), "active")
+    assert served(service, told(2), told(3), withdrawn={"10.3.0.1"}) == (WEST,)
+
+
+def weights_of(found: tuple[Backend, ...]) -> dict[int, set[int]]:
+    weights: dict[int, set[int]] = {}
+    for backend in found:
+        weights.setdefault(backend.cluster_id, set()).add(backend.weight)
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("local=80,west=20", {0: {4}, 2: {1}}),
+        ("east=1,west=1,north=2", {0: {1}, 2: {1}, 3: {2}}),
+        ("local=1,*=3", {0: {1}, 2: {3}, 3: {3}}),
+        ("west=5", {2: {0}}),
+        ("south=5", {0: {0}, 2: {0}, 3: {0}}),
+        ("local=1000,west=1,north=1", {0: {128}, 2: {1}, 3: {1}}),
+    ],
+)
+def test_weights_are_shares_of_clusters(text: str, wanted: dict[int, set[int]]) -> None:
+    service = local(wishing(weights=text), "active")
+    assert weights_of(served(service, told(2, "10.2.0.1", "10.2.0.2"), told(3))) == wanted
+
+
+def test_a_cluster_of_weight_zero_serves_when_no_other_does() -> None:
+    assert served(local(wishing(weights="local=1,west=0")), told(2)) == (WEST,)
+
+
+def test_backends_that_do_not_answer_are_left_out_while_others_do() -> None:
+    service = local({GLOBAL: "true"}, "active")
+    assert served(service, told(2, "10.2.0.1", "10.2.0.2"), withdrawn={"10.2.0.2"}) == (NEAR, WEST)
+
+
+def test_what_is_ending_at_home_goes_before_what_does_not_answer() -> None:
+    assert served(local({GLOBAL: "true"}, "terminating"), told(2), withdrawn={"10.2.0.1"}) == (LEAVING,)
+
+
+def test_when_nothing_answers_everything_stays() -> None:
+    assert served(local({GLOBAL: "true"}), told(2), withdrawn={"10.2.0.1"}) == (WEST,)
+
+
+def test_our_own_backends_are_not_ours_to_withdraw() -> None:
+    assert served(local({GLOBAL: "true"}, "active"), withdrawn={"10.1.0.1"}) == (NEAR,)
+
+
+def test_a_service_for_each_nodes_own_clients_uses_that_nodes_backends_only() -> None:
+    service = local({GLOBAL: "true"}, "active", "active")
+    backends = (replace(service.backends[0], node="node-1"), replace(service.backends[1], node="node-2"))
+    assert served(replace(service, node_only=True, backends=backends), told(2)) == (NEAR,)
+
+
+WISHES = st.fixed_dictionaries(
+    {GLOBAL: st.just("true")},
+    optional={
+        AFFINITY: st.sampled_from(["local", "remote"]),
+        MINIMUM: st.sampled_from(["1", "2", "9"]),
+        OWN_NAMES["weights"]: st.sampled_from(["local=1", "local=3,west=1", "west=0", "*=2"]),
+        OWN_NAMES["cluster-preference"]: st.sampled_from(["local", "west,local", "*,east"]),
+    },
+)
+TOLD = st.lists(
+    st.builds(
+        lambda cluster, ips: told(cluster, *ips),
+        st.sampled_from([2, 3]),
+        st.lists(st.sampled_from(["10.2.0.1", "10.2.0.2", "10.1.0.1"]), max_size=3),
+    ),
+    max_size=2,
+    unique_by=lambda service: service.cluster,
+)
+WITHDRAWN = st.sets(st.sampled_from(["10.2.0.1", "10.2.0.2", "10.1.0.1"]))
+STATES = st.lists(st.sampled_from(["active", "terminating"]), max_size=3)
+
+
+@given(WISHES, STATES, TOLD, WITHDRAWN)
+def test_no_wish_and_no_doubt_leaves_a_frontend_without_backends(
+    wishes: dict[str, str], states: list[str], remotes: list[GlobalService], withdrawn: set[str]
+) -> None:
+    anything = served(local({GLOBAL: "true"}, *states), *remotes)
+    found = served(local(wishes, *states), *remotes, withdrawn=withdrawn)
+    assert bool(found) == bool(anything)
+    # weights: all clusters have a share, or none has
+    assert len({backend.weight == 0 for backend in found}) <= 1
+
+
+@given(WISHES, STATES, TOLD, WITHDRAWN)
+def test_a_backend_in_doubt_only_serves_when_nothing_else_could(
+    wishes: dict[str, str], states: list[str], remotes: list[GlobalService], withdrawn: set[str]
+) -> None:
+    found = served(local(wishes, *states), *remotes, withdrawn=withdrawn)
+    doubted = {backend for backend in found if backend.cluster_id and backend.ip in withdrawn}
+    if doubted:
+        assert not states
+        assert all(backend.cluster_id and backend.ip in withdrawn for backend in found)

@@ -1,0 +1,113 @@
+"""Which nodes behind remote backends answer, from probes and their silence. Pure: time is given.
+
+Hysteresis: some failures in a row make a node silent, some answers in a row bring it back. A node that never
+answered may stand behind a firewall, so its silence counts only when something else speaks for it: another
+node of its cluster answered at some time, or its cluster's control plane is lost too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+FAILURES = 3  # in a row: one lost packet, or two, is no lost node
+ANSWERS = 2
+PROBES_PER_SECOND = 200.0  # from one node to all others
+UNHEARD_FAILURES = 2 * FAILURES  # of a node that never answered: give its control plane time to be found lost
+
+
+class DataPlane(Enum):
+    UNKNOWN = "unknown"  # nobody was probed, or nobody ever answered
+    OK = "ok"
+    PARTIAL = "partial"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """One node, by what its probes said."""
+
+    cluster: str
+    failures: int = 0  # in a row
+    answers: int = 0  # in a row
+    answered: bool = False  # ever
+    silent: bool = False
+
+    def after(self, *, answered: bool) -> NodeHealth:
+        if answered:
+            answers = self.answers + 1
+            back = not self.silent or answers >= ANSWERS
+            return replace(self, failures=0, answers=answers, answered=True, silent=not back)
+        failures = self.failures + 1
+        return replace(self, failures=failures, answers=0, silent=self.silent or failures >= FAILURES)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterHealth:
+    """What probes say of one peer."""
+
+    data_plane: DataPlane = DataPlane.UNKNOWN
+    nodes: int = 0  # that are probed
+    withdrawn: Mapping[str, str] = field(default_factory=dict)  # node address -> reason
+    backends: int = 0  # that are withdrawn
+
+
+class NodeHealths:
+    """Keyed by node address. Knows nothing of backends: who asks does."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, NodeHealth] = {}
+        self._heard: set[str] = set()  # clusters of which a node answered at some time
+
+    @property
+    def nodes(self) -> Mapping[str, NodeHealth]:
+        return dict(self._nodes)
+
+    def keep(self, wanted: Mapping[str, str]) -> None:
+        """The nodes to probe, and their clusters; others are forgotten."""
+        self._nodes = {
+            address: known
+            if (known := self._nodes.get(address)) is not None and known.cluster == cluster
+            else NodeHealth(cluster)
+            for address, cluster in wanted.items()
+        }
+        self._heard &= set(wanted.values())
+
+    def probed(self, address: str, *, answered: bool) -> None:
+        node = self._nodes.get(address)
+        if node is not None:
+            self._nodes[address] = node.after(answered=answered)
+            if answered:
+                self._heard.add(node.cluster)
+
+    def withdrawn(self, lost: Collection[str]) -> dict[str, str]:
+        """Nodes whose backends should not be used, and why. `lost`: clusters without a control plane."""
+        return {
+            address: reason
+            for address, node in self._nodes.items()
+            if (reason := self._reason(node, control_lost=node.cluster in lost))
+        }
+
+    def data_plane(self, cluster: str, withdrawn: Collection[str]) -> DataPlane:
+        members = [address for address, node in self._nodes.items() if node.cluster == cluster]
+        gone = [address for address in members if address in withdrawn]
+        if gone:
+            return DataPlane.LOST if len(gone) == len(members) else DataPlane.PARTIAL
+        return DataPlane.OK if cluster in self._heard and members else DataPlane.UNKNOWN
+
+    def _reason(self, node: NodeHealth, *, control_lost: bool) -> str:
+        if not node.silent:
+            return ""
+        if node.answered:
+            return "it does not answer any more"
+        if node.failures < UNHEARD_FAILURES and node.failures:
+            return ""
+        if node.cluster in self._heard:
+            return "it never answered, others of its cluster did"
+        return "it never answered, and its control plane is lost" if control_lost else ""
+
+
+def interval(silence: float, nodes: int) -> float:
+    """Seconds between two probes of one node: so that `silence` is noticed, within the budget."""
+    return max(silence / FAILURES, nodes / PROBES_PER_SECOND)

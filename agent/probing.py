@@ -1,0 +1,130 @@
+"""Probes the nodes behind remote backends and withdraws what is behind silent ones.
+
+A probe is a TCP connection: accepted or refused, the node answers. Decisions are `agent.nodehealth`'s. What
+is withdrawn goes to the services table, which keeps it while a service has nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from agent.ipcache import host_prefix
+from agent.nodehealth import ClusterHealth, NodeHealths, interval
+from agent.tables import Tables
+
+log = logging.getLogger(__name__)
+
+JITTER = 0.1  # of the interval, either way: nodes that start together do not probe together
+TIMEOUT_SHARE = 0.8  # of the time between probes: a probe is over before the next begins
+MAX_TIMEOUT = 2.0  # even with a slow rhythm an answer that takes longer is none
+AT_ONCE = 256  # open probes: each is a socket
+IDLE_SECONDS = 1.0  # between looks for nodes to probe while there are none
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """What the probing must know of peers, asked for anew in every round."""
+
+    clusters: Callable[[], Mapping[str, str]]  # nodes' addresses -> their clusters
+    lost: Callable[[], Collection[str]]  # clusters whose control plane is lost
+
+
+class Probing:
+    """`run` is its task. `silence` is how long a node is silent before it counts as lost, in seconds."""
+
+    def __init__(self, tables: Tables, mesh: Mesh, *, port: int, silence: float) -> None:
+        self._tables = tables
+        self._mesh = mesh
+        self._port = port
+        self._silence = silence
+        self._healths = NodeHealths()
+        self._withdrawn: dict[str, str] = {}
+        self._behind: dict[str, str] = {}  # remote backend -> node
+        self._seen = -1  # the tables' revision of `_behind`
+        self._open = asyncio.Semaphore(AT_ONCE)
+
+    def status(self, cluster: str) -> ClusterHealth:
+        nodes = {address for address, node in self._healths.nodes.items() if node.cluster == cluster}
+        gone = {address: reason for address, reason in self._withdrawn.items() if address in nodes}
+        return ClusterHealth(
+            self._healths.data_plane(cluster, gone),
+            len(nodes),
+            gone,
+            sum(self._behind.get(ip) in gone for ip in self._tables.services.withdrawn),
+        )
+
+    async def run(self) -> None:
+        """Rounds, each with one probe of every node, spread over the round."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._look()
+            nodes = list(self._healths.nodes)
+            pause = interval(self._silence, len(nodes)) if nodes else IDLE_SECONDS
+            pause *= random.uniform(1 - JITTER, 1 + JITTER)
+            end = loop.time() + pause
+            async with asyncio.TaskGroup() as group:
+                for number, address in enumerate(nodes):
+                    start = (1 - TIMEOUT_SHARE) * pause * number / len(nodes)
+                    limit = min(MAX_TIMEOUT, TIMEOUT_SHARE * pause)
+                    group.create_task(self._probe(address, start, limit), name=f"probe/{address}")
+            self._decide()
+            await asyncio.sleep(max(0.0, end - loop.time()))
+
+    async def _probe(self, address: str, start: float, limit: float) -> None:
+        await asyncio.sleep(start)
+        async with self._open:
+            answered = await answers(address, self._port, limit)
+        self._healths.probed(address, answered=answered)
+        if not answered:
+            self._decide()
+
+    def _look(self) -> None:
+        """Which nodes are behind remote backends now."""
+        if self._seen == self._tables.clock.revision:
+            return
+        self._seen = self._tables.clock.revision
+        entries = self._tables.ipcache.wanted.entries
+        self._behind = {
+            ip: entry.tunnel
+            for ip in self._tables.services.remote_backends()
+            if (entry := entries.get(host_prefix(ip))) is not None and entry.tunnel
+        }
+        nodes = set(self._behind.values())
+        clusters = self._mesh.clusters()
+        self._healths.keep({address: clusters.get(address, "") for address in nodes})
+        self._publish()
+
+    def _decide(self) -> None:
+        before, self._withdrawn = self._withdrawn, self._healths.withdrawn(self._mesh.lost())
+        if before.keys() == self._withdrawn.keys():
+            return
+        for address in self._withdrawn.keys() - before.keys():
+            log.warning("backends behind node %s are withdrawn: %s", address, self._withdrawn[address])
+        for address in before.keys() - self._withdrawn.keys():
+            log.info("backends behind node %s are back", address)
+        self._publish()
+
+    def _publish(self) -> None:
+        gone = frozenset(ip for ip, node in self._behind.items() if node in self._withdrawn)
+        self._tables.services.set_withdrawn(gone)
+
+
+async def answers(address: str, port: int, limit: float) -> bool:
+    """Whether a node answers a connection within `limit` seconds; a refusal is an answer."""
+    try:
+        async with asyncio.timeout(limit):
+            _, writer = await asyncio.open_connection(address, port)
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(limit):
+            await writer.wait_closed()
+    return True

@@ -1,0 +1,104 @@
+"""Which of one source's endpoints are backends of one service port. Pure; remembers what it found.
+
+By the port's name: the numbers may differ, and an unnamed port matches an unnamed one (spec 5.2). When one
+of ten thousand endpoints changes, a `Matcher` looks at that one and copies the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from mesh.ip import canonical_ip
+from mesh.service import Port
+
+
+class Backend(NamedTuple):
+    """`cluster_id` is 0 for our own.
+
+    `weight` is the share that its cluster gets among the clusters of one frontend; 0 everywhere: there are no
+    shares, and each backend counts alike.
+    """
+
+    ip: str
+    port: int
+    protocol: str
+    cluster_id: int
+    weight: int = 0
+
+
+class ServicePort(NamedTuple):
+    name: str
+    protocol: str
+    port: int
+
+
+class Source(NamedTuple):
+    """Endpoints that one source tells: address -> ports by name. `name` is unique within a service."""
+
+    name: str
+    cluster_id: int
+    endpoints: Mapping[str, Mapping[str, Port]]
+
+
+Found = Mapping[str, Backend]  # by address, in canonical text
+
+
+class _Last(NamedTuple):
+    source: Source
+    found: Found
+
+
+class Matcher:
+    """For the sources of one service. What it gave out is not changed afterwards."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str, str, int], _Last] = {}
+        self._used: set[tuple[str, str, str, int]] = set()
+
+    def match(self, source: Source, port: ServicePort, version: int) -> Found:
+        key = (source.name, port.name, port.protocol, version)
+        self._used.add(key)
+        last = self._last.get(key)
+        if last is not None and last.source.cluster_id != source.cluster_id:
+            last = None
+        if last is not None and last.source.endpoints is source.endpoints:
+            return last.found
+        found = _updated(last, source, port) if last is not None and version == 4 else None
+        if found is None:
+            found = dict(_matching(source.endpoints.items(), port, version, source.cluster_id))
+        self._last[key] = _Last(source, found)
+        return found
+
+    def forget_unused(self) -> None:
+        """Let go of what no `match` since the last call has asked for."""
+        for key in self._last.keys() - self._used:
+            del self._last[key]
+        self._used.clear()
+
+
+def _updated(last: _Last, source: Source, port: ServicePort) -> dict[str, Backend] | None:
+    """None where an address with colons changed: it may be another form of one that stays."""
+    before, now = last.source.endpoints, source.endpoints
+    changed = [(ip, ports) for ip, ports in now.items() if before.get(ip) != ports]
+    touched = {ip for ip, _ in changed} | (before.keys() - now.keys())
+    if any(":" in ip for ip in touched):
+        return None
+    found = dict(last.found)
+    for ip in touched:
+        found.pop(ip, None)
+    found.update(_matching(changed, port, 4, source.cluster_id))
+    return found
+
+
+def _matching(
+    endpoints: Iterable[tuple[str, Mapping[str, Port]]], wanted: ServicePort, version: int, cluster_id: int
+) -> Iterable[tuple[str, Backend]]:
+    name, protocol, _ = wanted
+    for text, ports in endpoints:
+        port = ports.get(name)
+        if port is None or port.protocol != protocol:
+            continue
+        ip = text if ":" not in text else canonical_ip(text) or text  # peers may write IPv6 in any form
+        if (":" in ip) == (version == 6):
+            yield ip, Backend(ip, port.port, protocol, cluster_id)

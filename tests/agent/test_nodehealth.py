@@ -1,0 +1,99 @@
+"""Silence and answers, and what they mean for nodes and peers."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.nodehealth import ANSWERS, FAILURES, UNHEARD_FAILURES, DataPlane, NodeHealth, NodeHealths, interval
+
+ONE, TWO = "198.18.1.21", "198.18.1.22"
+
+
+def healths(*nodes: str) -> NodeHealths:
+    found = NodeHealths()
+    found.keep(dict.fromkeys(nodes or (ONE, TWO), "west"))
+    return found
+
+
+def probe(found: NodeHealths, address: str, *, answered: bool, times: int = 1) -> None:
+    for _ in range(times):
+        found.probed(address, answered=answered)
+
+
+def test_three_failures_in_a_row_withdraw_a_node_and_two_answers_bring_it_back() -> None:
+    found = healths()
+    probe(found, ONE, answered=True)
+    probe(found, ONE, answered=False, times=FAILURES - 1)
+    assert not found.withdrawn(())
+    probe(found, ONE, answered=False)
+    assert found.withdrawn(()).keys() == {ONE}
+    probe(found, ONE, answered=True, times=ANSWERS - 1)
+    assert found.withdrawn(()).keys() == {ONE}
+    probe(found, ONE, answered=True)
+    assert not found.withdrawn(())
+
+
+def test_a_cluster_that_never_answered_may_be_behind_a_firewall() -> None:
+    found = healths()
+    for node in (ONE, TWO):
+        probe(found, node, answered=False, times=99)
+    assert not found.withdrawn(())
+    assert found.data_plane("west", ()) is DataPlane.UNKNOWN
+
+
+def test_a_node_that_never_answered_is_lost_when_others_of_its_cluster_did() -> None:
+    found = healths()
+    probe(found, ONE, answered=True)
+    probe(found, TWO, answered=False, times=UNHEARD_FAILURES)
+    assert found.withdrawn(()).keys() == {TWO}
+
+
+def test_a_node_that_never_answered_is_lost_together_with_its_control_plane() -> None:
+    found = healths(ONE)
+    probe(found, ONE, answered=False, times=UNHEARD_FAILURES)
+    assert not found.withdrawn({"north"})
+    assert found.withdrawn({"west"}).keys() == {ONE}
+
+
+def test_a_lost_control_plane_alone_withdraws_nothing() -> None:
+    found = healths()
+    for node in (ONE, TWO):
+        probe(found, node, answered=True)
+    assert not found.withdrawn({"west"})
+    assert found.data_plane("west", ()) is DataPlane.OK
+
+
+def test_the_data_plane_is_lost_in_part_or_as_a_whole() -> None:
+    found = healths()
+    assert found.data_plane("west", {ONE}) is DataPlane.PARTIAL
+    assert found.data_plane("west", {ONE, TWO}) is DataPlane.LOST
+    assert found.data_plane("north", {ONE}) is DataPlane.UNKNOWN
+
+
+def test_what_is_not_wanted_any_more_is_forgotten() -> None:
+    found = healths()
+    probe(found, ONE, answered=True)
+    probe(found, ONE, answered=False, times=FAILURES)
+    found.keep({TWO: "west"})
+    found.probed(ONE, answered=False)
+    assert found.nodes == {TWO: NodeHealth("west")}
+
+
+def test_many_nodes_are_probed_more_slowly() -> None:
+    assert interval(3.0, 2) == 1.0
+    assert interval(3.0, 1000) == 5.0
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_the_verdict_changes_only_after_enough_of_one_kind(probes: list[bool]) -> None:
+    node = NodeHealth("west")
+    for number, answered in enumerate(probes, 1):
+        before, node = node.silent, node.after(answered=answered)
+        if node.silent != before:
+            needed = FAILURES if node.silent else ANSWERS
+            assert set(probes[number - needed : number]) == {not node.silent}
+    if len(probes) >= FAILURES:
+        assert node.silent or any(probes[-FAILURES:])
+    if len(probes) >= ANSWERS and all(probes[-ANSWERS:]):
+        assert not node.silent

@@ -1,0 +1,87 @@
+"""Real sockets: a node that answers, one that refuses, one that is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from agent.ipcache import IPCacheEntry, Level, Rank, host_prefix
+from agent.nodehealth import DataPlane
+from agent.probing import Mesh, Probing, answers
+from agent.tables import Tables
+from aiokit.wait import eventually
+from mesh.addressing import ClusterID
+from mesh.merge import Frontend, LocalService, ServicePort
+from mesh.service import GlobalService, Port
+from tests.agent.values import NODE
+
+HTTP = {"http": Port("TCP", 8080)}
+FRONT = Frontend("172.20.1.5", 80, "TCP")
+REFUSING = "127.0.0.1"
+SILENT = "127.77.0.1"
+
+
+def full_listener() -> tuple[socket.socket, socket.socket, int]:
+    """A port whose queue is full: connections to it are neither taken nor refused."""
+    listener = socket.socket()
+    listener.bind((SILENT, 0))
+    listener.listen(0)
+    port = listener.getsockname()[1]
+    waiting = socket.create_connection((SILENT, port))
+    return listener, waiting, port
+
+
+def tables() -> Tables:
+    made = Tables(NODE)
+    ports = (ServicePort("http", "TCP", 80),)
+    annotations = {"service.cilium.io/global": "true"}
+    made.services.set_local("shop/web", LocalService("shop", "web", annotations, (FRONT.ip,), ports))
+    for ip, node in (("10.2.1.5", REFUSING), ("10.2.2.5", SILENT)):
+        rank = Rank(Level.PEER_ENDPOINT, "west")
+        made.ipcache.upsert(host_prefix(ip), rank, IPCacheEntry(131073, node))
+    told = dict.fromkeys(("10.2.1.5", "10.2.2.5"), HTTP)
+    made.services.set_remote(
+        "west", "shop/web", GlobalService("west", "shop", "web", {}, told, cluster_id=ClusterID(2))
+    )
+    made.services.start()
+    return made
+
+
+@asynccontextmanager
+async def probing(made: Tables, port: int) -> AsyncGenerator[Probing]:
+    mesh = Mesh(lambda: dict.fromkeys((REFUSING, SILENT), "west"), set)
+    each = Probing(made, mesh, port=port, silence=0.3)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(each.run(), name="probing")
+        yield each
+        task.cancel()
+
+
+def used(made: Tables) -> list[str]:
+    return [backend.ip for backend in made.services.wanted.entries[FRONT]]
+
+
+async def test_a_connection_or_a_refusal_is_an_answer_and_silence_is_none() -> None:
+    listener, waiting, port = full_listener()
+    with listener, waiting:
+        assert await answers("127.0.0.1", port, 0.5)
+        assert not await answers(SILENT, port, 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert await answers("127.0.0.1", server.getsockname()[1], 0.5)
+
+
+async def test_backends_behind_a_silent_node_are_withdrawn_and_return_with_it() -> None:
+    listener, waiting, port = full_listener()
+    made = tables()
+    with listener, waiting:
+        async with probing(made, port) as each:
+            await eventually(lambda: used(made) == ["10.2.1.5"])
+            status = each.status("west")
+            assert (status.data_plane, status.nodes, status.backends) == (DataPlane.PARTIAL, 2, 1)
+            assert status.withdrawn.keys() == {SILENT}
+            listener.close()
+            waiting.close()
+            await eventually(lambda: used(made) == ["10.2.1.5", "10.2.2.5"])
+            assert each.status("west").data_plane is DataPlane.OK

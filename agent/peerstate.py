@@ -185,6 +185,7 @@ class PeerState:
 
     def _apply_ips(self, accepted: Accepted[IPEntry]) -> None:
         self._remote_ips.apply(accepted.upserts, accepted.removes)
+        self._tables.services.set_addressed(accepted.upserts)
 
     def _recheck(self, what: Recheck) -> None:
         """The verdict on addresses may have changed."""

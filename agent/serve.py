@@ -127,6 +127,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(peers.run(), name="peers")
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
+            group.create_task(_give_up_waiting(tables), name="waiting backends")
             if agent.probing is not None:
                 group.create_task(agent.probing.run(), name="probing")
             agent.lifecycle = lifecycle
@@ -145,6 +146,12 @@ async def _loaded(
         await asyncio.to_thread(loaded.attach_overlay, devices.vxlan.index)
         await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
         yield loaded
+
+
+async def _give_up_waiting(tables: Tables) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        tables.services.give_up_waiting()
 
 
 def _cgroup(given: Path | None) -> Path:

@@ -7,10 +7,12 @@ has not been listed yet go through the same merge, as if that peer had told them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.desired import Clock, Desired
+from agent.unaddressed import Unaddressed
 from mesh.addressing import ClusterID
 from mesh.matching import Matcher, Source
 from mesh.merge import UNNAMED, Backend, Frontend, LocalBackend, LocalService, local_sources, merge
@@ -29,12 +31,22 @@ class Slice:
 class Services:
     """Folds the pieces into wanted frontends. Everything is keyed by "namespace/name"."""
 
-    def __init__(self, clock: Clock, *, cluster: str = "", node: str = "") -> None:
-        """`cluster` and `node` are the names of ours."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        cluster: str = "",
+        node: str = "",
+        is_addressed: Callable[[str], bool] = lambda _: True,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`cluster` and `node` are the names of ours; `is_addressed` tells whether packets to a remote
+        backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
         self._cluster = cluster
         self._node = node
         self._withdrawn: frozenset[str] = frozenset()
+        self._unaddressed = Unaddressed(is_addressed, now)
         self._matchers: dict[str, Matcher] = {}
         self._sources: dict[str, tuple[bool, list[tuple[Source, bool]]]] = {}  # slice -> its endpoints
         self._local: dict[str, LocalService] = {}
@@ -71,8 +83,15 @@ class Services:
         """Remote backends that do not answer, as their peers write them: unused while others answer."""
         changed = addresses ^ self._withdrawn
         self._withdrawn = addresses
-        if changed:
-            self._changed_remotes(changed)
+        self._changed_remotes(changed)
+
+    def set_addressed(self, addresses: Iterable[str]) -> None:
+        """Packets to these would find their node now."""
+        self._changed_remotes(self._unaddressed.addressed(addresses))
+
+    def give_up_waiting(self) -> None:
+        """Use backends whose addresses did not come in time: they may be outside of the mesh."""
+        self._changed_remotes(self._unaddressed.given_up())
 
     def remote_backends(self) -> set[str]:
         """Addresses of remote backends that a service of ours may use."""
@@ -125,10 +144,10 @@ class Services:
 
     def set_remote(self, peer: str, key: str, service: GlobalService | None) -> None:
         services = self._remote.setdefault(key, {})
-        if service is None:
-            services.pop(peer, None)
-        else:
+        before = services.pop(peer, None)
+        if service is not None:
             services[peer] = service
+            self._unaddressed.told(service.backends.keys() - (before.backends if before else {}).keys())
         if not services:
             del self._remote[key]
         self._changed(key)
@@ -146,6 +165,8 @@ class Services:
         self._changed_frontends(self._recovered.pop(cluster, {}))
 
     def _changed_remotes(self, addresses: frozenset[str]) -> None:
+        if not addresses:
+            return
         for key, services in self._remote.items():
             if any(not addresses.isdisjoint(service.backends) for service in services.values()):
                 self._changed(key)
@@ -180,7 +201,7 @@ class Services:
                 remotes,
                 self._matchers.setdefault(key, Matcher()),
                 own=self._cluster,
-                withdrawn=self._withdrawn,
+                withdrawn=self._withdrawn | self._unaddressed.waiting,
             )
         else:
             self._matchers.pop(key, None)

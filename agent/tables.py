@@ -37,7 +37,12 @@ class Tables:
         self.node = node
         self.clock = Clock()
         self.ipcache = IPCache(self.clock)
-        self.services = Services(self.clock, cluster=node.cluster.name, node=node.name)
+        self.services = Services(
+            self.clock,
+            cluster=node.cluster.name,
+            node=node.name,
+            is_addressed=lambda ip: host_prefix(ip) in self.ipcache.wanted.entries,
+        )
         self.identities = Identities()
         self.peer_ports = PeerPorts()
         self.policies = Policies(

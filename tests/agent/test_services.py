@@ -198,3 +198,29 @@ def test_only_the_last_word_of_each_source_counts(steps: list[Step], random: Ran
     for step in last:
         apply(other, step)
     assert one.wanted.entries == other.wanted.entries
+
+
+def test_a_backend_whose_address_nobody_has_told_waits_while_others_answer() -> None:
+    now, known = [0.0], {"10.2.1.5"}
+    services = Services(Clock(), is_addressed=known.__contains__, now=lambda: now[0])
+    services.start()
+    services.set_local("shop/web", service())
+    services.set_remote("west", "shop/web", remote("10.2.1.5"))
+    services.set_remote("west", "shop/web", remote("10.2.1.5", "10.2.1.6", "192.0.2.9"))
+    assert ips(services) == ["10.2.1.5"]
+    services.set_addressed(["10.2.1.6"])
+    assert ips(services) == ["10.2.1.5", "10.2.1.6"]
+    now[0] = 4.0
+    services.give_up_waiting()
+    assert ips(services) == ["10.2.1.5", "10.2.1.6"]
+    now[0] = 6.0
+    services.give_up_waiting()  # one outside of the mesh never gets an address there
+    assert ips(services) == ["10.2.1.5", "10.2.1.6", "192.0.2.9"]
+
+
+def test_a_backend_whose_address_nobody_has_told_is_used_when_there_is_no_other() -> None:
+    services = Services(Clock(), is_addressed=lambda _: False)
+    services.start()
+    services.set_local("shop/web", service())
+    services.set_remote("west", "shop/web", remote("10.2.1.5"))
+    assert ips(services) == ["10.2.1.5"]

@@ -101,7 +101,7 @@ class NodeHealths:
             return ""
         if node.answered:
             return "it does not answer any more"
-        if node.failures < UNHEARD_FAILURES and node.failures:
+        if node.failures < UNHEARD_FAILURES:
             return ""
         if node.cluster in self._heard:
             return "it never answered, others of its cluster did"

@@ -97,3 +97,12 @@ def test_the_verdict_changes_only_after_enough_of_one_kind(probes: list[bool]) -
         assert node.silent or any(probes[-FAILURES:])
     if len(probes) >= ANSWERS and all(probes[-ANSWERS:]):
         assert not node.silent
+
+
+def test_a_cluster_that_was_forgotten_must_be_heard_again() -> None:
+    found = healths()
+    probe(found, ONE, answered=True)
+    found.keep({})
+    found.keep({TWO: "west"})
+    probe(found, TWO, answered=False, times=UNHEARD_FAILURES)
+    assert not found.withdrawn(())

@@ -38,3 +38,17 @@ def test_what_nobody_asks_for_any_more_is_forgotten() -> None:
     matcher.forget_unused()
     matcher.forget_unused()
     assert matcher.match(source, port, 4) is not first
+
+
+def test_an_address_in_another_form_goes_too() -> None:
+    matcher, port, http = Matcher(), ServicePort("http", "TCP", 80), {"http": Port("TCP", 1)}
+    assert matcher.match(Source("a", 2, {"::ffff:10.2.0.1": http}), port, 4).keys() == {"10.2.0.1"}
+    assert matcher.match(Source("a", 2, {"10.2.0.2": http}), port, 4).keys() == {"10.2.0.2"}
+
+
+def test_a_source_that_changed_its_cluster_is_matched_anew() -> None:
+    matcher, port = Matcher(), ServicePort("http", "TCP", 80)
+    endpoints = {"10.2.0.1": {"http": Port("TCP", 1)}}
+    matcher.match(Source("a", 2, endpoints), port, 4)
+    (found,) = matcher.match(Source("a", 3, endpoints), port, 4).values()
+    assert found.cluster_id == 3

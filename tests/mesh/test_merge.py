@@ -390,3 +390,19 @@ def test_a_backend_in_doubt_only_serves_when_nothing_else_could(
     if doubted:
         assert not states
         assert all(backend.cluster_id and backend.ip in withdrawn for backend in found)
+
+
+def test_the_minimum_holds_within_an_order_too() -> None:
+    service = local(wishing(cluster_preference="local,north") | {MINIMUM: "2"}, "active")
+    assert set(served(service, told(2), told(3))) == {NEAR, NORTH}
+
+
+def test_an_address_that_is_ours_is_used_whatever_is_said_of_others() -> None:
+    service = local({GLOBAL: "true"}, "active")
+    assert served(service, told(2), withdrawn={"10.1.0.1"}) == (NEAR, WEST)
+
+
+def test_a_cluster_whose_name_is_not_known_yet_stands_with_the_first() -> None:
+    unnamed = replace(told(2), cluster="")
+    service = local(wishing(cluster_preference="west,local"), "active")
+    assert served(service, unnamed) == (WEST,)

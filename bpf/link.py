@@ -89,8 +89,17 @@ def _create(pin: Path, program_fd: int, attach_type: AttachType, target: Target)
 
 
 def detach(pins: Pins, program: ProgramSpec, target_name: str) -> None:
-    """Nothing attached is no error. The kernel takes the program off a moment later."""
-    pins.link(program, target_name).unlink(missing_ok=True)
+    """Nothing attached is no error."""
+    pin = pins.link(program, target_name)
+    try:
+        with _opened(pin) as link_fd:
+            syscall.link_detach(link_fd)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.ENOLINK:  # its device has gone: there is nothing to be taken off
+            raise AttachError(f"cannot detach {program.name} from {target_name}: {error.strerror}") from error
+    pin.unlink(missing_ok=True)
 
 
 def replace_program(pins: Pins, program: ProgramSpec) -> None:

@@ -20,7 +20,7 @@ _OBJ_PIN, _OBJ_GET = 6, 7
 _OBJ_INFO = 15
 _PROG_QUERY = 16
 _BATCH_LOOKUP, _BATCH_UPDATE, _BATCH_DELETE = 24, 26, 27
-_LINK_CREATE, _LINK_UPDATE = 28, 29
+_LINK_CREATE, _LINK_UPDATE, _LINK_DETACH = 28, 29, 34
 
 _BATCH = struct.Struct("=QQQQIIQQ")  # in, out, keys, values, count, fd, element flags, flags
 _BATCH_COUNT = slice(32, 36)
@@ -141,6 +141,11 @@ def link_create(program_fd: int, target: int, attach_type: int) -> int:
 
 def link_update(link_fd: int, program_fd: int) -> None:
     _call(_LINK_UPDATE, "IIII", link_fd, program_fd, 0, 0)
+
+
+def link_detach(link_fd: int) -> None:
+    """Take the program off its hook now: closing the last descriptor does so a moment later."""
+    _call(_LINK_DETACH, "I", link_fd)
 
 
 def program_query(target: int, attach_type: int) -> list[int]:

@@ -9,8 +9,7 @@ still know the old one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -21,11 +20,10 @@ from k8s.errors import ConflictError
 from k8s.objects import CiliumIdentity, decode
 from k8s.resource import CILIUMIDENTITY, Resource
 from mesh.addressing import Identity, PeerScope
+from mesh.allocation import MAX_TRIES, candidates
 from mesh.identity import NAMESPACE_LABEL, Labels, labels_text
 
 log = logging.getLogger(__name__)
-
-MAX_TRIES = 1024  # candidates tried: with a range half full, more than ten are needed once in a thousand
 
 
 class IdentityAPI(Protocol):
@@ -46,7 +44,7 @@ class Allocator:
         same = [number for number, known in self._known.items() if known == labels]
         if same:
             return min(same)  # duplicates are harmless, but everybody must take the same one
-        for number in _candidates(self._local, labels):
+        for number in candidates(self._local, labels_text(labels)):
             if number in self._known:
                 continue
             if await self._claim(number, labels):
@@ -77,12 +75,3 @@ def _labels_of(raw: bytes) -> Labels | None:
         return from_security_labels(decode(raw, CiliumIdentity).security_labels)
     except msgspec.MsgspecError:
         return None
-
-
-def _candidates(local: PeerScope, labels: Labels) -> Iterator[Identity]:
-    """Numbers to try, the same on every node: a start that the labels decide, then one after another."""
-    low = local.layout.minimum(local.cluster_id)
-    size = local.layout.maximum(local.cluster_id) - low + 1
-    start = int.from_bytes(blake2b(labels_text(labels).encode(), digest_size=8).digest()) % size
-    for step in range(min(size, MAX_TRIES)):
-        yield Identity(low + (start + step) % size)

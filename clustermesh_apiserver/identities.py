@@ -19,7 +19,6 @@ from clustermesh_apiserver.identityplan import (
     LOCKS,
     MASTERS,
     SLAVES,
-    candidates,
     meant,
     number_of,
     unused,
@@ -38,6 +37,7 @@ from kvstore.lease import LeasePool
 from kvstore.mutex import lock_lease, locked
 from kvstore.syncstore import SyncStore
 from mesh.addressing import Identity, PeerScope
+from mesh.allocation import candidates
 
 AT_ONCE = 16  # allocations under way: each takes a few round trips
 GC_SECONDS = 900.0  # unused for two looks in a row: gone, so after 15 to 30 minutes

@@ -6,23 +6,12 @@ key, leased, says that somebody uses it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Mapping
 
 from mesh.addressing import Identity, PeerScope
 
 ROOT = b"cilium/state/identities/v1/"
 MASTERS, SLAVES, LOCKS = ROOT + b"id/", ROOT + b"value/", ROOT + b"locks/"
-MAX_TRIES = 1024  # candidates tried: with a range half full, more than ten are needed once in a thousand
-
-
-def candidates(scope: PeerScope, text: str) -> Iterator[Identity]:
-    """Numbers to try for the label set `text`: a start that it decides, then one after another."""
-    low = scope.layout.minimum(scope.cluster_id)
-    size = scope.layout.maximum(scope.cluster_id) - low + 1
-    start = int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) % size
-    for step in range(min(size, MAX_TRIES)):
-        yield Identity(low + (start + step) % size)
 
 
 def number_of(value: bytes, scope: PeerScope) -> Identity | None:

@@ -10,9 +10,10 @@ import pytest
 
 from aiokit.wait import eventually
 from clustermesh_apiserver.identities import Identities
-from clustermesh_apiserver.identityplan import MASTERS, SLAVES, candidates, number_of
+from clustermesh_apiserver.identityplan import MASTERS, SLAVES, number_of
 from kvstore.etcd import connect
 from mesh.addressing import Identity
+from mesh.allocation import candidates
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver.etcd import config, stored
 from tests.conftest import RunningEtcd

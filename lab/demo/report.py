@@ -91,7 +91,10 @@ def _facts(result: DemoResult) -> list[tuple[str, str]]:
             "failover after scaling east to 0",
             f"{result.failover_ms:.0f} ms, {result.failed_curls} failed curls",
         ),
-        ("west's etcd to east's kernel map, by KVStoreMesh", f"p50 {spread.p50:.1f} ms, p99 {spread.p99:.1f} ms"),
+        (
+            "west's etcd to east's kernel map, by KVStoreMesh",
+            f"p50 {spread.p50:.1f} ms, p99 {spread.p99:.1f} ms",
+        ),
         ("a policy denies east's client in west", f"{_yes(policy.denied)}, {policy.drops} packets dropped"),
         ("and without it the client is answered", _yes(policy.allowed)),
         ("the whole run", f"{sum(result.seconds.values()):.0f} s"),

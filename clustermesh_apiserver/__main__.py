@@ -102,6 +102,15 @@ def version() -> None:
     show_default=True,
     help="Export services, endpoint slices, or both.",
 )
+@click.option(
+    "--clustermesh-enable-mcs-api",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default=False,
+    show_default=True,
+    help="Export what ServiceExports say (the multi-cluster services API).",
+)
 @log.flags
 def clustermesh(**flags: Any) -> None:
     """Export this cluster's Kubernetes objects to its etcd."""
@@ -137,6 +146,7 @@ def as_config(
     identity_allocation_mode: str = settings.IdentityMode.CRD.value,
     labels: str = "",
     clustermesh_service_v2: str = ServiceMode.PREFER_LEGACY.value,
+    clustermesh_enable_mcs_api: bool = False,
 ) -> settings.Config:
     """The flags as checked settings; raises ConfigError."""
     mode = settings.IdentityMode(identity_allocation_mode)
@@ -153,6 +163,7 @@ def as_config(
         label_filter=settings.label_filter(labels, mode),
         health_port=health_port,
         service_mode=ServiceMode(clustermesh_service_v2),
+        mcs_api=clustermesh_enable_mcs_api,
         pace=settings.parse_pace(kvstore_opt),
     )
 

@@ -63,3 +63,5 @@ CILIUMIDENTITY = Resource("cilium.io", "v2", "ciliumidentities", "CiliumIdentity
 CILIUMENDPOINT = Resource("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint", True)
 CILIUMENDPOINTSLICE = Resource("cilium.io", "v2alpha1", "ciliumendpointslices", "CiliumEndpointSlice", False)
 CILIUMNETWORKPOLICY = Resource("cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy", True)
+SERVICEEXPORT = Resource("multicluster.x-k8s.io", "v1beta1", "serviceexports", "ServiceExport", True)
+SERVICEIMPORT = Resource("multicluster.x-k8s.io", "v1beta1", "serviceimports", "ServiceImport", True)

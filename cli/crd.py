@@ -1,4 +1,4 @@
-"""The definitions of Cilium's kinds, for clusters that do not run Cilium. Pure.
+"""The definitions of Cilium's kinds, for clusters that do not run Cilium, and of MCS-API's. Pure.
 
 Only ever created, never changed: where Cilium runs, its own stricter definitions stay. The schemas here
 are open (unknown fields are kept), because other writers of these kinds know more fields than we do.
@@ -14,6 +14,8 @@ from k8s.resource import (
     CILIUMNETWORKPOLICY,
     CILIUMNODE,
     CRD,
+    SERVICEEXPORT,
+    SERVICEIMPORT,
     Resource,
 )
 
@@ -24,12 +26,16 @@ _SHORT = {
     CILIUMIDENTITY: ["ciliumid"],
     CILIUMENDPOINT: ["cep", "ciliumep"],
     CILIUMNETWORKPOLICY: ["cnp", "ciliumnp"],
+    SERVICEEXPORT: ["svcex", "svcexport"],
+    SERVICEIMPORT: ["svcim", "svcimport"],
 }
-_WITH_STATUS = frozenset({CILIUMNODE, CILIUMNETWORKPOLICY})
+_MCS_API = (SERVICEEXPORT, SERVICEIMPORT)
+_WITH_STATUS = frozenset({CILIUMNODE, CILIUMNETWORKPOLICY, *_MCS_API})
+_OLDER = dict.fromkeys(_MCS_API, "v1alpha1")  # the same objects, for clients that ask for that version
 
 
-def definitions() -> list[dict[str, Any]]:
-    return [_definition(resource) for resource in _SHORT]
+def definitions(*, mcs_api: bool = False) -> list[dict[str, Any]]:
+    return [_definition(resource) for resource in _SHORT if mcs_api or resource not in _MCS_API]
 
 
 def _definition(resource: Resource) -> dict[str, Any]:
@@ -41,6 +47,7 @@ def _definition(resource: Resource) -> dict[str, Any]:
     }
     if resource in _WITH_STATUS:
         version["subresources"] = {"status": {}}
+    older = [_OLDER[resource]] if resource in _OLDER else []
     return {
         "metadata": {"name": f"{resource.plural}.{resource.group}"},
         "spec": {
@@ -53,6 +60,6 @@ def _definition(resource: Resource) -> dict[str, Any]:
                 "singular": resource.kind.lower(),
                 "shortNames": _SHORT[resource],
             },
-            "versions": [version],
+            "versions": [version, *({**version, "name": name, "storage": False} for name in older)],
         },
     }

@@ -234,6 +234,10 @@ class EndpointSlice(KubeObject, frozen=True):
     def service_name(self) -> str:
         return self.metadata.labels.get("kubernetes.io/service-name", "")
 
+    @property
+    def managed_by(self) -> str:
+        return self.metadata.labels.get("endpointslice.kubernetes.io/managed-by", "")
+
 
 # -- Services of many clusters ---------------------------------------------------------------------------
 

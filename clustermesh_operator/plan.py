@@ -121,12 +121,12 @@ class _Planner:
         return namespace is not None and not namespace.metadata.deletionTimestamp
 
     def decide(self, known: _Known) -> None:
-        if self._snapshot.is_held(known.current):
+        merged = merge(self._shares(known))
+        if known.current and self._snapshot.is_held(known.current, is_exported=merged is not None):
             self._keep(known)
             self._mirror(known)
             self._tell_export(known, None, is_imported=True)
             return
-        merged = merge(self._shares(known))
         is_counted = merged is not None and self._snapshot.settings.cluster in merged.clusters
         if merged is not None:
             self._import(known, merged)

@@ -43,8 +43,11 @@ class Snapshot:
         said = is_global_namespace(namespace.metadata.annotations)
         return self.settings.default_global_namespace if said is None else said
 
-    def is_held(self, item: ServiceImport | None) -> bool:
-        """Whether it may rest on what a cluster said that has not spoken yet: then it stays as it is."""
+    def is_held(self, item: ServiceImport, *, is_exported: bool) -> bool:
+        """Whether it may rest on what a cluster said that has not spoken yet: then it stays as it is.
+
+        One that does not say on whom it rests was made a moment ago: it may go on, and only may not go.
+        """
         silent = {name for name, remote in self.remotes.items() if not remote.is_listed}
-        said = {entry.cluster for entry in item.status.clusters} if item else set()
-        return item is not None and bool(silent & said if said else silent)
+        said = {entry.cluster for entry in item.status.clusters}
+        return bool(silent & said) if said else bool(silent) and not is_exported

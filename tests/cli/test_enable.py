@@ -109,6 +109,15 @@ async def test_the_number_of_control_planes_stays_as_it_was_set(clusters: Cluste
     assert deployment["spec"]["replicas"] == 2
 
 
+async def test_the_services_api_stays_as_it_was_set_until_it_is_turned_off(clusters: Clusters) -> None:
+    await clusters.run("enable", "--context", "east", *BALANCED, "--enable-mcs-api", "true")
+    assert await clusters.get("east", CRD, "serviceexports.multicluster.x-k8s.io") is not None
+    await clusters.run("enable", "--context", "east", *BALANCED)
+    assert await clusters.get("east", DEPLOYMENT, "clustermesh-operator") is not None
+    await clusters.run("enable", "--context", "east", *BALANCED, "--enable-mcs-api", "false")
+    assert await clusters.get("east", DEPLOYMENT, "clustermesh-operator") is None
+
+
 async def test_a_dry_run_prints_every_object_but_no_key_and_changes_nothing(clusters: Clusters) -> None:
     before = await clusters.everything()
     result = await clusters.run("enable", "--context", "east", *BALANCED, "--dry-run")

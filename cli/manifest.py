@@ -235,6 +235,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
             *_identity_flags(settings),
             f"--clustermesh-config={peerfile.DIRECTORY}",
             f"--health-port={OPERATOR_HEALTH_PORT}",
+            "--clustermesh-enable-endpoint-sync",  # names of headless imports resolve from slices
         ],
         "readinessProbe": _probe("/readyz", OPERATOR_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],

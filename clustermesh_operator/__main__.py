@@ -45,6 +45,15 @@ IP_FAMILIES = {"ipv4": ("IPv4",), "ipv6": ("IPv6",), "dual": ("IPv4", "IPv6")}
     help="Whether namespaces without an annotation take part.",
 )
 @click.option(
+    "--clustermesh-enable-endpoint-sync",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default=False,
+    show_default=True,
+    help="Other clusters' backends of headless, imported and annotated services become EndpointSlices.",
+)
+@click.option(
     "--ip-families",
     type=click.Choice(list(IP_FAMILIES)),
     default="ipv4",
@@ -67,6 +76,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     max_connected_clusters: int,
     clustermesh_config: Path,
     clustermesh_default_global_namespace: bool,
+    clustermesh_enable_endpoint_sync: bool,
     ip_families: str,
     kubeconfig: Path | None,
     health_host: str,
@@ -76,10 +86,14 @@ def main(  # noqa: PLR0917 - click gives them by name
     status = 0  # an exit inside `except*` would be wrapped like an error
     try:
         cluster = local_cluster(cluster_name, cluster_id, max_connected_clusters)
-        families = IP_FAMILIES[ip_families]
         config = Config(
             cluster,
-            Settings(cluster.name, families, clustermesh_default_global_namespace),
+            Settings(
+                cluster.name,
+                IP_FAMILIES[ip_families],
+                clustermesh_default_global_namespace,
+                clustermesh_enable_endpoint_sync,
+            ),
             peers_directory=clustermesh_config,
             kubeconfig=kubeconfig,
             health_host=health_host,

@@ -60,23 +60,26 @@ def service_import(merged: Merged, current: ServiceImport | None, ips: tuple[str
 
 def service(
     merged: Merged,
-    owner: ServiceImport,
+    item: ServiceImport,
     current: Service | None,
     exported: Service | None,
     families: tuple[str, ...],
+    *,
+    annotations: Mapping[str, str],
 ) -> Body:
-    """`exported`: the local Service of this name, when it is exported: it knows what its pods listen on."""
+    """`exported`: the local Service of this name, when it is exported: it knows what its pods listen on.
+    `annotations`: beside those of the import, whose own win."""
     spec, held = merged.spec, current.metadata if current else ObjectMeta()
     targets = {port.name: port.targetPort for port in exported.spec.ports} if exported else {}
     ports = [{**_port(port), "targetPort": targets.get(port.name) or port.port} for port in spec.ports]
-    annotations = {**spec.annotations, GLOBAL[0]: "true"}
+    said = {**annotations, **spec.annotations, GLOBAL[0]: "true"}
     body = {
         "metadata": {
             "name": derived_name(spec.namespace, spec.name),
             "namespace": spec.namespace,
             "labels": {SERVICE_NAME: spec.name},
-            "annotations": _exactly(annotations, held.annotations),
-            "ownerReferences": [_owner(SERVICEIMPORT, owner.metadata)],
+            "annotations": _exactly(said, held.annotations),
+            "ownerReferences": [owner(SERVICEIMPORT, item.metadata)],
         },
         "spec": {
             "type": "ClusterIP",
@@ -116,7 +119,7 @@ def mirrored(item: EndpointSlice, derived: Service, cluster: str) -> Body:
             "name": f"{derived.metadata.name}-{suffix}",
             "namespace": item.metadata.namespace,
             "labels": labels,
-            "ownerReferences": [_owner(SERVICE, derived.metadata)],
+            "ownerReferences": [owner(SERVICE, derived.metadata)],
         },
         "addressType": item.addressType,
         "endpoints": [_endpoint(endpoint) for endpoint in item.endpoints],
@@ -161,7 +164,7 @@ def _traffic(spec: ServiceExport) -> Body:
     }
 
 
-def _owner(resource: Resource, metadata: ObjectMeta) -> Body:
+def owner(resource: Resource, metadata: ObjectMeta) -> Body:
     return {
         "apiVersion": resource.api_version,
         "kind": resource.kind,

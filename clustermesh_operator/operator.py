@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from aiokit.backoff import Backoff
@@ -48,6 +49,7 @@ class Operator:
         """`connector` is given the world, where in-cluster names can be looked up."""
         self._client = client
         self._scope = scope
+        self._settings = settings
         self._times = times
         self._ids = ClusterIDs()
         self._budget = TokenBucket(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
@@ -95,7 +97,7 @@ class Operator:
             ids=self._ids,
             local=self._scope,
             times=self._times,
-            kinds=read_kinds,
+            kinds=partial(read_kinds, endpoint_sync=self._settings.endpoint_sync),
             budget=self._budget,
         )
 

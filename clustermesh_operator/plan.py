@@ -12,15 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from clustermesh_operator import condition, derived
+from clustermesh_operator import condition, derived, sync
 from clustermesh_operator.condition import Pending
 from clustermesh_operator.snapshot import Snapshot
 from k8s.objects import Condition, EndpointSlice, KubeObject, Service, ServiceExport, ServiceImport
 from k8s.resource import ENDPOINTSLICE, SERVICE, SERVICEEXPORT, SERVICEIMPORT, Resource
 from k8s.share import Invalid, problem, share
 from mesh import serviceexport
+from mesh.endpointslice import MESH_CONTROLLER
 from mesh.errors import DecodeError
-from mesh.mcs import DERIVED_SERVICE, Merged, derived_name, merge
+from mesh.mcs import DERIVED_SERVICE, SOURCE_CLUSTER, Merged, derived_name, merge
 
 Body = dict[str, Any]
 
@@ -78,6 +79,8 @@ def plan(snapshot: Snapshot, now: str) -> Plan:
     for key in sorted(snapshot.exports.keys() | snapshot.imports.keys() | remote):
         if planner.is_alive(key):
             planner.decide(_known(snapshot, key))
+    if snapshot.settings.endpoint_sync:
+        planner.sync()
     planner.clean_up()
     return planner.plan
 
@@ -134,14 +137,32 @@ class _Planner:
                 self._mirror(known)
         self._tell_export(known, merged, is_imported=is_counted and known.current is not None)
 
-    def clean_up(self) -> None:
-        """What we made once and nobody wants now."""
+    def sync(self) -> None:
+        """Other clusters' backends; those of one that is not known yet stay."""
         known = self._snapshot
+        for key, service in known.services.items():
+            if self.is_alive(key) and sync.is_synced(service) and self._takes_part(key):
+                for remote in known.remotes.values():
+                    if key in remote.services:
+                        for body in sync.slices(service, remote.services[key]):
+                            self._slice(body)
+        for key, item in known.slices.items():
+            source = known.remotes.get(item.metadata.labels.get(SOURCE_CLUSTER, ""))
+            if item.managed_by == MESH_CONTROLLER and source is not None and not source.is_listed:
+                self._kept.add(Ref(ENDPOINTSLICE, key))
+
+    def _takes_part(self, key: str) -> bool:
+        return self._snapshot.is_global(self._snapshot.namespaces[key.partition("/")[0]])
+
+    def clean_up(self) -> None:
+        """What we made once and nobody wants now. Mesh slices are only ours where we make them."""
+        known = self._snapshot
+        controllers = {derived.MIRROR} | ({MESH_CONTROLLER} if known.settings.endpoint_sync else set())
         ours = [
             *(
                 Ref(ENDPOINTSLICE, key)
                 for key, item in known.slices.items()
-                if item.managed_by == derived.MIRROR
+                if item.managed_by in controllers
             ),
             *(Ref(SERVICE, key) for key, item in known.services.items() if derived.is_derived(item)),
             *(
@@ -181,8 +202,10 @@ class _Planner:
         if pending in (None, Pending.WAITING) and not known.is_taken and (behind or not known.behind):
             ref = Ref(SERVICE, known.derived_key)
             self._kept.add(ref)
-            body = derived.service(merged, known.current, behind, known.exported, families)
-            self.plan.objects[ref] = body
+            more = {sync.SYNC: "true"} if self._snapshot.settings.endpoint_sync else {}
+            self.plan.objects[ref] = derived.service(
+                merged, known.current, behind, known.exported, families, annotations=more
+            )
         self._tell_import(known.current, merged, pending)
 
     def _mirror(self, known: _Known) -> None:
@@ -190,12 +213,14 @@ class _Planner:
         if not known.exported or not known.behind or Ref(SERVICE, known.derived_key) not in self._kept:
             return
         for item in self._slices.get(known.key, ()):
-            body = derived.mirrored(item, known.behind, self._snapshot.settings.cluster)
-            ref = Ref(ENDPOINTSLICE, f"{known.behind.metadata.namespace}/{body['metadata']['name']}")
-            self._kept.add(ref)
-            current = self._snapshot.slices.get(ref.key)
-            if current is None or not derived.is_mirror_of(current, body):
-                self.plan.slices[ref] = body
+            self._slice(derived.mirrored(item, known.behind, self._snapshot.settings.cluster))
+
+    def _slice(self, body: Body) -> None:
+        ref = Ref(ENDPOINTSLICE, f"{body['metadata']['namespace']}/{body['metadata']['name']}")
+        self._kept.add(ref)
+        current = self._snapshot.slices.get(ref.key)
+        if current is None or not derived.is_mirror_of(current, body):
+            self.plan.slices[ref] = body
 
     def _tell_export(self, known: _Known, merged: Merged | None, *, is_imported: bool) -> None:
         """Without `merged` what was said of conflicts stays, unless there is nothing to conflict."""

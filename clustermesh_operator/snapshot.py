@@ -8,23 +8,27 @@ from dataclasses import dataclass, field
 from k8s.objects import EndpointSlice, Namespace, Service, ServiceExport, ServiceImport
 from k8s.share import is_global_namespace
 from mesh import serviceexport
+from mesh.service import GlobalService
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """One other cluster's exports by namespace/name. `is_listed`: they are all that it has."""
+    """One other cluster's exports, and its services, by namespace/name. `is_listed`: that is all it has."""
 
     exports: Mapping[str, serviceexport.ServiceExport] = field(default_factory=dict)
+    services: Mapping[str, GlobalService] = field(default_factory=dict)
     is_listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`ip_families`: those that Services of this cluster can have."""
+    """`ip_families`: those that Services of this cluster can have. `endpoint_sync`: other clusters'
+    backends become EndpointSlices."""
 
     cluster: str
     ip_families: tuple[str, ...] = ("IPv4",)
     default_global_namespace: bool = True
+    endpoint_sync: bool = False
 
 
 @dataclass(frozen=True, slots=True)

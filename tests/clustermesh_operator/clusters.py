@@ -138,11 +138,13 @@ class Cluster:
         return found
 
     @asynccontextmanager
-    async def operating(self, connect: Any, ip_families: tuple[str, ...] = ("IPv4",)) -> AsyncIterator[None]:
+    async def operating(
+        self, connect: Any, ip_families: tuple[str, ...] = ("IPv4",), *, endpoint_sync: bool = False
+    ) -> AsyncIterator[None]:
         self.operator = Operator(
             self.client,
             self.scope,
-            Settings(self.name, ip_families),
+            Settings(self.name, ip_families, endpoint_sync=endpoint_sync),
             directory=self.directory,
             connector=lambda _: connect,
             times=PATIENT,

@@ -183,41 +183,46 @@ async def test_conflicting_headlessness_is_the_oldests_and_reported_on_each_expo
         await cluster.derived(lambda body: body["spec"]["clusterIP"] != "None")
 
 
-async def test_the_exporting_cluster_has_an_endpoint_slice_with_the_required_labels_until_it_is_unexported(
-    clusters: list[Cluster],
+async def test_each_cluster_has_an_endpoint_slice_with_the_required_labels_until_it_is_unexported(
+    synced: list[Cluster],
 ) -> None:
-    """The other clusters' slices are the synchronisation's of endpoint slices."""
-    first, _ = clusters
+    first, _ = synced
     await first.service()
     await first.slice({"addresses": ["10.1.0.7"], "conditions": {"ready": True}})
     await first.export()
-    (mirror,) = await first.mirrors()
-    labels = mirror["metadata"]["labels"]
-    assert labels["multicluster.kubernetes.io/service-name"] == "hello"
-    assert labels["multicluster.kubernetes.io/source-cluster"] == "alpha"
-    assert labels["endpointslice.kubernetes.io/managed-by"] != "endpointslice-controller.k8s.io"
-    assert [endpoint["addresses"] for endpoint in mirror["endpoints"]] == [["10.1.0.7"]]
+    mirrors = []
+    for cluster in synced:
+        (mirror,) = await cluster.mirrors()
+        labels = mirror["metadata"]["labels"]
+        assert labels["multicluster.kubernetes.io/service-name"] == "hello"
+        assert labels["multicluster.kubernetes.io/source-cluster"] == "alpha"
+        assert labels["endpointslice.kubernetes.io/managed-by"] != "endpointslice-controller.k8s.io"
+        assert [endpoint["addresses"] for endpoint in mirror["endpoints"]] == [["10.1.0.7"]]
+        assert mirror["ports"] == [{"name": "tcp", "port": 4242, "protocol": "TCP"}]
+        mirrors.append(mirror["metadata"]["name"])
     await first.unexport()
-    await first.gone(ENDPOINTSLICE, mirror["metadata"]["name"])
+    for cluster, name in zip(synced, mirrors, strict=True):
+        await cluster.gone(ENDPOINTSLICE, name)
 
 
 @pytest.mark.parametrize("spec", [{}, HEADLESS], ids=["ClusterIP", "headless"])
 async def test_names_resolve_from_the_import_and_its_slices_as_the_multicluster_plugin_reads_them(
-    clusters: list[Cluster], spec: dict[str, Any]
+    synced: list[Cluster], spec: dict[str, Any]
 ) -> None:
     """A ClusterSetIP's name is its import's address, its SRV the import's ports; a headless one's names are
     its endpoints' host names under the label of their cluster, in slices with the import's name."""
-    first, _ = clusters
+    first, _ = synced
     await first.service(**spec)
     await first.slice({"addresses": ["10.1.0.7"], "hostname": "hello-0", "conditions": {"ready": True}})
     await first.export()
-    body = await first.imported(is_ready)
-    assert body["spec"]["ports"] == [TCP]
-    if not spec:
-        assert (await first.imported(lambda body: body["spec"]["ips"]))["spec"]["ips"]
-    (mirror,) = await first.mirrors()
-    assert mirror["endpoints"][0]["hostname"] == "hello-0"
-    assert mirror["metadata"]["labels"]["multicluster.kubernetes.io/source-cluster"] == "alpha"
+    for cluster in synced:
+        body = await cluster.imported(is_ready)
+        assert body["spec"]["ports"] == [TCP]
+        await cluster.imported(lambda body: bool(body["spec"]["ips"]) == (spec != HEADLESS))
+        (mirror,) = await cluster.mirrors()
+        assert mirror["endpoints"][0]["hostname"] == "hello-0"
+        assert mirror["endpoints"][0]["conditions"]["ready"]
+        assert mirror["metadata"]["labels"]["multicluster.kubernetes.io/source-cluster"] == "alpha"
 
 
 def exporting(body: dict[str, Any]) -> list[str]:

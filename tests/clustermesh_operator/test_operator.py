@@ -182,6 +182,27 @@ async def test_a_slice_loses_what_its_original_lost(clusters: list[Cluster]) -> 
     await eventually(has_followed)
 
 
+async def test_slices_of_a_cluster_that_has_not_been_heard_yet_stay(mesh: Mesh) -> None:
+    first, second = mesh.clusters
+    async with first.operating(mesh.connect, endpoint_sync=True), second.operating(mesh.connect):
+        await second.service(**HEADLESS)
+        await second.slice({"addresses": ["10.2.0.7"]})
+        await second.export()
+        before = await first.mirrors()
+    mesh.away.add("beta")
+    async with first.operating(mesh.connect, endpoint_sync=True), second.operating(mesh.connect):
+        await told(first)
+        assert await first.mirrors() == before
+        await second.slice({"addresses": ["10.2.0.8"]})
+        mesh.away.clear()
+
+        async def has_followed() -> bool:
+            (mirror,) = await first.mirrors()
+            return [each["addresses"] for each in mirror["endpoints"]] == [["10.2.0.8"]]
+
+        await eventually(has_followed)
+
+
 async def test_when_all_is_said_nothing_more_is_written(clusters: list[Cluster]) -> None:
     first, second = clusters
     await first.service()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from k8s.resource import (
     CILIUMENDPOINT,
     CILIUMIDENTITY,
@@ -19,7 +21,7 @@ from k8s.resource import (
     Resource,
 )
 
-__all__ = ["CRD", "definitions"]
+__all__ = ["CRD", "MCS_API", "definitions", "lacks_version"]
 
 _SHORT = {
     CILIUMNODE: ["cn", "ciliumn"],
@@ -29,13 +31,19 @@ _SHORT = {
     SERVICEEXPORT: ["svcex", "svcexport"],
     SERVICEIMPORT: ["svcim", "svcimport"],
 }
-_MCS_API = (SERVICEEXPORT, SERVICEIMPORT)
-_WITH_STATUS = frozenset({CILIUMNODE, CILIUMNETWORKPOLICY, *_MCS_API})
-_OLDER = dict.fromkeys(_MCS_API, "v1alpha1")  # the same objects, for clients that ask for that version
+MCS_API = (SERVICEEXPORT, SERVICEIMPORT)
+_WITH_STATUS = frozenset({CILIUMNODE, CILIUMNETWORKPOLICY, *MCS_API})
+_OLDER = dict.fromkeys(MCS_API, "v1alpha1")  # the same objects, for clients that ask for that version
 
 
 def definitions(*, mcs_api: bool = False) -> list[dict[str, Any]]:
-    return [_definition(resource) for resource in _SHORT if mcs_api or resource not in _MCS_API]
+    return [_definition(resource) for resource in _SHORT if mcs_api or resource not in MCS_API]
+
+
+def lacks_version(definition: bytes, resource: Resource) -> bool:
+    """Whether an installed definition does not serve the version that our programs read."""
+    spec = msgspec.json.decode(definition)["spec"]
+    return resource.version not in {each["name"] for each in spec["versions"] if each.get("served")}
 
 
 def _definition(resource: Resource) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import click
 import yaml
 
 from aiokit.wait import eventually
-from cli import facts, manifest, peerfile, provider, rollout, secret
+from cli import crd, facts, manifest, peerfile, provider, rollout, secret
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
@@ -66,6 +66,8 @@ def enable(*, target: Target, dry_run: bool, wait: bool, wait_duration: float, *
 async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wait_seconds: float) -> None:
     async with target.connect() as client:
         settings = await _settings(client, target, flags)
+        if settings.mcs_api:
+            await _require_current_kinds(client)
         secrets = await _secrets(client, settings, datetime.now(UTC))
         wanted = manifest.objects(settings, secrets)
         if dry_run:
@@ -79,6 +81,18 @@ async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wa
         say(f"enabled cluster {settings.cluster_name} (id {settings.cluster_id}) in {target.label}")
         if wait_seconds:
             await _wait(client, target, wait_seconds)
+
+
+async def _require_current_kinds(client: Client) -> None:
+    """Definitions that are there are never changed: an older one of somebody else would keep ours waiting."""
+    for resource in crd.MCS_API:
+        name = f"{resource.plural}.{resource.group}"
+        installed = await client.get(crd.CRD, name)
+        if installed is not None and crd.lacks_version(installed, resource):
+            raise CommandError(
+                f"the installed CustomResourceDefinition {name} does not serve {resource.version}: "
+                "install MCS-API's current definitions first"
+            )
 
 
 def as_yaml(wanted: list[Manifest]) -> str:

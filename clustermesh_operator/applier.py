@@ -6,8 +6,10 @@ cannot be written keeps nobody else waiting; the reason is logged once, and it i
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from clustermesh_operator.plan import Plan, Ref
@@ -17,6 +19,9 @@ from k8s.errors import KubernetesError, NotFoundError
 log = logging.getLogger(__name__)
 
 Body = dict[str, Any]
+Work = Callable[[], Awaitable[None]]
+
+WRITERS = 8  # at once: a thousand imports are made in seconds, and the API server stays free for others
 
 
 class Applier:
@@ -32,21 +37,31 @@ class Applier:
     async def apply(self, plan: Plan) -> bool:
         """Whether all of it could be written."""
         failed: dict[Ref, str] = {}
-        for ref in plan.deletes:
-            await self._attempt(ref, self._delete(ref), failed)
+        await self._all({ref: partial(self._delete, ref) for ref in plan.deletes}, failed)
+        writes: dict[Ref, Work] = {}
         for ref, body in (plan.objects | plan.slices).items():
             seen = self._version(ref)
             if not seen or self._done.get(ref) != (body, seen):
-                await self._attempt(ref, self._write(ref, body, seen), failed)
-        for ref, status in plan.statuses.items():
-            await self._attempt(ref, self._tell(ref, status), failed)
+                writes[ref] = partial(self._write, ref, body, seen)
+        await self._all(writes, failed)
+        statuses = {ref: partial(self._tell, ref, status) for ref, status in plan.statuses.items()}
+        await self._all(statuses, failed)
         self._done = {ref: done for ref, done in self._done.items() if ref in plan.objects}
         self.failures = failed
         return not failed
 
-    async def _attempt(self, ref: Ref, work: Awaitable[None], failed: dict[Ref, str]) -> None:
+    async def _all(self, works: Mapping[Ref, Work], failed: dict[Ref, str]) -> None:
+        """A few at a time; none of them keeps the others from being tried."""
+        turns = asyncio.Semaphore(WRITERS)
+        async with asyncio.TaskGroup() as group:
+            for ref, work in works.items():
+                attempt = self._attempt(ref, work, failed, turns)
+                group.create_task(attempt, name=f"write/{ref.resource.plural}/{ref.key}")
+
+    async def _attempt(self, ref: Ref, work: Work, failed: dict[Ref, str], turns: asyncio.Semaphore) -> None:
         try:
-            await work
+            async with turns:
+                await work()
         except KubernetesError as error:
             failed[ref] = str(error)
             if self.failures.get(ref) != failed[ref]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agent.addresscheck import AddressCheck, Mode, Recheck
-from agent.imports import Accepted, Import
 from agent.ipcache import Level, Rank, node_entries
 from agent.remoteips import RemoteIPs
 from agent.remoteservices import RemoteServices
@@ -27,6 +26,7 @@ from mesh.keys import Kind
 from mesh.node import Node
 from mesh.service import GlobalService
 from mesh.servicemode import DEFAULT_KINDS
+from peering.imports import Accepted, Import
 from peering.refusals import Refusals
 from peering.report import PeerCounts
 

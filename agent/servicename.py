@@ -7,19 +7,15 @@ none is known.
 
 from __future__ import annotations
 
-import re
-
 from agent.services import Services
-
-_NAME = re.compile(r"([^.]+)\.([^.]+)\.svc(?:\.cluster\.local)?\.?")
+from peering.servicename import service_key
 
 
 def addresses(services: Services, host: str) -> tuple[str, ...]:
     """Where the Service called `host` is reached; empty when that is no Service's name or none is known."""
-    match = _NAME.fullmatch(host)
-    if match is None:
+    key = service_key(host)
+    if not key:
         return ()
-    key = f"{match[2]}/{match[1]}"
     service = services.local.get(key)
     ready = [backend.ip for backend in services.local_backends(key) if backend.state == "active"]
     return tuple(ready) or (service.cluster_ips if service else ())

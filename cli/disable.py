@@ -6,7 +6,7 @@ import click
 
 from cli import rbac, secret
 from cli.running import run, say
-from cli.settings import AGENT, MIRRORED_SECRET, PEERS_SECRET, SERVICE
+from cli.settings import AGENT, MIRRORED_SECRET, OPERATOR, PEERS_SECRET, SERVICE
 from cli.target import Target, with_target
 from k8s.resource import DAEMONSET, DEPLOYMENT, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
@@ -15,7 +15,7 @@ from k8s.resource import SERVICE as SERVICE_KIND
 @click.command()
 @with_target
 def disable(*, target: Target) -> None:
-    """Remove agents, control plane, certificates and peers. Keeps Cilium's kinds and the authority.
+    """Remove agents, control plane, certificates and peers. Keeps kinds, imports and the authority.
 
     Other clusters keep their configuration of this one until they are disconnected.
     """
@@ -31,9 +31,11 @@ async def _disable(target: Target) -> None:
 
 def removals(namespace: str) -> list[tuple[Resource, str]]:
     """What to delete, in the order: first what runs, then what it needed."""
-    access = [(resource, str(body["metadata"]["name"])) for resource, body in rbac.objects(namespace)]
+    accounts = rbac.objects(namespace, mcs_api=True)
+    access = [(resource, str(body["metadata"]["name"])) for resource, body in accounts]
     return [
         (DAEMONSET, AGENT),
+        (DEPLOYMENT, OPERATOR),
         (DEPLOYMENT, SERVICE),
         (SERVICE_KIND, SERVICE),
         *((secret.SECRET, name) for name in (PEERS_SECRET, MIRRORED_SECRET, *secret.LEAVES)),

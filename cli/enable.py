@@ -13,13 +13,13 @@ import click
 import yaml
 
 from aiokit.wait import eventually
-from cli import facts, manifest, peerfile, provider, rollout, secret
+from cli import crd, facts, manifest, peerfile, provider, rollout, secret
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
 from cli.manifest import Manifest
 from cli.running import run, say
-from cli.settings import CA_SECRET, MIRRORED_SECRET, PEERS_SECRET, SERVICE, MeshSettings
+from cli.settings import CA_SECRET, MIRRORED_SECRET, OPERATOR, PEERS_SECRET, SERVICE, MeshSettings
 from cli.target import Target, with_target
 from cli.version import installed
 from k8s.client import Client
@@ -44,6 +44,11 @@ POLL_SECONDS = 0.2
     help="Read peers once for the cluster, not once for each node (default: as installed, else true).",
 )
 @click.option(
+    "--enable-mcs-api",
+    type=bool,
+    help="ServiceExports and ServiceImports of MCS-API (default: as installed, else false).",
+)
+@click.option(
     "--replicas",
     type=click.IntRange(1, 9),
     help="Control planes, each with an etcd of its own (default: as installed, else 1).",
@@ -61,6 +66,8 @@ def enable(*, target: Target, dry_run: bool, wait: bool, wait_duration: float, *
 async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wait_seconds: float) -> None:
     async with target.connect() as client:
         settings = await _settings(client, target, flags)
+        if settings.mcs_api:
+            await _require_current_kinds(client)
         secrets = await _secrets(client, settings, datetime.now(UTC))
         wanted = manifest.objects(settings, secrets)
         if dry_run:
@@ -69,9 +76,23 @@ async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wa
         for each in wanted:
             await _apply(client, each)
         await _lead_to_peers(client, settings)
+        if not settings.mcs_api and await client.delete(DEPLOYMENT, OPERATOR, settings.namespace):
+            say(f"deleted Deployment {OPERATOR}; the ServiceImports it made stay as they are")
         say(f"enabled cluster {settings.cluster_name} (id {settings.cluster_id}) in {target.label}")
         if wait_seconds:
             await _wait(client, target, wait_seconds)
+
+
+async def _require_current_kinds(client: Client) -> None:
+    """Definitions that are there are never changed: an older one of somebody else would keep ours waiting."""
+    for resource in crd.MCS_API:
+        name = f"{resource.plural}.{resource.group}"
+        installed = await client.get(crd.CRD, name)
+        if installed is not None and crd.lacks_version(installed, resource):
+            raise CommandError(
+                f"the installed CustomResourceDefinition {name} does not serve {resource.version}: "
+                "install MCS-API's current definitions first"
+            )
 
 
 def as_yaml(wanted: list[Manifest]) -> str:
@@ -88,6 +109,7 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
     async with asyncio.TaskGroup() as group:
         config = group.create_task(facts.config_map(client, target.namespace), name="read config")
         deployment = group.create_task(client.get(DEPLOYMENT, SERVICE, target.namespace), name="read mesh")
+        operator = group.create_task(client.get(DEPLOYMENT, OPERATOR, target.namespace), name="read operator")
         nodes = group.create_task(provider.read_nodes(client), name="read nodes")
     identity = chosen(
         ClusterIdentity.of(config.result()),
@@ -110,8 +132,13 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
         etcd_image=flags["etcd_image"],
         replicas=_replicas(flags["replicas"], deployment.result(), on_control_node=on_control_node),
         kvstoremesh=_mirrors(flags["enable_kvstoremesh"], deployment.result()),
+        mcs_api=_as_installed(flags["enable_mcs_api"], is_installed=operator.result() is not None),
         on_control_node=on_control_node,
     )
+
+
+def _as_installed(wanted: bool | None, *, is_installed: bool) -> bool:
+    return is_installed if wanted is None else wanted
 
 
 def _replicas(wanted: int | None, deployment: bytes | None, *, on_control_node: bool) -> int:

@@ -20,6 +20,8 @@ from cli.settings import (
     KVSTOREMESH,
     KVSTOREMESH_HEALTH_PORT,
     MIRRORED_SECRET,
+    OPERATOR,
+    OPERATOR_HEALTH_PORT,
     PEERS_SECRET,
     SERVICE,
     MeshSettings,
@@ -61,16 +63,17 @@ def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
     """Everything `enable` applies, in an order in which nothing misses what it needs."""
     namespace = settings.namespace
     return [
-        *(Manifest(crd.CRD, body, once=True) for body in crd.definitions()),
+        *(Manifest(crd.CRD, body, once=True) for body in crd.definitions(mcs_api=settings.mcs_api)),
         Manifest(CONFIGMAP, cluster_config(settings)),
         *(Manifest(secret.SECRET, body) for body in secret.bodies(namespace, secrets)),
         # Their content belongs to `connect`; they must be mountable before the first peer.
         Manifest(secret.SECRET, secret.empty(namespace, PEERS_SECRET), once=True),
         Manifest(secret.SECRET, secret.empty(namespace, MIRRORED_SECRET), once=True),
-        *(Manifest(resource, body) for resource, body in rbac.objects(namespace)),
+        *(Manifest(resource, body) for resource, body in rbac.objects(namespace, mcs_api=settings.mcs_api)),
         Manifest(SERVICE_KIND, service(settings)),
         Manifest(DEPLOYMENT, apiserver(settings)),
         Manifest(DAEMONSET, agent(settings)),
+        *([Manifest(DEPLOYMENT, operator(settings))] if settings.mcs_api else []),
     ]
 
 
@@ -136,6 +139,21 @@ def agent(settings: MeshSettings) -> dict[str, Any]:
     return {"metadata": _metadata(AGENT, settings), "spec": _workload(AGENT, pod)}
 
 
+def operator(settings: MeshSettings) -> dict[str, Any]:
+    """What makes ServiceImports: it reads the other clusters' exports as agents read their services."""
+    pod: dict[str, Any] = {
+        "serviceAccountName": OPERATOR,
+        "containers": [_operator(settings)],
+        "volumes": [{"name": "peers", "projected": {"sources": _agent_files()}}],
+    }
+    if settings.on_control_node:
+        pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
+        pod["tolerations"] = [{"operator": "Exists"}]
+    # two at once would undo each other's work while they differ in version
+    spec = {"replicas": 1, "strategy": {"type": "Recreate"}, **_workload(OPERATOR, pod)}
+    return {"metadata": _metadata(OPERATOR, settings), "spec": spec}
+
+
 def _etcd(settings: MeshSettings) -> dict[str, Any]:
     args = [
         f"--data-dir={ETCD_DIR}",
@@ -169,6 +187,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
             *_identity_flags(settings),
             f"--etcd-endpoint={ETCD_CLIENT_URL}",
             f"--health-port={EXPORTER_HEALTH_PORT}",
+            *(["--clustermesh-enable-mcs-api"] if settings.mcs_api else []),
         ],
         "readinessProbe": _probe("/readyz", EXPORTER_HEALTH_PORT),
     }
@@ -210,6 +229,22 @@ def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
             f"--health-port={KVSTOREMESH_HEALTH_PORT}",
         ],
         "readinessProbe": _probe("/readyz", KVSTOREMESH_HEALTH_PORT),
+        "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
+    }
+
+
+def _operator(settings: MeshSettings) -> dict[str, Any]:
+    return {
+        "name": "operator",
+        "image": settings.image,
+        "command": ["clustermesh-operator"],
+        "args": [
+            *_identity_flags(settings),
+            f"--clustermesh-config={peerfile.DIRECTORY}",
+            f"--health-port={OPERATOR_HEALTH_PORT}",
+            "--clustermesh-enable-endpoint-sync",  # names of headless imports resolve from slices
+        ],
+        "readinessProbe": _probe("/readyz", OPERATOR_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
     }
 

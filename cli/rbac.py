@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.settings import AGENT, SERVICE
+from cli.settings import AGENT, OPERATOR, SERVICE
 from k8s.resource import CLUSTERROLE, CLUSTERROLEBINDING, SERVICEACCOUNT, Resource
 
 _READ = ["get", "list", "watch"]
@@ -44,11 +44,31 @@ _RULES: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
+_MCS_API = "multicluster.x-k8s.io"
+# in addition, where the multi-cluster services API is on
+_MCS_RULES: dict[str, list[dict[str, Any]]] = {
+    SERVICE: [{"apiGroups": [_MCS_API], "resources": ["serviceexports"], "verbs": _READ}],
+    OPERATOR: [
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": _READ},
+        {"apiGroups": [""], "resources": ["services"], "verbs": _WRITE},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _WRITE},
+        {"apiGroups": [_MCS_API], "resources": ["serviceexports"], "verbs": _READ},
+        {"apiGroups": [_MCS_API], "resources": ["serviceimports"], "verbs": _WRITE},
+        {
+            "apiGroups": [_MCS_API],
+            "resources": ["serviceexports/status", "serviceimports/status"],
+            "verbs": ["update", "patch"],
+        },
+    ],
+}
 
-def objects(namespace: str) -> list[tuple[Resource, dict[str, Any]]]:
-    """Accounts, roles and bindings of the control plane and of the agents."""
+
+def objects(namespace: str, *, mcs_api: bool = False) -> list[tuple[Resource, dict[str, Any]]]:
+    """Accounts, roles and bindings of the programs."""
     found: list[tuple[Resource, dict[str, Any]]] = []
-    for name, rules in _RULES.items():
+    more = _MCS_RULES if mcs_api else {}
+    for name in dict.fromkeys([*_RULES, *more]):
+        rules = _RULES.get(name, []) + more.get(name, [])
         role = {"apiGroup": CLUSTERROLE.group, "kind": CLUSTERROLE.kind, "name": name}
         subject = {"kind": SERVICEACCOUNT.kind, "name": name, "namespace": namespace}
         found += [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cli import facts
-from cli.settings import AGENT, SERVICE
+from cli.settings import AGENT, OPERATOR, SERVICE
 from cli.target import Target
 from k8s import objects
 from k8s.client import Client
@@ -38,8 +38,10 @@ class _Workload(msgspec.Struct):
 
 
 async def missing(client: Client, target: Target) -> list[str]:
-    """Empty when the control plane, every agent and the Service's address are there."""
+    """Empty when all programs and the Service's address are there."""
     found = [*await deployment_missing(client, target), *await _daemonset_missing(client, target)]
+    if await client.get(DEPLOYMENT, OPERATOR, target.namespace) is not None:
+        found += await deployment_missing(client, target, OPERATOR)
     raw = await client.get(SERVICE_KIND, SERVICE, target.namespace)
     service = objects.decode(raw, Service) if raw else None
     if not await facts.addresses(client, service):
@@ -47,17 +49,17 @@ async def missing(client: Client, target: Target) -> list[str]:
     return found
 
 
-async def deployment_missing(client: Client, target: Target) -> list[str]:
-    workload = _decoded(await client.get(DEPLOYMENT, SERVICE, target.namespace))
+async def deployment_missing(client: Client, target: Target, name: str = SERVICE) -> list[str]:
+    workload = _decoded(await client.get(DEPLOYMENT, name, target.namespace))
     if workload is None:
-        return [f"Deployment {SERVICE} does not exist"]
+        return [f"Deployment {name} does not exist"]
     ready, wanted = (
         min(workload.status.readyReplicas, workload.status.updatedReplicas),
         workload.spec.replicas,
     )
     if _is_observed(workload) and ready >= wanted:
         return []
-    return [f"Deployment {SERVICE}: {ready} of {wanted} ready"]
+    return [f"Deployment {name}: {ready} of {wanted} ready"]
 
 
 async def _daemonset_missing(client: Client, target: Target) -> list[str]:

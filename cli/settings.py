@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 SERVICE = "clustermesh-apiserver"
 AGENT = "clustermesh-agent"
+OPERATOR = "clustermesh-operator"
 CONFIG_MAP = "cilium-config"
 ACCESS_MAP = "clustermesh-access"  # optional; its revoked.yaml says which clients the proxy shuts out
 CA_SECRET = "cilium-ca"
@@ -15,6 +16,7 @@ KVSTOREMESH = "kvstoremesh"  # its container
 CLIENT_PORT = 2379
 AGENT_HEALTH_PORT = 9879
 KVSTOREMESH_HEALTH_PORT = 9881
+OPERATOR_HEALTH_PORT = 9884
 CONTROL_LABEL = "clustermesh.io/control"
 
 
@@ -23,6 +25,7 @@ class MeshSettings:
     """One cluster's installation.
 
     `kvstoremesh`: peers are read once for the whole cluster, and agents read the copies.
+    `mcs_api`: ServiceExports are exported, and an operator makes ServiceImports.
     `on_control_node`: a node is labelled for the control plane.
     """
 
@@ -35,5 +38,6 @@ class MeshSettings:
     max_connected_clusters: int = 255
     replicas: int = 1  # of the control plane, each with an etcd of its own
     kvstoremesh: bool = True
+    mcs_api: bool = False
     on_control_node: bool = False
     service_annotations: dict[str, str] = field(default_factory=dict)

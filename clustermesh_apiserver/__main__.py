@@ -108,6 +108,15 @@ def version() -> None:
     show_default=True,
     help="Export services, endpoint slices, or both.",
 )
+@click.option(
+    "--clustermesh-enable-mcs-api",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default=False,
+    show_default=True,
+    help="Export what ServiceExports say (the multi-cluster services API).",
+)
 @log.flags
 def clustermesh(**flags: Any) -> None:
     """Export this cluster's Kubernetes objects to its etcd."""
@@ -144,6 +153,7 @@ def as_config(
     identity_allocation_mode: str = settings.IdentityMode.CRD.value,
     labels: str = "",
     clustermesh_service_v2: str = ServiceMode.PREFER_LEGACY.value,
+    clustermesh_enable_mcs_api: bool = False,
 ) -> settings.Config:
     """The flags as checked settings; raises ConfigError."""
     mode = settings.IdentityMode(identity_allocation_mode)
@@ -161,6 +171,7 @@ def as_config(
         health_port=health_port,
         metrics=settings.parse_address(prometheus_serve_addr, "--prometheus-serve-addr"),
         service_mode=ServiceMode(clustermesh_service_v2),
+        mcs_api=clustermesh_enable_mcs_api,
         pace=settings.parse_pace(kvstore_opt),
     )
 

@@ -35,14 +35,16 @@ class ConfigRefusedError(Exception):
     """The store does not take our configuration: without it no peer reads anything, so the process ends."""
 
 
-def own_config(scope: PeerScope, mode: ServiceMode = ServiceMode.PREFER_LEGACY) -> bytes:
-    """What this version does: canaries yes, services and slices as `mode` says, no MCS-API."""
+def own_config(
+    scope: PeerScope, mode: ServiceMode = ServiceMode.PREFER_LEGACY, *, mcs_api: bool = False
+) -> bytes:
+    """What this version does: canaries yes, services and slices as `mode` says, exports as `mcs_api` says."""
     config = ClusterConfig(
         id=scope.cluster_id,
         synced_canaries=True,
         cached=False,
         max_connected_clusters=scope.layout.max_connected_clusters,
-        service_exports_enabled=False,
+        service_exports_enabled=mcs_api,
         endpoint_slices_export_mode=mode.capability,
     )
     return encode(config)

@@ -61,6 +61,7 @@ class Config:
     identity_mode: IdentityMode = IdentityMode.CRD
     label_filter: LabelFilter = DEFAULT_FILTER  # for KVSTORE: which labels make an identity
     service_mode: ServiceMode = ServiceMode.PREFER_LEGACY
+    mcs_api: bool = False  # export ServiceExports
     pace: Pace | None = None  # None: as fast as etcd takes it
     health_host: str = "0.0.0.0"  # the kubelet probes the pod's address
     health_port: int = 9880

@@ -10,10 +10,11 @@ from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.exporter import Exporter, Nothing, Source
 from clustermesh_apiserver.follow import Follow
 from clustermesh_apiserver.identities import Identities
+from clustermesh_apiserver.mcs_export import MCSExport
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import ObjectExport
 from clustermesh_apiserver.pod_export import PodExport
-from clustermesh_apiserver.service_export import ServiceExport
+from clustermesh_apiserver.service_export import ServiceExport as GlobalServiceExport
 from clustermesh_apiserver.slice_export import SliceExport
 from k8s.objects import (
     CiliumEndpoint,
@@ -23,6 +24,7 @@ from k8s.objects import (
     EndpointSlice,
     Namespace,
     Service,
+    ServiceExport,
 )
 from k8s.resource import (
     CILIUMENDPOINT,
@@ -32,6 +34,7 @@ from k8s.resource import (
     ENDPOINTSLICE,
     NAMESPACE,
     SERVICE,
+    SERVICEEXPORT,
 )
 from mesh.addressing import PeerScope
 from mesh.keys import Kind
@@ -48,6 +51,7 @@ def build(
     numbers: Identities | None = None,
     chosen_by: LabelFilter = DEFAULT_FILTER,
     mode: ServiceMode = ServiceMode.PREFER_LEGACY,
+    mcs_api: bool = False,
 ) -> list[Exporter]:
     """One exporter for each of the six kinds, also for those that we have nothing to say about:
     peers wait for their canaries all the same.
@@ -70,11 +74,13 @@ def build(
         ]
     return [
         *who,
-        _services(Kind.SERVICES, ServiceExport(converter, namespaces()), follow)
+        _services(Kind.SERVICES, GlobalServiceExport(converter, namespaces()), follow)
         if mode.exports_services
         else Exporter(Kind.SERVICES, Nothing(), []),
         _services(Kind.ENDPOINTSLICES, SliceExport(converter, namespaces()), follow),
-        Exporter(Kind.SERVICEEXPORTS, Nothing(), []),
+        _service_exports(MCSExport(scope, namespaces()), follow)
+        if mcs_api
+        else Exporter(Kind.SERVICEEXPORTS, Nothing(), []),
     ]
 
 
@@ -115,7 +121,7 @@ def _ips(converter: Converter, namespaces: GlobalNamespaces, follow: Follow, *, 
     return Exporter(Kind.IPS, export, [within, objects])
 
 
-def _services(kind: Kind, export: ServiceExport | SliceExport, follow: Follow) -> Exporter:
+def _services(kind: Kind, export: GlobalServiceExport | SliceExport, follow: Follow) -> Exporter:
     """Both ways of saying where a service's backends are read the same objects."""
     sources: list[Source[Any]] = [
         Source("namespaces", lambda: follow(NAMESPACE, Namespace), export.namespaces),
@@ -123,3 +129,12 @@ def _services(kind: Kind, export: ServiceExport | SliceExport, follow: Follow) -
         Source("endpointslices", lambda: follow(ENDPOINTSLICE, EndpointSlice), export.slices),
     ]
     return Exporter(kind, export, sources)
+
+
+def _service_exports(export: MCSExport, follow: Follow) -> Exporter:
+    sources: list[Source[Any]] = [
+        Source("namespaces", lambda: follow(NAMESPACE, Namespace), export.namespaces),
+        Source("services", lambda: follow(SERVICE, Service), export.services),
+        Source("serviceexports", lambda: follow(SERVICEEXPORT, ServiceExport), export.exports),
+    ]
+    return Exporter(Kind.SERVICEEXPORTS, export, sources)

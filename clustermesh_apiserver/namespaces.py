@@ -6,12 +6,9 @@ cluster's default does. Node records know no namespace and are always exported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from k8s.objects import Namespace
+from k8s.share import is_global_namespace
 from k8s.watch import ObjectDelta
-
-GLOBAL_ANNOTATION = "clustermesh.cilium.io/global"
 
 
 class GlobalNamespaces:
@@ -31,14 +28,9 @@ class GlobalNamespaces:
         for name in delta.removes:
             self._answers.pop(name, None)
         for name, namespace in delta.upserts.items():
-            answer = _answer(namespace.metadata.annotations)
+            answer = is_global_namespace(namespace.metadata.annotations)
             if answer is None:
                 self._answers.pop(name, None)
             else:
                 self._answers[name] = answer
         return {name for name in touched if (name in self) != before[name]}
-
-
-def _answer(annotations: Mapping[str, str]) -> bool | None:
-    value = annotations.get(GLOBAL_ANNOTATION)
-    return None if value is None else value.lower() == "true"

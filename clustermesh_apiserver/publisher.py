@@ -48,6 +48,7 @@ class Publisher:
         *,
         lease_ttl_seconds: int,
         mode: ServiceMode = ServiceMode.PREFER_LEGACY,
+        mcs_api: bool = False,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -56,7 +57,7 @@ class Publisher:
         self._scope = scope
         self._exporters = exporters
         self._lease_ttl_seconds = lease_ttl_seconds
-        self._own_config = clusterconfig.own_config(scope, mode)
+        self._own_config = clusterconfig.own_config(scope, mode, mcs_api=mcs_api)
         self._pacer = Pacer(pace)
         self._clock = clock
         self._now = now

@@ -53,6 +53,7 @@ async def serve(config: Config) -> None:
             default_global_namespace=config.default_global_namespace,
             endpoint_slices=config.endpoint_slices,
             mode=config.service_mode,
+            mcs_api=config.mcs_api,
         )
         publisher = Publisher(
             lambda: connect_etcd(config.etcd),
@@ -60,6 +61,7 @@ async def serve(config: Config) -> None:
             running_exporters,
             lease_ttl_seconds=config.lease_ttl_seconds,
             mode=config.service_mode,
+            mcs_api=config.mcs_api,
             pace=config.pace,
         )
         async with (

@@ -13,14 +13,11 @@ from dataclasses import dataclass, field
 from k8s.objects import Endpoint, EndpointSlice
 from mesh import endpointslice
 from mesh.addressing import PeerScope
-from mesh.endpointslice import ClusterEndpointSlice, Conditions, EndpointPort, Hints
+from mesh.endpointslice import MESH_CONTROLLER, ClusterEndpointSlice, Conditions, EndpointPort, Hints
 from mesh.ip import canonical_ip, family
 from mesh.service import Port, Zone
 
 SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-# slices that a mesh makes of *remote* backends: exporting them again would send them round in circles
-MESH_CONTROLLER = "endpointslice-mesh-controller.cilium.io"
 
 _FAMILIES = {endpointslice.IPV4: 4, endpointslice.IPV6: 6}
 PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
@@ -38,7 +35,7 @@ class SliceBackends:
 def owner(item: EndpointSlice) -> str:
     """The service (namespace/name) whose backends these are; empty when it is not ours to export."""
     name = item.service_name
-    if not name or item.metadata.labels.get(MANAGED_BY) == MESH_CONTROLLER:
+    if not name or item.managed_by == MESH_CONTROLLER:
         return ""
     return f"{item.metadata.namespace}/{name}"
 

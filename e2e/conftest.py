@@ -36,7 +36,8 @@ class Mesh:
 async def _prepare(lab: Driver) -> Mesh:
     async with asyncio.TaskGroup() as group:
         for cluster in CLUSTERS:
-            group.create_task(lab.command("enable", "--context", cluster, "--wait"), name=f"enable {cluster}")
+            enable = lab.command("enable", "--context", cluster, "--enable-mcs-api", "true", "--wait")
+            group.create_task(enable, name=f"enable {cluster}")
     await lab.command("connect", "--context", "east", "--destination-context", "west")
     clients = {}
     for cluster in CLUSTERS:

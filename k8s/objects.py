@@ -49,6 +49,8 @@ class Condition(Struct, frozen=True):
     status: str = ""
     reason: str = ""
     message: str = ""
+    lastTransitionTime: str = ""
+    observedGeneration: int = 0
 
 
 class IPAddress(Struct, frozen=True):
@@ -138,6 +140,15 @@ class ServicePort(Struct, frozen=True):
     port: int = 0
     targetPort: int | str = 0
     nodePort: int = 0
+    appProtocol: str = ""
+
+
+class ClientIPConfig(Struct, frozen=True):
+    timeoutSeconds: int | None = None
+
+
+class SessionAffinityConfig(Struct, frozen=True):
+    clientIP: ClientIPConfig | None = None
 
 
 class ServiceSpec(Struct, frozen=True):
@@ -152,6 +163,8 @@ class ServiceSpec(Struct, frozen=True):
     ipFamilies: tuple[str, ...] = ()
     internalTrafficPolicy: str = ""
     sessionAffinity: str = ""
+    sessionAffinityConfig: SessionAffinityConfig | None = None
+    trafficDistribution: str = ""
 
 
 class LoadBalancerIngress(Struct, frozen=True):
@@ -220,6 +233,50 @@ class EndpointSlice(KubeObject, frozen=True):
     @property
     def service_name(self) -> str:
         return self.metadata.labels.get("kubernetes.io/service-name", "")
+
+    @property
+    def managed_by(self) -> str:
+        return self.metadata.labels.get("endpointslice.kubernetes.io/managed-by", "")
+
+
+# -- Services of many clusters ---------------------------------------------------------------------------
+
+
+class ServiceExportSpec(Struct, frozen=True):
+    exportedLabels: dict[str, str] = {}
+    exportedAnnotations: dict[str, str] = {}
+
+
+class ServiceExportStatus(Struct, frozen=True):
+    conditions: tuple[Condition, ...] = ()
+
+
+class ServiceExport(KubeObject, frozen=True):
+    """The Service of the same name is for all clusters."""
+
+    spec: ServiceExportSpec = ServiceExportSpec()
+    status: ServiceExportStatus = ServiceExportStatus()
+
+
+class ServiceImportSpec(Struct, frozen=True):
+    type: str = ""
+    ips: tuple[str, ...] = ()
+
+
+class ExportingCluster(Struct, frozen=True):
+    cluster: str = ""
+
+
+class ServiceImportStatus(Struct, frozen=True):
+    clusters: tuple[ExportingCluster, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+
+class ServiceImport(KubeObject, frozen=True):
+    """What all clusters export under this name, here."""
+
+    spec: ServiceImportSpec = ServiceImportSpec()
+    status: ServiceImportStatus = ServiceImportStatus()
 
 
 # -- Secret, ConfigMap ------------------------------------------------------------------------------------

@@ -67,3 +67,5 @@ CILIUMCLUSTERWIDENETWORKPOLICY = Resource(
     "cilium.io", "v2", "ciliumclusterwidenetworkpolicies", "CiliumClusterwideNetworkPolicy", False
 )
 NETWORKPOLICY = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True)
+SERVICEEXPORT = Resource("multicluster.x-k8s.io", "v1beta1", "serviceexports", "ServiceExport", True)
+SERVICEIMPORT = Resource("multicluster.x-k8s.io", "v1beta1", "serviceimports", "ServiceImport", True)

@@ -30,6 +30,10 @@ from mesh.protowire import (
     write_texts,
 )
 
+# on Kubernetes' slices: who makes them
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+# slices that a mesh makes of *remote* backends: exporting them again would send them round in circles
+MESH_CONTROLLER = "endpointslice-mesh-controller.cilium.io"
 IPV4 = "IPv4"
 IPV6 = "IPv6"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024

@@ -154,7 +154,7 @@ class Peer:
             session = Session(self.name, backend, self._sink, self._times, self._clock)
             remote, scope = await self._accepted(session)
             kinds = tuple(self._kinds(remote))
-            if not {Kind.SERVICES, Kind.ENDPOINTSLICES}.intersection(kinds):
+            if Kind.IPS in kinds and not {Kind.SERVICES, Kind.ENDPOINTSLICES}.intersection(kinds):
                 log.error("peer %s has no endpoint slices, and services are not read", self.name)
             self._stop_revocation()
             self._set(config=remote, config_retrieved=True, kinds=kinds)

@@ -21,6 +21,7 @@ _PROGRAMS = {
     "clustermesh-dbg": "cli.dbg",
     "clustermesh-agent": "agent",
     "clustermesh-apiserver": "clustermesh_apiserver",
+    "clustermesh-operator": "clustermesh_operator",
 }
 _IMAGES = {
     "clustermesh.io/lab-echo": ("-m", "lab.echo"),

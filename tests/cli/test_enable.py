@@ -8,6 +8,7 @@ import yaml
 
 from certs import bundle
 from certs.check import Purpose, check
+from cli.crd import definitions
 from k8s.resource import CONFIGMAP, CRD, DAEMONSET, DEPLOYMENT, NODE, SECRET, SERVICE
 from tests.cli.conftest import Clusters
 from tests.cli.test_secret import now
@@ -107,6 +108,28 @@ async def test_the_number_of_control_planes_stays_as_it_was_set(clusters: Cluste
     deployment = await clusters.get("east", DEPLOYMENT, "clustermesh-apiserver")
     assert deployment is not None
     assert deployment["spec"]["replicas"] == 2
+
+
+async def test_the_services_api_stays_as_it_was_set_until_it_is_turned_off(clusters: Clusters) -> None:
+    await clusters.run("enable", "--context", "east", *BALANCED, "--enable-mcs-api", "true")
+    assert await clusters.get("east", CRD, "serviceexports.multicluster.x-k8s.io") is not None
+    await clusters.run("enable", "--context", "east", *BALANCED)
+    assert await clusters.get("east", DEPLOYMENT, "clustermesh-operator") is not None
+    await clusters.run("enable", "--context", "east", *BALANCED, "--enable-mcs-api", "false")
+    assert await clusters.get("east", DEPLOYMENT, "clustermesh-operator") is None
+
+
+async def test_definitions_of_an_older_services_api_are_refused_and_nothing_is_changed(
+    clusters: Clusters,
+) -> None:
+    (body,) = [each for each in definitions(mcs_api=True) if "serviceimports" in each["metadata"]["name"]]
+    body["spec"]["versions"] = [{**body["spec"]["versions"][1], "storage": True}]
+    await clusters.client("east").create(CRD, body)
+    before = await clusters.everything()
+    result = await clusters.run("enable", "--context", "east", *BALANCED, "--enable-mcs-api", "true")
+    assert result.exit_code == 1
+    assert "serviceimports.multicluster.x-k8s.io does not serve v1beta1" in result.stderr
+    assert await clusters.everything() == before
 
 
 async def test_a_dry_run_prints_every_object_but_no_key_and_changes_nothing(clusters: Clusters) -> None:

@@ -128,6 +128,29 @@ def test_readers_stay_with_one_of_several_control_planes() -> None:
     assert manifest.service(SETTINGS)["spec"]["sessionAffinity"] == "None"
 
 
+def test_with_the_services_api_it_is_exported_and_an_operator_reads_what_agents_read() -> None:
+    on = replace(SETTINGS, mcs_api=True)
+    assert "--clustermesh-enable-mcs-api" in container(manifest.apiserver(on), "apiserver")["args"]
+    assert "--clustermesh-enable-mcs-api" not in container(manifest.apiserver(SETTINGS), "apiserver")["args"]
+    operator, agent = pod_of(manifest.operator(on)), pod_of(manifest.agent(on))
+    assert operator["volumes"] == [each for each in agent["volumes"] if each["name"] == "peers"]
+    added = [each for each in manifest.objects(on, {}) if each.name not in plain_names()]
+    assert {each.resource.kind for each in added} == {
+        *("CustomResourceDefinition", "Deployment", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"),
+    }
+    served = {
+        version["name"]: version["storage"]
+        for each in added
+        if each.resource.kind == "CustomResourceDefinition"
+        for version in each.body["spec"]["versions"]
+    }
+    assert served == {"v1beta1": True, "v1alpha1": False}
+
+
+def plain_names() -> set[str]:
+    return {each.name for each in manifest.objects(SETTINGS, {})}
+
+
 def test_without_kvstoremesh_nothing_of_it_is_there() -> None:
     apiserver = pod_of(manifest.apiserver(replace(SETTINGS, kvstoremesh=False)))
     assert [each["name"] for each in apiserver["containers"]] == ["etcd", "apiserver", "proxy"]
@@ -135,7 +158,7 @@ def test_without_kvstoremesh_nothing_of_it_is_there() -> None:
 
 
 def test_every_mount_has_its_volume_and_every_volume_is_mounted() -> None:
-    for workload in (manifest.apiserver(SETTINGS), manifest.agent(SETTINGS)):
+    for workload in (manifest.apiserver(SETTINGS), manifest.agent(SETTINGS), manifest.operator(SETTINGS)):
         mounts = {
             mount["name"] for each in pod_of(workload)["containers"] for mount in each.get("volumeMounts", [])
         }

@@ -47,6 +47,10 @@ def test_it_says_canaries_how_services_are_told_and_no_service_exports(
     )
 
 
+def test_it_says_whether_it_exports_what_service_exports_say() -> None:
+    assert b'"serviceExportsEnabled":true' in own_config(EAST, mcs_api=True)
+
+
 async def test_foreign_bytes_are_replaced_even_when_they_mean_the_same() -> None:
     etcd = MemoryBackend()
     async with enforcing(etcd):

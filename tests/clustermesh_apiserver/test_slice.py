@@ -4,6 +4,7 @@ import pytest
 
 from clustermesh_apiserver import slice as slices
 from k8s.objects import EndpointSlice
+from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER
 from mesh.service import Port
 from tests.clustermesh_apiserver import objects as o
 
@@ -54,7 +55,7 @@ def test_a_later_slice_replaces_all_that_an_earlier_one_says_of_an_address() -> 
 
 
 def test_slices_that_a_mesh_made_or_that_belong_to_no_service_have_no_owner() -> None:
-    managed_by = {slices.MANAGED_BY: slices.MESH_CONTROLLER}
+    managed_by = {MANAGED_BY: MESH_CONTROLLER}
     assert slices.owner(o.endpoint_slice("s")) == "shop/web"
     assert slices.owner(o.endpoint_slice("s", labels=managed_by)) == ""
     assert slices.owner(o.endpoint_slice("s", labels={slices.SERVICE_NAME: ""})) == ""

@@ -12,12 +12,11 @@ from agent.remoteslices import RemoteSlices
 from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
-from clustermesh_apiserver.slice import MANAGED_BY, MESH_CONTROLLER
 from clustermesh_apiserver.slice_export import SliceExport
 from k8s.objects import EndpointSlice, Namespace, Service
 from k8s.watch import ObjectDelta
 from mesh import endpointslice, service
-from mesh.endpointslice import Conditions, Endpoint, EndpointPort, Hints
+from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER, Conditions, Endpoint, EndpointPort, Hints
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver import test_service_export as services
 

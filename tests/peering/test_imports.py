@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.imports import Import
 from kvstore.watch import Delta
 from mesh.addressing import PeerScope
 from mesh.errors import DecodeError
+from peering.imports import Import
 from tests.agent.values import scope
 
 

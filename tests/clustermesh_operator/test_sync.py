@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clustermesh_operator.sync import MAX_ENDPOINTS, SYNC, is_synced, slices
 from k8s.objects import ObjectMeta, Service, ServiceSpec
 from mesh.ip import family
-from mesh.merge import GLOBAL
+from mesh.preference import GLOBAL
 from mesh.service import GlobalService, Port, Zone
 
 LOCAL = Service(metadata=ObjectMeta(name="web", namespace="shop", uid="u"))

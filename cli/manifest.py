@@ -20,6 +20,8 @@ from cli.settings import (
     KVSTOREMESH_HEALTH_PORT,
     MIRRORED_SECRET,
     PEERS_SECRET,
+    REVOKED_CONFIG_MAP,
+    REVOKED_FILE,
     SERVICE,
     MeshSettings,
 )
@@ -29,6 +31,7 @@ from k8s.resource import SERVICE as SERVICE_KIND
 RUN_DIR = "/var/lib/cilium/run"
 ETCD_DIR = "/var/lib/cilium/etcd"
 SERVER_CERT_DIR = "/var/lib/cilium/etcd-secrets"
+REVOKED_DIR = "/var/lib/cilium/revoked"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
 ETCD_PEER_URL = "http://127.0.0.1:2377"
 EXPORTER_HEALTH_PORT = 9880
@@ -62,6 +65,8 @@ def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
         *(Manifest(crd.CRD, body, once=True) for body in crd.definitions()),
         Manifest(CONFIGMAP, cluster_config(settings)),
         *(Manifest(secret.SECRET, body) for body in secret.bodies(namespace, secrets)),
+        # Its content belongs to `certs revoke`: an empty list, so that the proxy has one to follow.
+        Manifest(CONFIGMAP, revoked(settings), once=True),
         # Their content belongs to `connect`; they must be mountable before the first peer.
         Manifest(secret.SECRET, secret.empty(namespace, PEERS_SECRET), once=True),
         Manifest(secret.SECRET, secret.empty(namespace, MIRRORED_SECRET), once=True),
@@ -80,6 +85,11 @@ def cluster_config(settings: MeshSettings) -> dict[str, Any]:
         "max-connected-clusters": str(settings.max_connected_clusters),
     }
     return {"metadata": {"name": CONFIG_MAP, "namespace": settings.namespace}, "data": data}
+
+
+def revoked(settings: MeshSettings) -> dict[str, Any]:
+    metadata = {"name": REVOKED_CONFIG_MAP, "namespace": settings.namespace}
+    return {"metadata": metadata, "data": {REVOKED_FILE: "revoked: []\n"}}
 
 
 def service(settings: MeshSettings) -> dict[str, Any]:
@@ -101,6 +111,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
         "volumes": [
             {"name": "etcd-data", "emptyDir": {}},
             {"name": "server-cert", "secret": {"secretName": secret.SERVER}},
+            {"name": "revoked", "configMap": {"name": REVOKED_CONFIG_MAP, "optional": True}},
         ],
     }
     if settings.kvstoremesh:
@@ -182,11 +193,15 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             f"--upstream={ETCD_CLIENT_URL.removeprefix('http://')}",
             f"--cert-dir={SERVER_CERT_DIR}",
             f"--cluster-name={settings.cluster_name}",
+            f"--revoked-config-path={REVOKED_DIR}/{REVOKED_FILE}",
             f"--health-port={PROXY_HEALTH_PORT}",
         ],
         "ports": [{"name": "etcd", "containerPort": CLIENT_PORT, "protocol": "TCP"}],
         "readinessProbe": _probe("/readyz", PROXY_HEALTH_PORT),
-        "volumeMounts": [{"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True}],
+        "volumeMounts": [
+            {"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True},
+            {"name": "revoked", "mountPath": REVOKED_DIR, "readOnly": True},
+        ],
     }
 
 

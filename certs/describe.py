@@ -13,11 +13,12 @@ def lines(certificate: x509.Certificate) -> list[str]:
         f"Not before: {certificate.not_valid_before_utc.isoformat()}",
         f"Not after: {certificate.not_valid_after_utc.isoformat()}",
     ]
-    names = _names(certificate)
-    return [*found, f"Names: {', '.join(names)}"] if names else found
+    carried = names(certificate)
+    return [*found, f"Names: {', '.join(carried)}"] if carried else found
 
 
-def _names(certificate: x509.Certificate) -> list[str]:
+def names(certificate: x509.Certificate) -> list[str]:
+    """DNS names and addresses that it is good for."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

@@ -7,6 +7,7 @@ import click
 from cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
+    "certs": Entry("cli.certs.group", "certs", "The certificates of the mesh."),
     "completion": Entry("cli.completion", "completion", "Print a shell's completion script."),
     "connect": Entry("cli.connect", "connect", "Connect this cluster with others."),
     "disable": Entry("cli.disable", "disable", "Take the mesh out of a cluster."),

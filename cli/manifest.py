@@ -11,7 +11,6 @@ from typing import Any
 
 from cli import crd, peerfile, rbac, secret
 from cli.settings import (
-    ACCESS_MAP,
     AGENT,
     AGENT_HEALTH_PORT,
     CLIENT_PORT,
@@ -23,6 +22,8 @@ from cli.settings import (
     OPERATOR,
     OPERATOR_HEALTH_PORT,
     PEERS_SECRET,
+    REVOKED_CONFIG_MAP,
+    REVOKED_FILE,
     SERVICE,
     MeshSettings,
 )
@@ -32,7 +33,7 @@ from k8s.resource import SERVICE as SERVICE_KIND
 RUN_DIR = "/var/lib/cilium/run"
 ETCD_DIR = "/var/lib/cilium/etcd"
 SERVER_CERT_DIR = "/var/lib/cilium/etcd-secrets"
-ACCESS_DIR = "/var/lib/cilium/clustermesh-access"
+REVOKED_DIR = "/var/lib/cilium/revoked"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
 ETCD_PEER_URL = "http://127.0.0.1:2377"
 EXPORTER_HEALTH_PORT = 9880
@@ -66,6 +67,8 @@ def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
         *(Manifest(crd.CRD, body, once=True) for body in crd.definitions(mcs_api=settings.mcs_api)),
         Manifest(CONFIGMAP, cluster_config(settings)),
         *(Manifest(secret.SECRET, body) for body in secret.bodies(namespace, secrets)),
+        # Its content belongs to `certs revoke`: an empty list, so that the proxy has one to follow.
+        Manifest(CONFIGMAP, revoked(settings), once=True),
         # Their content belongs to `connect`; they must be mountable before the first peer.
         Manifest(secret.SECRET, secret.empty(namespace, PEERS_SECRET), once=True),
         Manifest(secret.SECRET, secret.empty(namespace, MIRRORED_SECRET), once=True),
@@ -87,6 +90,11 @@ def cluster_config(settings: MeshSettings) -> dict[str, Any]:
     return {"metadata": {"name": CONFIG_MAP, "namespace": settings.namespace}, "data": data}
 
 
+def revoked(settings: MeshSettings) -> dict[str, Any]:
+    metadata = {"name": REVOKED_CONFIG_MAP, "namespace": settings.namespace}
+    return {"metadata": metadata, "data": {REVOKED_FILE: "revoked: []\n"}}
+
+
 def service(settings: MeshSettings) -> dict[str, Any]:
     metadata = _metadata(SERVICE, settings)
     if settings.service_annotations:
@@ -106,7 +114,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
         "volumes": [
             {"name": "etcd-data", "emptyDir": {}},
             {"name": "server-cert", "secret": {"secretName": secret.SERVER}},
-            {"name": "access", "configMap": {"name": ACCESS_MAP, "optional": True}},
+            {"name": "revoked", "configMap": {"name": REVOKED_CONFIG_MAP, "optional": True}},
         ],
     }
     if settings.kvstoremesh:
@@ -204,14 +212,14 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             f"--upstream={ETCD_CLIENT_URL.removeprefix('http://')}",
             f"--cert-dir={SERVER_CERT_DIR}",
             f"--cluster-name={settings.cluster_name}",
-            f"--revoked-config-path={ACCESS_DIR}/revoked.yaml",
+            f"--revoked-config-path={REVOKED_DIR}/{REVOKED_FILE}",
             f"--health-port={PROXY_HEALTH_PORT}",
         ],
         "ports": [{"name": "etcd", "containerPort": CLIENT_PORT, "protocol": "TCP"}],
         "readinessProbe": _probe("/readyz", PROXY_HEALTH_PORT),
         "volumeMounts": [
             {"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True},
-            {"name": "access", "mountPath": ACCESS_DIR, "readOnly": True},
+            {"name": "revoked", "mountPath": REVOKED_DIR, "readOnly": True},
         ],
     }
 

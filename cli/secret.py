@@ -120,7 +120,7 @@ def _is_good(have: Data, of: Profile, authority: Authority, now: datetime) -> bo
 
 
 def _type(data: Data) -> str:
-    return "Opaque" if CA_KEY in data else "kubernetes.io/tls"
+    return "kubernetes.io/tls" if CERTIFICATE in data else "Opaque"
 
 
 def _trusted(secrets: Iterable[Data]) -> list[TrustBundle]:

@@ -166,7 +166,7 @@ async def test_a_revoked_client_is_shut_out_while_it_watches_and_nobody_else_is(
     """East's certificate is revoked in west: its streams end at once, curl goes on, and it may come back."""
     (leaf,) = load_chain(Path(remote_files["tls.crt"]).read_bytes())
     serial = f"{leaf.serial_number:x}"
-    access = {"metadata": {"name": "clustermesh-access", "namespace": "kube-system"}}
+    access = {"metadata": {"name": "clustermesh-revoked", "namespace": "kube-system"}}
     watch = await asyncio.create_subprocess_exec(
         *_command(mesh, remote_files, "watch", "--prefix", "cilium/state/"),
         env=os.environ | {"ETCDCTL_API": "3"},

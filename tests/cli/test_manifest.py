@@ -28,7 +28,7 @@ args:
 - --upstream=127.0.0.1:2378
 - --cert-dir=/var/lib/cilium/etcd-secrets
 - --cluster-name=east
-- --revoked-config-path=/var/lib/cilium/clustermesh-access/revoked.yaml
+- --revoked-config-path=/var/lib/cilium/revoked/revoked.yaml
 - --health-port=9882
 ports:
 - {name: etcd, containerPort: 2379, protocol: TCP}
@@ -37,7 +37,7 @@ readinessProbe:
   periodSeconds: 2
 volumeMounts:
 - {name: server-cert, mountPath: /var/lib/cilium/etcd-secrets, readOnly: true}
-- {name: access, mountPath: /var/lib/cilium/clustermesh-access, readOnly: true}
+- {name: revoked, mountPath: /var/lib/cilium/revoked, readOnly: true}
 """
 KVSTOREMESH = """\
 name: kvstoremesh
@@ -192,6 +192,7 @@ def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
         "cilium-clustermesh",
         "cilium-kvstoremesh",
         "ciliumclusterwidenetworkpolicies.cilium.io",
+        "clustermesh-revoked",
         "ciliumendpoints.cilium.io",
         "ciliumidentities.cilium.io",
         "ciliumnetworkpolicies.cilium.io",

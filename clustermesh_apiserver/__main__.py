@@ -20,6 +20,7 @@ from mesh.servicemode import ServiceMode
 
 # Imported when they are used: the exporter needs nothing of them, and `--help` stays quick.
 APART = {
+    "certgen": ("clustermesh_apiserver.certgencommand", "command"),
     "clustermesh-dbg": ("clustermesh_apiserver.dbg", "clustermesh_dbg"),
     "kvstoremesh": ("clustermesh_apiserver.kvstoremesh.command", "command"),
     "kvstoremesh-dbg": ("clustermesh_apiserver.dbg", "kvstoremesh_dbg"),

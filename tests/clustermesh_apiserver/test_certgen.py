@@ -1,0 +1,87 @@
+"""Leaves renew by themselves, and nothing else is touched."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from certs import profile
+from certs.issue import Authority, Issued
+from clustermesh_apiserver import certgen
+from k8s.client import Client
+from k8s.resource import SECRET
+from kvstore.memory import MemoryBackend
+from tests.k8s.apiserver import lab_api
+
+NAMESPACE = "kube-system"
+REMOTE, SERVER = "clustermesh-apiserver-remote-cert", "clustermesh-apiserver-server-cert"
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+async def kube() -> AsyncIterator[Client]:
+    async with lab_api(MemoryBackend()) as api:
+        yield api.client
+
+
+async def store(client: Client, name: str, data: Mapping[str, bytes]) -> None:
+    encoded = {key: base64.b64encode(content).decode() for key, content in data.items()}
+    body = {"metadata": {"name": name, "namespace": NAMESPACE}, "data": encoded}
+    await client.apply(SECRET, body)
+
+
+async def stored(client: Client, name: str) -> dict[str, bytes]:
+    raw = await client.get(SECRET, name, NAMESPACE)
+    assert raw is not None
+    return {key: base64.b64decode(text) for key, text in msgspec.json.decode(raw)["data"].items()}
+
+
+def leaf(issued: Issued, authority: Authority) -> dict[str, bytes]:
+    trust = authority.issued.certificate_pem
+    return {"tls.crt": issued.certificate_pem, "tls.key": issued.key_pem, "ca.crt": trust}
+
+
+def ca(authority: Authority) -> dict[str, bytes]:
+    return {"ca.crt": authority.issued.certificate_pem, "ca.key": authority.issued.key_pem}
+
+
+async def test_a_leaf_about_to_expire_is_renewed_and_a_fresh_one_is_not(kube: Client) -> None:
+    authority = Authority.create(NOW)
+    soon = authority.issue(profile.remote(), NOW - timedelta(days=9), validity=timedelta(days=10))
+    await store(kube, certgen.CA_SECRET, ca(authority))
+    await store(kube, REMOTE, leaf(soon, authority))
+    fresh = leaf(authority.issue(profile.server(NAMESPACE), NOW), authority)
+    await store(kube, SERVER, fresh)
+    assert await certgen.renew(kube, NAMESPACE, NOW) == []
+    renewed = await stored(kube, REMOTE)
+    assert renewed["tls.crt"] != soon.certificate_pem
+    assert renewed["ca.crt"] == authority.issued.certificate_pem
+    assert await stored(kube, SERVER) == fresh
+    assert await certgen.renew(kube, NAMESPACE, NOW) == []
+    assert await stored(kube, REMOTE) == renewed
+
+
+async def test_a_foreign_leaf_is_left_alone_and_does_not_hold_back_the_others(kube: Client) -> None:
+    authority, foreign = Authority.create(NOW), Authority.create(NOW)
+    past, life = NOW - timedelta(days=9), timedelta(days=10)
+    await store(kube, certgen.CA_SECRET, ca(authority))
+    theirs = leaf(foreign.issue(profile.server(NAMESPACE), past, validity=life), foreign)
+    ours = leaf(authority.issue(profile.remote(), past, validity=life), authority)
+    await store(kube, SERVER, theirs)
+    await store(kube, REMOTE, ours)
+    assert await certgen.renew(kube, NAMESPACE, NOW) == [
+        f"Secret {SERVER}: not signed by this cluster's authority: whoever issued it must renew it"
+    ]
+    assert await stored(kube, SERVER) == theirs
+    assert await stored(kube, REMOTE) != ours
+
+
+async def test_without_the_authoritys_key_nothing_is_done(kube: Client) -> None:
+    authority = Authority.create(NOW)
+    await store(kube, certgen.CA_SECRET, {"ca.crt": authority.issued.certificate_pem})
+    (problem,) = await certgen.renew(kube, NAMESPACE, NOW)
+    assert "it has no ca.key" in problem

@@ -9,7 +9,7 @@ certs = LazyGroup(
     entries={
         "renew": Entry("cli.certs.renew", "renew", "Issue certificates that are due anew."),
         "revoke": Entry("cli.certs.revoke", "revoke", "Shut a peer out at once."),
-        "rotate-ca": Entry("cli.certs.rotate", "rotate_ca", "Replace the authority, with no cut stream."),
+        "rotate-ca": Entry("cli.certs.rotate", "rotate_ca", "Replace the authority without a restart."),
         "show": Entry("cli.certs.show", "show", "Show the cluster's certificates."),
     },
     help="The mesh's certificates.",

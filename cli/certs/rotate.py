@@ -52,7 +52,10 @@ DOES = {
 @click.option("--step", is_flag=True, help="Do one step only, if its time has come.")
 @click.option("--dry-run", is_flag=True, help="Say which step comes next and what it would write.")
 def rotate_ca(*, target: Target, contexts: tuple[str, ...], settle: float, step: bool, dry_run: bool) -> None:
-    """Replace the authority, with no restart and no cut stream."""
+    """Replace the authority without a restart.
+
+    Connections that were made under the old one are made anew when it is forgotten, at the last step.
+    """
     run(_rotate(target, split(contexts), timedelta(seconds=settle), one_step=step, dry_run=dry_run))
 
 

@@ -213,7 +213,9 @@ class _Planner:
         if not known.exported or not known.behind or Ref(SERVICE, known.derived_key) not in self._kept:
             return
         for item in self._slices.get(known.key, ()):
-            self._slice(derived.mirrored(item, known.behind, self._snapshot.settings.cluster))
+            body = derived.mirrored(item, known.exported, known.behind, self._snapshot.settings.cluster)
+            if body is not None:
+                self._slice(body)
 
     def _slice(self, body: Body) -> None:
         ref = Ref(ENDPOINTSLICE, f"{body['metadata']['namespace']}/{body['metadata']['name']}")
@@ -239,10 +241,20 @@ class _Planner:
     def _tell_import(self, item: ServiceImport, merged: Merged, pending: Pending | None) -> None:
         said = item.status
         conditions = self._conditions(item, said.conditions, [condition.imported(pending)])
-        if conditions != said.conditions or tuple(c.cluster for c in said.clusters) != merged.clusters:
-            clusters = [{"cluster": name} for name in merged.clusters]
-            body = {"clusters": clusters, "conditions": condition.bodies(conditions)}
+        slices = "Present" if self._has_slices(merged) else "Absent"
+        clusters = tuple(each.cluster for each in said.clusters)
+        if (conditions, clusters, slices) != (said.conditions, merged.clusters, said.endpointSliceObjects):
+            body = {
+                "clusters": [{"cluster": name} for name in merged.clusters],
+                "conditions": condition.bodies(conditions),
+                "endpointSliceObjects": slices,
+            }
             self.plan.statuses[Ref(SERVICEIMPORT, item.metadata.key)] = body
+
+    def _has_slices(self, merged: Merged) -> bool:
+        """Whether other clusters' backends are here as EndpointSlices."""
+        said = merged.spec.annotations.get(sync.SYNC, "true")
+        return self._snapshot.settings.endpoint_sync and said.lower() == "true"
 
     def _conditions(
         self, item: KubeObject, current: tuple[Condition, ...], wanted: Sequence[Condition], drop: str = ""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent.addresscheck import AddressCheck, Recheck
-from agent.remoteslices import RemoteSlices
 from agent.services import Services
 from mesh.endpointslice import ClusterEndpointSlice
 from mesh.keys import Kind
 from mesh.service import GlobalService
+from peering.remoteslices import RemoteSlices
 
 
 class RemoteServices:

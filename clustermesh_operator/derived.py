@@ -70,8 +70,12 @@ def service(
     """`exported`: the local Service of this name, when it is exported: it knows what its pods listen on.
     `annotations`: beside those of the import, whose own win."""
     spec, held = merged.spec, current.metadata if current else ObjectMeta()
-    targets = {port.name: port.targetPort for port in exported.spec.ports} if exported else {}
-    ports = [{**_port(port), "targetPort": targets.get(port.name) or port.port} for port in spec.ports]
+    own = exported.spec.ports if exported else ()
+    targets = {(port.protocol, port.port): port.targetPort for port in own}
+    ports = [
+        {**_port(port), "targetPort": targets.get((port.protocol, port.port)) or port.port}
+        for port in spec.ports
+    ]
     said = {**annotations, **spec.annotations, GLOBAL[0]: "true"}
     body = {
         "metadata": {
@@ -104,8 +108,18 @@ def is_exported_slice(item: EndpointSlice) -> bool:
     return bool(item.service_name) and item.managed_by not in (MIRROR, MESH_CONTROLLER)
 
 
-def mirrored(item: EndpointSlice, derived: Service, cluster: str) -> Body:
-    """The same endpoints, of the derived Service."""
+def mirrored(item: EndpointSlice, exported: Service, derived: Service, cluster: str) -> Body | None:
+    """The same endpoints, of the derived Service; None when those are nothing to it.
+
+    A port that is defined otherwise there is left out: what is sent to it is meant for another cluster's.
+    """
+    if derived.spec.ipFamilies and item.addressType not in derived.spec.ipFamilies:
+        return None
+    wanted = {(port.name, port.protocol, port.port) for port in derived.spec.ports}
+    same = {p.name for p in exported.spec.ports if (p.name, p.protocol, p.port) in wanted}
+    ports = [_without_empty(msgspec.to_builtins(port)) for port in item.ports if port.name in same]
+    if item.ports and not ports:
+        return None
     seed = f"{item.metadata.name}/{item.addressType}"  # a slice cannot change its address type
     suffix = hashlib.sha256(seed.encode()).hexdigest()[:10]
     labels = {
@@ -123,7 +137,7 @@ def mirrored(item: EndpointSlice, derived: Service, cluster: str) -> Body:
         },
         "addressType": item.addressType,
         "endpoints": [_endpoint(endpoint) for endpoint in item.endpoints],
-        "ports": [_without_empty(msgspec.to_builtins(port)) for port in item.ports],
+        "ports": ports,
     }
 
 

@@ -14,14 +14,15 @@ from typing import Any
 
 from clustermesh_operator import condition, derived, sync
 from clustermesh_operator.condition import Pending
+from clustermesh_operator.known import Known, known
 from clustermesh_operator.snapshot import Snapshot
-from k8s.objects import Condition, EndpointSlice, KubeObject, Service, ServiceExport, ServiceImport
+from k8s.objects import Condition, EndpointSlice, KubeObject, Service, ServiceImport
 from k8s.resource import ENDPOINTSLICE, SERVICE, SERVICEEXPORT, SERVICEIMPORT, Resource
-from k8s.share import Invalid, problem, share
+from k8s.share import share
 from mesh import serviceexport
 from mesh.endpointslice import MESH_CONTROLLER
 from mesh.errors import DecodeError
-from mesh.mcs import DERIVED_SERVICE, SOURCE_CLUSTER, Merged, derived_name, merge
+from mesh.mcs import DERIVED_SERVICE, SOURCE_CLUSTER, Merged, merge
 
 Body = dict[str, Any]
 
@@ -52,60 +53,17 @@ class Plan:
     deletes: list[Ref] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What there is of one service here. `exported`: its Service, when it can be exported; `behind`: the
-    derived Service of this very import; `is_taken`: that name is another Service's."""
-
-    key: str
-    is_global: bool
-    export: ServiceExport | None
-    invalid: Invalid | None
-    exported: Service | None
-    current: ServiceImport | None
-    behind: Service | None
-    is_taken: bool
-
-    @property
-    def derived_key(self) -> str:
-        namespace, _, name = self.key.partition("/")
-        return f"{namespace}/{derived_name(namespace, name)}"
-
-
 def plan(snapshot: Snapshot, now: str) -> Plan:
     """`now`: as Kubernetes writes times."""
     planner = _Planner(snapshot, now)
     remote = {key for each in snapshot.remotes.values() for key in each.exports}
     for key in sorted(snapshot.exports.keys() | snapshot.imports.keys() | remote):
         if planner.is_alive(key):
-            planner.decide(_known(snapshot, key))
+            planner.decide(known(snapshot, key))
     if snapshot.settings.endpoint_sync:
         planner.sync()
     planner.clean_up()
     return planner.plan
-
-
-def _known(snapshot: Snapshot, key: str) -> _Known:
-    namespace, _, name = key.partition("/")
-    is_global = snapshot.is_global(snapshot.namespaces[namespace])
-    export, current, service = (
-        snapshot.exports.get(key),
-        snapshot.imports.get(key),
-        snapshot.services.get(key),
-    )
-    invalid = problem(service, is_global=is_global) if export else None
-    behind = snapshot.services.get(f"{namespace}/{derived_name(namespace, name)}")
-    is_ours = bool(current and behind and derived.is_derived(behind, current))
-    return _Known(
-        key,
-        is_global,
-        export,
-        invalid,
-        service if export and invalid is None else None,
-        current,
-        behind if is_ours else None,
-        behind is not None and not is_ours,
-    )
 
 
 class _Planner:
@@ -123,7 +81,7 @@ class _Planner:
         namespace = self._snapshot.namespaces.get(key.partition("/")[0])
         return namespace is not None and not namespace.metadata.deletionTimestamp
 
-    def decide(self, known: _Known) -> None:
+    def decide(self, known: Known) -> None:
         merged = merge(self._shares(known))
         if known.current and self._snapshot.is_held(known.current, is_exported=merged is not None):
             self._keep(known)
@@ -173,10 +131,10 @@ class _Planner:
         ]
         self.plan.deletes.extend(ref for ref in ours if ref not in self._kept and self.is_alive(ref.key))
 
-    def _keep(self, known: _Known) -> None:
+    def _keep(self, known: Known) -> None:
         self._kept |= {Ref(SERVICEIMPORT, known.key), Ref(SERVICE, known.derived_key)}
 
-    def _shares(self, known: _Known) -> list[serviceexport.ServiceExport]:
+    def _shares(self, known: Known) -> list[serviceexport.ServiceExport]:
         """Everybody's, ours as the others read it."""
         shares = [
             remote.exports[known.key]
@@ -189,7 +147,7 @@ class _Planner:
                 shares.append(serviceexport.decode(*serviceexport.encode(own)))
         return shares
 
-    def _import(self, known: _Known, merged: Merged) -> None:
+    def _import(self, known: Known, merged: Merged) -> None:
         wanted = self._snapshot.settings.ip_families
         families = tuple(family for family in merged.spec.ip_families if family in wanted)
         behind = known.behind if known.behind and derived.fits(known.behind, merged) else None
@@ -208,12 +166,14 @@ class _Planner:
             )
         self._tell_import(known.current, merged, pending)
 
-    def _mirror(self, known: _Known) -> None:
+    def _mirror(self, known: Known) -> None:
         """The local endpoints, once the derived Service is there to have them."""
         if not known.exported or not known.behind or Ref(SERVICE, known.derived_key) not in self._kept:
             return
         for item in self._slices.get(known.key, ()):
-            self._slice(derived.mirrored(item, known.behind, self._snapshot.settings.cluster))
+            body = derived.mirrored(item, known.exported, known.behind, self._snapshot.settings.cluster)
+            if body is not None:
+                self._slice(body)
 
     def _slice(self, body: Body) -> None:
         ref = Ref(ENDPOINTSLICE, f"{body['metadata']['namespace']}/{body['metadata']['name']}")
@@ -222,7 +182,7 @@ class _Planner:
         if current is None or not derived.is_mirror_of(current, body):
             self.plan.slices[ref] = body
 
-    def _tell_export(self, known: _Known, merged: Merged | None, *, is_imported: bool) -> None:
+    def _tell_export(self, known: Known, merged: Merged | None, *, is_imported: bool) -> None:
         """Without `merged` what was said of conflicts stays, unless there is nothing to conflict."""
         if known.export is None:
             return
@@ -239,10 +199,20 @@ class _Planner:
     def _tell_import(self, item: ServiceImport, merged: Merged, pending: Pending | None) -> None:
         said = item.status
         conditions = self._conditions(item, said.conditions, [condition.imported(pending)])
-        if conditions != said.conditions or tuple(c.cluster for c in said.clusters) != merged.clusters:
-            clusters = [{"cluster": name} for name in merged.clusters]
-            body = {"clusters": clusters, "conditions": condition.bodies(conditions)}
+        slices = "Present" if self._has_slices(merged) else "Absent"
+        clusters = tuple(each.cluster for each in said.clusters)
+        if (conditions, clusters, slices) != (said.conditions, merged.clusters, said.endpointSliceObjects):
+            body = {
+                "clusters": [{"cluster": name} for name in merged.clusters],
+                "conditions": condition.bodies(conditions),
+                "endpointSliceObjects": slices,
+            }
             self.plan.statuses[Ref(SERVICEIMPORT, item.metadata.key)] = body
+
+    def _has_slices(self, merged: Merged) -> bool:
+        """Whether other clusters' backends are here as EndpointSlices."""
+        said = merged.spec.annotations.get(sync.SYNC, "true")
+        return self._snapshot.settings.endpoint_sync and said.lower() == "true"
 
     def _conditions(
         self, item: KubeObject, current: tuple[Condition, ...], wanted: Sequence[Condition], drop: str = ""
@@ -251,7 +221,7 @@ class _Planner:
         return condition.merged(current, wanted, drop=drop, generation=generation, now=self._now)
 
 
-def _pending(known: _Known, families: tuple[str, ...], behind: Service | None) -> Pending | None:
+def _pending(known: Known, families: tuple[str, ...], behind: Service | None) -> Pending | None:
     if not known.is_global:
         return Pending.NAMESPACE
     if not families:

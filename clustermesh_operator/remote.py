@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from clustermesh_operator.snapshot import Remote
 from kvstore.watch import Delta
-from mesh import service, serviceexport
+from mesh import endpointslice, service, serviceexport
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, ClusterConfig
 from mesh.keys import Kind
+from mesh.service import GlobalService
+from mesh.serviceexport import ServiceExport
 from peering.imports import Import
 from peering.refusals import Refusals
+from peering.remoteslices import RemoteSlices
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+WAYS = (Kind.SERVICES, Kind.ENDPOINTSLICES)  # in which services travel
 
 
 def read_kinds(remote: ClusterConfig, *, endpoint_sync: bool = False) -> tuple[Kind, ...]:
     """Only what is needed here, of clusters that have it."""
     kinds = [] if remote.service_exports_enabled is None else [Kind.SERVICEEXPORTS]
-    if endpoint_sync and remote.endpoint_slices_export_mode != ENDPOINTSLICES_ONLY:
-        kinds.append(Kind.SERVICES)
+    if endpoint_sync:
+        is_sliced = remote.endpoint_slices_export_mode == ENDPOINTSLICES_ONLY
+        kinds.append(Kind.ENDPOINTSLICES if is_sliced else Kind.SERVICES)
     return tuple(kinds)
 
 
@@ -35,20 +42,29 @@ class RemoteExports:
         self._imports: dict[Kind, Import[Any]] = {
             Kind.SERVICEEXPORTS: Import(serviceexport.decode, serviceexport.admit),
             Kind.SERVICES: Import(service.decode, service.admit),
+            Kind.ENDPOINTSLICES: Import(endpointslice.decode, endpointslice.admit),
         }
-        self._values: dict[Kind, dict[str, Any]] = {kind: {} for kind in self._imports}
+        self._exports: dict[str, ServiceExport] = {}
+        self._services: dict[Kind, dict[str, GlobalService]] = {kind: {} for kind in WAYS}
+        self._way = Kind.SERVICES  # by which the services are known that count
+        self._slices = RemoteSlices()
+        self._kinds: frozenset[Kind] | None = None  # what there is to read; None: not known yet
         self._listed: set[Kind] = set()
         self._refusals = Refusals()
 
     @property
     def value(self) -> Remote:
-        exports, services = self._values[Kind.SERVICEEXPORTS], self._values[Kind.SERVICES]
-        return Remote(exports, services, is_listed=self._listed.issuperset(self._imports))
+        is_listed = self._kinds is not None and self._listed >= self._kinds
+        return Remote(self._exports, self._services[self._way], is_listed)
 
     def begin(self, _remote: ClusterConfig, kinds: Sequence[Kind]) -> None:
-        for kind in self._imports.keys() - set(kinds):  # there is nothing of it: that is all of it
-            self._forget(kind)
-            self._listed.add(kind)
+        """Of other kinds there is nothing; services that come another way now stay until those are listed."""
+        self._kinds = frozenset(kinds)
+        self._listed &= self._kinds
+        is_another_way = not self._kinds.isdisjoint(WAYS)
+        for kind in self._imports.keys() - self._kinds:
+            if kind not in WAYS or not is_another_way:
+                self._forget(kind)
         self._changed()
 
     def held(self, kind: Kind) -> Mapping[bytes, bytes]:
@@ -58,13 +74,17 @@ class RemoteExports:
         accepted = self._imports[kind].apply(delta, scope)
         for error in accepted.refusals:
             self.refused(error.key, f"{kind.name.lower()}: {error.reason}")
-        self._values[kind].update(accepted.upserts)
+        for key, value in accepted.upserts.items():
+            self._set(kind, key, value)
         for key in accepted.removes:
-            self._values[kind].pop(key, None)
+            self._set(kind, key, None)
         self._changed()
 
     def listed(self, kind: Kind, _cluster_id: ClusterID) -> None:
         self._listed.add(kind)
+        if kind in WAYS and kind is not self._way:
+            self._forget(self._way)
+            self._way = kind
         self._changed()
 
     def refused(self, key: str, reason: str) -> None:
@@ -78,9 +98,28 @@ class RemoteExports:
         """It is not the cluster that it was; of the new one nothing is known yet."""
         for kind in self._imports:
             self._forget(kind)
+        self._kinds = None
         self._listed.clear()
         self._changed()
 
     def _forget(self, kind: Kind) -> None:
         for key in self._imports[kind].drain():
-            self._values[kind].pop(key, None)
+            self._set(kind, key, None)
+
+    def _set(self, kind: Kind, key: str, value: Any) -> None:
+        """None: it is gone. Slices count as the services that they are slices of."""
+        match kind:
+            case Kind.SERVICEEXPORTS:
+                _put(self._exports, key, value)
+            case Kind.SERVICES:
+                _put(self._services[kind], key, value)
+            case Kind.ENDPOINTSLICES:
+                for name in self._slices.set(key, value):
+                    _put(self._services[kind], name, self._slices.service(name))
+
+
+def _put(values: dict[str, T], key: str, value: T | None) -> None:
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value

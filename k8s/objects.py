@@ -269,6 +269,7 @@ class ExportingCluster(Struct, frozen=True):
 
 class ServiceImportStatus(Struct, frozen=True):
     clusters: tuple[ExportingCluster, ...] = ()
+    endpointSliceObjects: str = ""
     conditions: tuple[Condition, ...] = ()
 
 

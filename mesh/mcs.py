@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import groupby
 
 from mesh.serviceexport import ClientIPConfig, ServiceExport, ServicePort
 
@@ -54,7 +53,7 @@ _COMPARED: Mapping[Reason, Callable[[ServiceExport], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The first conflict among the exports; `clusters` are those whose word does not count."""
+    """The first conflict among the exports; `clusters` are those that do not say what is imported."""
 
     reason: Reason
     oldest: str
@@ -63,7 +62,7 @@ class Conflict:
     @property
     def message(self) -> str:
         # bounded by the number of clusters, whose names are short
-        return f"differs in {', '.join(self.clusters)}; the oldest export counts, of {self.oldest}"
+        return f"what is imported is not what {', '.join(self.clusters)} said; the oldest is of {self.oldest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +107,17 @@ def _families(ordered: Sequence[ServiceExport]) -> tuple[tuple[str, ...], list[s
 
 
 def _ports(ordered: Sequence[ServiceExport]) -> tuple[tuple[ServicePort, ...], list[str]]:
-    """The union, and the clusters some of whose ports are not in it as they define them.
+    """The union, and the clusters whose ports are others: more of them there, or other definitions.
 
     A Service must be able to have them: no name twice, no number twice, and names for all of several.
     """
     union: list[ServicePort] = []
-    odd: list[str] = []
     for item in ordered:
         for port in map(_complete, item.ports):
-            if any(_clash(port, known) for known in union):
-                odd.append(item.cluster)
-            elif port not in union:
+            if port not in union and not any(_clash(port, known) for known in union):
                 union.append(port)
-    return tuple(union), [cluster for cluster, _ in groupby(odd)]
+    odd = [item.cluster for item in ordered if set(map(_complete, item.ports)) != set(union)]
+    return tuple(union), odd
 
 
 def _complete(port: ServicePort) -> ServicePort:

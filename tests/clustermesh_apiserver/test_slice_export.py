@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from agent.remoteslices import RemoteSlices
 from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
@@ -17,6 +16,7 @@ from k8s.objects import EndpointSlice, Namespace, Service
 from k8s.watch import ObjectDelta
 from mesh import endpointslice, service
 from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER, Conditions, Endpoint, EndpointPort, Hints
+from peering.remoteslices import RemoteSlices
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver import test_service_export as services
 

@@ -61,16 +61,16 @@ class Cluster:
         }
         await self.client.create(SERVICE, {"metadata": metadata, "spec": {"ports": [port], **spec}})
 
-    async def slice(self, *endpoints: Body, name: str = "hello-1") -> None:
+    async def slice(self, *endpoints: Body, ports: list[Body] | None = None) -> None:
         labels = {
             "kubernetes.io/service-name": "hello",
             "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
         }
         body = {
-            "metadata": {"name": name, "namespace": "shop", "labels": labels},
+            "metadata": {"name": "hello-1", "namespace": "shop", "labels": labels},
             "addressType": "IPv4",
             "endpoints": list(endpoints),
-            "ports": [{"name": "tcp", "port": 4242, "protocol": "TCP"}],
+            "ports": ports or [{"name": "tcp", "port": 4242, "protocol": "TCP"}],
         }
         await self.client.apply(ENDPOINTSLICE, body)
 

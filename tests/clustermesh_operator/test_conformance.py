@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from k8s.resource import ENDPOINTSLICE, SERVICEIMPORT
+from k8s.resource import ENDPOINTSLICE, SERVICE, SERVICEIMPORT
+from mesh.mcs import derived_name
 from tests.clustermesh_operator.clusters import Cluster, is_ready, told
 
 HEADLESS: dict[str, Any] = {"clusterIP": "None"}
@@ -118,7 +119,7 @@ async def test_the_ports_of_two_clusters_are_joined(clusters: list[Cluster]) -> 
         await cluster.export()
     for cluster in clusters:
         await cluster.imported(lambda body: body["spec"]["ports"] == [TCP, SCTP])
-        await cluster.condition("Conflict", "False", "NoConflicts")
+        await cluster.condition("Conflict", "True", "PortConflict")  # as Cilium says, and nothing is lost
 
 
 async def test_conflicting_ports_are_the_oldests_and_reported_on_each_export(clusters: list[Cluster]) -> None:
@@ -203,6 +204,27 @@ async def test_each_cluster_has_an_endpoint_slice_with_the_required_labels_until
     await first.unexport()
     for cluster, name in zip(synced, mirrors, strict=True):
         await cluster.gone(ENDPOINTSLICE, name)
+
+
+async def test_a_service_that_is_not_exported_cannot_be_reached_from_another_cluster(
+    clusters: list[Cluster],
+) -> None:
+    first, _ = clusters
+    await first.service()
+    await told(*clusters)
+    for cluster in clusters:
+        assert await cluster.object(SERVICEIMPORT, "hello") is None
+        assert await cluster.object(SERVICE, derived_name("shop", "hello")) is None
+
+
+async def test_the_exported_service_itself_stays_as_it_is_and_local(clusters: list[Cluster]) -> None:
+    first, _ = clusters
+    await first.service()
+    before = await first.object(SERVICE, "hello")
+    await first.export()
+    body = await first.imported(is_ready)
+    assert await first.object(SERVICE, "hello") == before
+    assert before is not None and before["spec"]["clusterIP"] not in body["spec"]["ips"]
 
 
 @pytest.mark.parametrize("spec", [{}, HEADLESS], ids=["ClusterIP", "headless"])

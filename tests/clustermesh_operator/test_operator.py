@@ -167,6 +167,25 @@ async def test_what_was_changed_or_deleted_by_hand_is_put_right(clusters: list[C
     await first.imported(is_ready)
 
 
+async def test_a_port_that_is_defined_otherwise_here_gets_nothing_that_is_meant_for_others(
+    clusters: list[Cluster],
+) -> None:
+    first, second = clusters
+    await first.service(ports=[TCP])
+    await second.service(ports=[{**TCP, "port": 43}, SCTP])
+    tcp, stcp = {**TCP, "port": 4242}, {**SCTP, "port": 9}
+    await second.slice({"addresses": ["10.2.0.7"]}, ports=[tcp, stcp])
+    for cluster in clusters:
+        await cluster.export()
+    await second.derived(lambda body: len(body["spec"]["ports"]) == 2)
+
+    async def has_the_other_only() -> bool:
+        (mirror,) = await second.mirrors()
+        return mirror["ports"] == [stcp]
+
+    await eventually(has_the_other_only)
+
+
 async def test_a_slice_loses_what_its_original_lost(clusters: list[Cluster]) -> None:
     first, _ = clusters
     await first.service()

@@ -58,7 +58,13 @@ def test_ports_are_the_union() -> None:
     merged = merge([replace(WEST, ports=(HTTPS, HTTP)), EAST])
     assert merged is not None
     assert merged.spec.ports == (HTTP, HTTPS)
-    assert merged.conflict is None
+    assert merged.conflict is not None  # one of them does not have both
+    assert (merged.conflict.reason, merged.conflict.clusters) == (Reason.PORTS, ("east",))
+
+
+def test_the_order_of_ports_is_no_conflict() -> None:
+    merged = merge([replace(WEST, ports=(HTTPS, HTTP)), replace(EAST, ports=(HTTP, HTTPS))])
+    assert merged is not None and merged.conflict is None
 
 
 def test_ip_families_are_what_all_have_in_common_in_the_oldests_order() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from agent.addresscheck import AddressCheck, Mode
 from agent.desired import Clock
 from agent.remoteservices import RemoteServices
-from agent.remoteslices import RemoteSlices
 from agent.services import Services
 from mesh.addressing import ClusterID
 from mesh.endpointslice import ClusterEndpointSlice, Conditions, Endpoint, EndpointPort, Hints
 from mesh.keys import Kind
 from mesh.service import GlobalService, Port, Zone
+from peering.remoteslices import RemoteSlices
 
 HTTP = EndpointPort("http", "TCP", 8080)
 OF_WEB = {"kubernetes.io/service-name": "web"}

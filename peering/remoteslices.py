@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mesh.endpointslice import ClusterEndpointSlice, Conditions, Endpoint
+from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER, ClusterEndpointSlice, Conditions, Endpoint
 from mesh.ip import canonical_ip
 from mesh.service import GlobalService, Port, Ports, Zone
 
 SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-# slices that a mesh controller made of remote backends: they come to us from those clusters themselves
-MIRRORED_BY = "endpointslice-mesh-controller.cilium.io"
 DEFAULT_PROTOCOL = "TCP"
 
 
@@ -61,7 +58,7 @@ class RemoteSlices:
 
 def _owner(item: ClusterEndpointSlice) -> str:
     name = item.labels.get(SERVICE_NAME, "")
-    if not name or item.labels.get(MANAGED_BY) == MIRRORED_BY:
+    if not name or item.labels.get(MANAGED_BY) == MESH_CONTROLLER:
         return ""
     return f"{item.namespace}/{name}"
 

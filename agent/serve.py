@@ -28,6 +28,7 @@ from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
 from agent.mapdump import dumps
 from agent.monitor import Monitor
+from agent.patience import give_up_waiting
 from agent.peerstate import PeerState
 from agent.podlookup import PodLookup
 from agent.probing import Mesh, Probing
@@ -127,7 +128,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(peers.run(), name="peers")
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
-            group.create_task(_give_up_waiting(tables), name="waiting backends")
+            group.create_task(give_up_waiting(tables.services), name="waiting backends")
             if agent.probing is not None:
                 group.create_task(agent.probing.run(), name="probing")
             agent.lifecycle = lifecycle
@@ -146,12 +147,6 @@ async def _loaded(
         await asyncio.to_thread(loaded.attach_overlay, devices.vxlan.index)
         await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
         yield loaded
-
-
-async def _give_up_waiting(tables: Tables) -> None:
-    while True:
-        await asyncio.sleep(1.0)
-        tables.services.give_up_waiting()
 
 
 def _cgroup(given: Path | None) -> Path:

@@ -7,6 +7,7 @@ when what an earlier life left behind may go.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from agent.apiservers import APIServers
@@ -33,7 +34,13 @@ RECOVERED_OWN = Rank(Level.RECOVERED_OWN)
 class Tables:
     """`peer_listings` tells, at any time, the configured peers; None while the configuration is unread."""
 
-    def __init__(self, node: LocalNode, *, default_local_cluster: bool = True) -> None:
+    def __init__(
+        self,
+        node: LocalNode,
+        *,
+        default_local_cluster: bool = True,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.node = node
         self.clock = Clock()
         self.ipcache = IPCache(self.clock)
@@ -42,6 +49,7 @@ class Tables:
             cluster=node.cluster.name,
             node=node.name,
             is_addressed=lambda ip: host_prefix(ip) in self.ipcache.wanted.entries,
+            now=now,
         )
         self.identities = Identities()
         self.peer_ports = PeerPorts()

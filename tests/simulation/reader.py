@@ -14,6 +14,7 @@ from typing import Any
 from agent.agent import Agent
 from agent.datapath import Datapath
 from agent.ipcache import IPCacheEntry, Level, Rank
+from agent.patience import give_up_waiting
 from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.tables import Tables
@@ -153,7 +154,7 @@ class Reader:
 
     async def _live(self, lists_after: float) -> None:
         loop = asyncio.get_running_loop()
-        tables = Tables(NODE)
+        tables = Tables(NODE, now=loop.time)
         agent = Agent("east", self.name, tables=tables)
         agent.datapath = Datapath(
             tables, self.kernel.maps(tables), health=agent.datapath_health, now=loop.time
@@ -180,6 +181,7 @@ class Reader:
             group.create_task(agent.datapath.run(), name="datapath")
             group.create_task(agent.peers.run(self._readings), name="peers")
             group.create_task(_list_own(tables, lists_after), name="kubernetes")
+            group.create_task(give_up_waiting(tables.services), name="waiting backends")
 
     def _connect(self, config: EtcdConfig) -> AbstractAsyncContextManager[Readable]:
         host = config.endpoints[0].removeprefix("http://")

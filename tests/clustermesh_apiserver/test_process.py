@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import msgspec
 
 from aiokit.wait import eventually
 from k8s.client import Client
-from k8s.resource import CILIUMENDPOINT
+from k8s.resource import CILIUMENDPOINT, POD
 from kvstore.digest import Digest
 from mesh.keys import Kind, state_prefix
 from tests.clustermesh_apiserver import objects as o
@@ -190,3 +191,33 @@ async def test_it_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert b"absent" in talk
     assert b"Traceback" not in talk
+
+
+async def test_without_ciliums_kinds_pods_are_exported_with_identities_of_our_own(
+    kubernetes: Kubernetes, client: Client, mesh_etcd: RunningEtcd
+) -> None:
+    """A restart finds the same number again; what does not make an identity is left out."""
+    ip, number = state_prefix(Kind.IPS, "east") + b"10.3.1.44", b""
+    await client.create(POD, pod_body("web-0", {"app": "web", "build": "7"}))
+    status = {"phase": "Running", "podIPs": [{"ip": "10.3.1.44"}], "hostIP": "192.0.2.11"}
+    await client.merge_patch(POD, "web-0", {"status": status}, "shop", "status")
+    for life in range(2):
+        flags = ("--identity-allocation-mode", "kvstore", "--labels", "!build")
+        async with program(kubernetes, mesh_etcd, *flags):
+            pairs = await stored(mesh_etcd)
+            entry = msgspec.json.decode(pairs[ip].value)
+            master = pairs[state_prefix(Kind.IDENTITIES, "east") + str(entry["ID"]).encode()]
+            assert b"k8s:app=web;" in master.value and b"build" not in master.value
+            assert o.EAST.owns(entry["ID"])
+            assert master.lease == 0
+            if life:
+                assert str(entry["ID"]).encode() == number
+            number = str(entry["ID"]).encode()
+    assert number
+
+
+def pod_body(name: str, labels: dict[str, str]) -> o.Body:
+    return {
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {"serviceAccountName": "web", "containers": [{"name": "c", "image": "i"}]},
+    }

@@ -35,13 +35,14 @@ _timeout = click.option(
 )
 
 
-class _Kind(msgspec.Struct):
+class _Kind(msgspec.Struct, rename="kebab"):
     scope: str
     synced: bool
     stored: int
     queued: int
     refused: int
     digest: str
+    last_error: str = ""
 
 
 class _Exported(msgspec.Struct):
@@ -74,7 +75,7 @@ def troubleshoot_kvstore(etcd_config: Path, timeout: float, output: str) -> None
 @_timeout
 @_output
 def export_status(address: str, timeout: float, output: str) -> None:
-    """Show what the exporter has stored, with a digest of each kind."""
+    """Show what the exporter has stored, with a digest of each kind, and why something is not."""
     body = asyncio.run(_get(f"http://{address}/v1/status", timeout))
     if output == "json":
         click.echo(body)
@@ -89,6 +90,8 @@ def export_status(address: str, timeout: float, output: str) -> None:
     for kind in said.kinds:
         synced = "true" if kind.synced else "false"
         click.echo(row.format(kind.scope, synced, kind.stored, kind.queued, kind.refused, kind.digest or "-"))
+        if kind.last_error:
+            click.echo(f"  └ last error: {kind.last_error}")
 
 
 @kvstoremesh_dbg.command("troubleshoot")

@@ -10,7 +10,9 @@ import msgspec
 from aiohttp import web
 
 from aiokit.http import serve_tcp
+from clustermesh_apiserver.health import KindReport, Report, as_object
 from kvstore.etcd import connect
+from kvstore.syncstore import SyncStatus
 from mesh.keys import HEARTBEAT, Kind
 from peering.remotecluster import remote_cluster
 from peering.status import PeerStatus
@@ -54,6 +56,27 @@ async def test_kvstoremesh_status_is_read_from_the_loopback_api() -> None:
         assert "west: ready, 3 nodes, 25 endpoints" in text
         code, text, _ = await run(*at, "-o", "json")
         assert (code, msgspec.json.decode(text)) == (0, said)
+
+
+async def test_the_exporters_status_says_why_an_entry_is_not_stored() -> None:
+    kinds = tuple(
+        KindReport(scope, SyncStatus(queued, 3, queued, True, error, "" if queued else "5eed"), 0)
+        for scope, queued, error in (("ip/v1", 1, "database space exceeded"), ("nodes/v1", 0, ""))
+    )
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(as_object(Report("west", kinds, 0.5, 1)))
+
+    app = web.Application()
+    app.router.add_get("/v1/status", status)
+    async with serve_tcp(app, "127.0.0.1", 0) as port:
+        code, text, talk = await run("clustermesh-dbg", "status", "--address", f"127.0.0.1:{port}")
+    assert code == 0, talk
+    assert [line.split() for line in text.splitlines()[2:]] == [
+        ["ip/v1", "true", "3", "1", "0", "-"],
+        ["└", "last", "error:", "database", "space", "exceeded"],
+        ["nodes/v1", "true", "3", "0", "0", "5eed"],
+    ]
 
 
 async def test_kvstoremesh_that_is_not_there_is_said_in_one_line() -> None:

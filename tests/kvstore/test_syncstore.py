@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 
 from aiokit.backoff import Backoff
@@ -200,6 +201,30 @@ async def test_an_entry_that_the_store_refuses_does_not_hold_back_the_others(
         assert await backend.get(SYNCED) is None
         store.upsert(b"too large", b"smaller now")
         await wait_holds(backend, {b"b": b"1", b"c": b"1", b"too large": b"smaller now"})
+
+
+async def test_a_full_etcd_is_told_and_written_to_once_there_is_space(etcd: RunningEtcd) -> None:
+    async with connect(EtcdConfig((etcd.endpoint,))) as backend, syncing(backend) as store:
+        store.upsert(b"a", b"1")
+        store.mark_listed()
+        await wait_holds(backend, {b"a": b"1"})
+        await no_space(etcd, "ACTIVATE")
+        store.upsert(b"a", b"2")
+        store.upsert(b"b", b"1")
+        await eventually(lambda: "database space exceeded" in store.status().last_error)
+        assert await stored(backend) == {b"a": b"1"}
+
+        await no_space(etcd, "DEACTIVATE")
+        await wait_holds(backend, {b"a": b"2", b"b": b"1"})
+        await eventually(lambda: store.status().last_error == "")
+
+
+async def no_space(etcd: RunningEtcd, action: str) -> None:
+    """Raise or end the alarm that etcd raises at its quota and on a full disk."""
+    alarm = {"action": action, "alarm": "NOSPACE", "memberID": "1"}
+    url = f"http://{etcd.endpoint}/v3/maintenance/alarm"
+    async with aiohttp.ClientSession() as session, session.post(url, json=alarm) as answer:
+        assert answer.status == 200, await answer.text()
 
 
 async def test_another_cluster_ends_the_run() -> None:

@@ -6,8 +6,8 @@ converting the final objects gives. What readers would refuse is refused here, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from clustermesh_apiserver.convergence import Convergence, Pair
+from clustermesh_apiserver.convert import ConvertError
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
 from k8s.objects import Namespace, Service, ServiceExport
@@ -26,46 +26,33 @@ class MCSExport:
         self._namespaces = namespaces
         self._exports: dict[str, ServiceExport] = {}
         self._services: dict[str, Service] = {}
-        self._pairs: dict[bytes, bytes] = {}
-        self._refused: dict[str, str] = {}
+        self._exported = Convergence(self._wanted)
 
     def pairs(self) -> dict[bytes, bytes]:
-        return dict(self._pairs)
+        return self._exported.pairs()
 
     def refused(self) -> int:
-        return len(self._refused)
+        return self._exported.refused()
 
     def exports(self, delta: ObjectDelta[ServiceExport]) -> Exported:
         for name in delta.removes:
             self._exports.pop(name, None)
         self._exports.update(delta.upserts)
-        return self._converge({*delta.removes, *delta.upserts})
+        return self._exported.converge({*delta.removes, *delta.upserts})
 
     def services(self, delta: ObjectDelta[Service]) -> Exported:
         for name in delta.removes:
             self._services.pop(name, None)
         self._services.update(delta.upserts)
-        return self._converge({*delta.removes, *delta.upserts})
+        return self._exported.converge({*delta.removes, *delta.upserts})
 
     def namespaces(self, delta: ObjectDelta[Namespace]) -> Exported:
         turned = self._namespaces.apply(delta)
-        return self._converge({name for name in self._exports if name.partition("/")[0] in turned})
+        return self._exported.converge({name for name in self._exports if name.partition("/")[0] in turned})
 
-    def _converge(self, touched: Iterable[str]) -> Exported:
-        exported = Exported()
-        for name in sorted(touched):
-            key, value = name.encode(), self._wanted(name, exported)
-            if value is None:
-                if self._pairs.pop(key, None) is not None:
-                    exported.changes[key] = None
-            elif self._pairs.get(key) != value:
-                self._pairs[key] = exported.changes[key] = value
-        return exported
-
-    def _wanted(self, name: str, exported: Exported) -> bytes | None:
+    def _wanted(self, name: str) -> Pair | None:
         """What is not valid is no refusal: the export's own conditions say it."""
         export, service = self._exports.get(name), self._services.get(name)
-        known = self._refused.pop(name, None)
         is_global = name.partition("/")[0] in self._namespaces
         if export is None or service is None or problem(service, is_global=is_global):
             return None
@@ -73,8 +60,5 @@ class MCSExport:
             suffix, value = serviceexport.encode(share(self._scope.name, export, service))
             serviceexport.decode(suffix, value)
         except DecodeError as error:
-            self._refused[name] = error.reason
-            if error.reason != known:
-                exported.refused[name] = error.reason
-            return None
-        return value
+            raise ConvertError(error.reason) from error
+        return name.encode(), value

@@ -8,9 +8,8 @@ objects always give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from clustermesh_apiserver.convert import Converter, ConvertError
+from clustermesh_apiserver.convergence import Convergence, Pair
+from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
 from clustermesh_apiserver.slice import SliceBackends, owner, read_slice
@@ -27,15 +26,13 @@ class ServiceExport:
         self._services: dict[str, Service] = {}  # only those whose annotations export them
         self._slices: dict[str, dict[str, SliceBackends]] = {}  # service -> slice -> backends
         self._service_of: dict[str, str] = {}  # slice -> service
-        self._pairs: dict[bytes, bytes] = {}
-        self._key_of: dict[str, bytes] = {}  # service -> its key while it is exported
-        self._refused: dict[str, str] = {}
+        self._exported = Convergence(self._wanted)
 
     def pairs(self) -> dict[bytes, bytes]:
-        return dict(self._pairs)
+        return self._exported.pairs()
 
     def refused(self) -> int:
-        return len(self._refused)
+        return self._exported.refused()
 
     def services(self, delta: ObjectDelta[Service]) -> Exported:
         for name in delta.removes:
@@ -45,7 +42,7 @@ class ServiceExport:
                 self._services[name] = service
             else:
                 self._services.pop(name, None)
-        return self._converge({*delta.removes, *delta.upserts})
+        return self._exported.converge({*delta.removes, *delta.upserts})
 
     def slices(self, delta: ObjectDelta[EndpointSlice]) -> Exported:
         touched: set[str] = set()
@@ -54,11 +51,11 @@ class ServiceExport:
         for name, item in delta.upserts.items():
             touched |= self._drop_slice(name)
             touched |= self._keep_slice(name, item)
-        return self._converge(touched)
+        return self._exported.converge(touched)
 
     def namespaces(self, delta: ObjectDelta[Namespace]) -> Exported:
         turned = self._namespaces.apply(delta)
-        return self._converge({name for name in self._services if name.partition("/")[0] in turned})
+        return self._exported.converge({name for name in self._services if name.partition("/")[0] in turned})
 
     def _drop_slice(self, name: str) -> set[str]:
         service = self._service_of.pop(name, None)
@@ -78,33 +75,9 @@ class ServiceExport:
         self._slices.setdefault(service, {})[name] = read_slice(item)
         return {service}
 
-    def _converge(self, touched: Iterable[str]) -> Exported:
-        exported = Exported()
-        for name in sorted(touched):
-            self._converge_one(name, exported)
-        return exported
-
-    def _converge_one(self, name: str, exported: Exported) -> None:
-        pair = self._wanted(name, exported)
-        key = self._key_of.get(name)
-        if pair is None:
-            if key is not None:
-                del self._key_of[name], self._pairs[key]
-                exported.changes[key] = None
-        elif self._pairs.get(pair[0]) != pair[1]:
-            self._key_of[name] = pair[0]
-            self._pairs[pair[0]] = exported.changes[pair[0]] = pair[1]
-
-    def _wanted(self, name: str, exported: Exported) -> tuple[bytes, bytes] | None:
+    def _wanted(self, name: str) -> Pair | None:
         service = self._services.get(name)
-        known = self._refused.pop(name, None)
         if service is None or name.partition("/")[0] not in self._namespaces:
             return None
         slices = self._slices.get(name, {})
-        try:
-            return self._converter.service(service, [slices[key] for key in sorted(slices)])
-        except ConvertError as error:
-            self._refused[name] = str(error)
-            if self._refused[name] != known:
-                exported.refused[name] = self._refused[name]
-            return None
+        return self._converter.service(service, [slices[key] for key in sorted(slices)])

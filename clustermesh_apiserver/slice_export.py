@@ -7,9 +7,8 @@ its service is global, shared and in a global namespace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from clustermesh_apiserver.convert import Converter, ConvertError
+from clustermesh_apiserver.convergence import Convergence, Pair
+from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
 from clustermesh_apiserver.slice import owner
@@ -26,21 +25,20 @@ class SliceExport:
         self._services: set[str] = set()  # those whose annotations export them
         self._slices: dict[str, EndpointSlice] = {}
         self._members: dict[str, set[str]] = {}  # service -> its slices
-        self._pairs: dict[bytes, bytes] = {}
-        self._refused: dict[str, str] = {}
+        self._exported = Convergence(self._wanted)
 
     def pairs(self) -> dict[bytes, bytes]:
-        return dict(self._pairs)
+        return self._exported.pairs()
 
     def refused(self) -> int:
-        return len(self._refused)
+        return self._exported.refused()
 
     def services(self, delta: ObjectDelta[Service]) -> Exported:
         exported = {name for name, item in delta.upserts.items() if self._converter.is_exported(item)}
         withdrawn = (delta.upserts.keys() | delta.removes) - exported
         turned = (exported - self._services) | (withdrawn & self._services)
         self._services = (self._services | exported) - withdrawn
-        return self._converge(name for service in turned for name in self._members.get(service, ()))
+        return self._exported.converge(name for service in turned for name in self._members.get(service, ()))
 
     def slices(self, delta: ObjectDelta[EndpointSlice]) -> Exported:
         for name in {*delta.removes, *delta.upserts}:
@@ -50,11 +48,11 @@ class SliceExport:
             if service:
                 self._slices[name] = item
                 self._members.setdefault(service, set()).add(name)
-        return self._converge({*delta.removes, *delta.upserts})
+        return self._exported.converge({*delta.removes, *delta.upserts})
 
     def namespaces(self, delta: ObjectDelta[Namespace]) -> Exported:
         turned = self._namespaces.apply(delta)
-        return self._converge([name for name in self._slices if name.partition("/")[0] in turned])
+        return self._exported.converge([name for name in self._slices if name.partition("/")[0] in turned])
 
     def _drop(self, name: str) -> None:
         item = self._slices.pop(name, None)
@@ -66,28 +64,11 @@ class SliceExport:
         if not members:
             del self._members[service]
 
-    def _converge(self, touched: Iterable[str]) -> Exported:
-        exported = Exported()
-        for name in sorted(touched):
-            key, value = name.encode(), self._wanted(name, exported)
-            if value is None:
-                if self._pairs.pop(key, None) is not None:
-                    exported.changes[key] = None
-            elif self._pairs.get(key) != value:
-                self._pairs[key] = exported.changes[key] = value
-        return exported
-
-    def _wanted(self, name: str, exported: Exported) -> bytes | None:
+    def _wanted(self, name: str) -> Pair | None:
         item = self._slices.get(name)
-        known = self._refused.pop(name, None)
         if item is None or owner(item) not in self._services:
             return None
         if item.metadata.namespace not in self._namespaces:
             return None
-        try:
-            return self._converter.slice(item)
-        except ConvertError as error:
-            self._refused[name] = str(error)
-            if self._refused[name] != known:
-                exported.refused[name] = self._refused[name]
-            return None
+        value = self._converter.slice(item)
+        return None if value is None else (name.encode(), value)

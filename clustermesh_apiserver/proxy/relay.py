@@ -7,7 +7,6 @@ slows its own stream and holds no memory here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import grpc.aio
@@ -15,49 +14,19 @@ import grpc.aio
 from clustermesh_apiserver.proxy.authz import Allow, admit
 from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.metric import Metrics
-from clustermesh_apiserver.proxy.status import GONE, REFUSED, Ended, Status, status_of
+from clustermesh_apiserver.proxy.status import GONE, REFUSED, Ended
+from clustermesh_apiserver.proxy.twoway import TwoWay
 
 
-class Relay:
+class Relay(TwoWay):
     """A stream of `path` between a client (`context`) and etcd (`call`)."""
 
     def __init__(self, path: str, caller: Caller, *, context: Any, call: Any, metrics: Metrics) -> None:
-        self.path = path
+        super().__init__(path)
         self._caller = caller
         self._context = context
         self._call = call
         self._metrics = metrics
-        self._status: Status | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def run(self) -> Status | None:
-        """Until one side ends; the status to end the client's side with, None for OK."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._tasks = [
-                    group.create_task(self._until_over(self._requests), name=f"{self.path} requests"),
-                    group.create_task(self._until_over(self._answers), name=f"{self.path} answers"),
-                ]
-        finally:
-            self._tasks = []
-        return self._status
-
-    def end(self, status: Status) -> None:
-        """End it from outside, whatever it is doing."""
-        self._status = self._status or status
-        for task in self._tasks:
-            task.cancel()
-
-    async def _until_over(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Ends the stream when `work` does so.
-
-        Here and not by failing: a failed group's error holds the frames of all, and so us and what was being
-        written, until the garbage collector comes.
-        """
-        try:
-            await work()
-        except (grpc.aio.AioRpcError, Ended) as error:
-            self.end(status_of(error))
 
     def check(self, now: float) -> None:
         """Its client decides how fast it is."""

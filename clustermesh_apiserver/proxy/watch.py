@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import grpc
@@ -40,8 +39,8 @@ from clustermesh_apiserver.proxy.status import (
     WATCH_PERMISSION_DENIED,
     Ended,
     Status,
-    status_of,
 )
+from clustermesh_apiserver.proxy.twoway import TwoWay
 from kvstore import messages
 
 STALL_SECONDS = 60.0  # longer than a client's garbage collection or a short partition of its network
@@ -75,7 +74,7 @@ class _Watched:
         self.fragment = request.fragment
 
 
-class WatchStream:
+class WatchStream(TwoWay):
     def __init__(
         self,
         caller: Caller,
@@ -86,7 +85,7 @@ class WatchStream:
         head: HeadSource,
         metrics: Metrics,
     ) -> None:
-        self.path = WATCH.path
+        super().__init__(WATCH.path)
         self._caller = caller
         self._account = account
         self._context = context
@@ -102,39 +101,13 @@ class WatchStream:
         self._confirming: set[int] = set()  # ids of watches that have yet to say how far they are
         self._confirmed = 0  # the lowest of what the others have said
         self._writing_since: float | None = None
-        self._status: Status | None = None
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> Status | None:
-        """Until one side ends; the status to end the client's side with, None for OK."""
         try:
-            async with asyncio.TaskGroup() as group:
-                self._tasks = [
-                    group.create_task(self._until_over(self._requests), name="watch requests"),
-                    group.create_task(self._until_over(self._answers), name="watch answers"),
-                ]
+            return await super().run()
         finally:
-            self._tasks = []
             for watch_id in list(self._watched):
                 self._forget(watch_id)
-        return self._status
-
-    def end(self, status: Status) -> None:
-        """End it from outside, whatever it is doing."""
-        self._status = self._status or status
-        for task in self._tasks:
-            task.cancel()
-
-    async def _until_over(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Ends the stream when `work` does so.
-
-        Here and not by failing: a failed group's error holds the frames of all, and so us and what was being
-        written, until the garbage collector comes.
-        """
-        try:
-            await work()
-        except (grpc.aio.AioRpcError, Ended) as error:
-            self.end(status_of(error))
 
     def check(self, now: float) -> None:
         """End it if its client reads too slowly. `now`: the loop's time."""

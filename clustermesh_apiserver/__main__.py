@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -12,9 +11,9 @@ from typing import Any
 import click
 
 from aiokit import log
-from aiokit.failure import leaves
+from aiokit.flag import toggle
 from clustermesh_apiserver import config as settings
-from clustermesh_apiserver.options import ENVIRONMENT, of_own_store
+from clustermesh_apiserver.options import ENVIRONMENT, of_own_store, run
 from k8s.errors import AccessError
 from mesh.servicemode import ServiceMode
 
@@ -72,23 +71,14 @@ def version() -> None:
 @click.option(
     "--prometheus-serve-addr", default="", metavar="[HOST]:PORT", help="Metrics also on a port of their own."
 )
-@click.option(
+@toggle(
     "--clustermesh-default-global-namespace",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
     default=True,
-    show_default=True,
-    help="Whether namespaces without an annotation take part.",
+    text="Whether namespaces without an annotation take part.",
 )
-@click.option(
+@toggle(
     "--enable-cilium-endpoint-slice",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
-    default=False,
-    show_default=True,
-    help="Read endpoints from CiliumEndpointSlices: where Cilium's agents do so too.",
+    text="Read endpoints from CiliumEndpointSlices: where Cilium's agents do so too.",
 )
 @click.option(
     "--identity-allocation-mode",
@@ -109,14 +99,8 @@ def version() -> None:
     show_default=True,
     help="Export services, endpoint slices, or both.",
 )
-@click.option(
-    "--clustermesh-enable-mcs-api",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
-    default=False,
-    show_default=True,
-    help="Export what ServiceExports say (the multi-cluster services API).",
+@toggle(
+    "--clustermesh-enable-mcs-api", text="Export what ServiceExports say (the multi-cluster services API)."
 )
 @log.flags
 def clustermesh(**flags: Any) -> None:
@@ -129,13 +113,7 @@ def clustermesh(**flags: Any) -> None:
     from clustermesh_apiserver.clusterconfig import ConfigRefusedError  # noqa: PLC0415
     from clustermesh_apiserver.serve import serve  # noqa: PLC0415
 
-    reasons: list[str] = []  # an exit inside `except*` would be wrapped like an error
-    try:
-        asyncio.run(serve(config))
-    except* (AccessError, OSError, ConfigRefusedError) as errors:  # bad credentials, a port in use, a refusal
-        reasons = [str(error) for error in leaves(errors)]
-    if reasons:
-        raise click.ClickException("; ".join(reasons))
+    run(serve(config), AccessError, OSError, ConfigRefusedError)  # bad credentials, a port in use, a refusal
 
 
 def as_config(

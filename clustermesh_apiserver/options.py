@@ -1,12 +1,14 @@
-"""Flags of every program that writes our own etcd: who we are, and where that is."""
+"""What every program that writes our own etcd has: flags for who we are and where that is, and its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
 
+from aiokit.failure import leaves
 from clustermesh_apiserver import config as settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,3 +42,14 @@ def of_own_store(command: F) -> F:
     for option in reversed(_OWN_STORE):
         command = option(command)
     return command
+
+
+def run(program: Coroutine[Any, Any, None], *expected: type[Exception]) -> None:
+    """Until it ends. What is `expected` somebody can put right: it becomes one plain ClickException."""
+    reasons: list[str] = []  # an exit inside `except*` would be wrapped like an error
+    try:
+        asyncio.run(program)
+    except* expected as errors:
+        reasons = [str(error) for error in leaves(errors)]
+    if reasons:
+        raise click.ClickException("; ".join(reasons))

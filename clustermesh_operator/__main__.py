@@ -10,6 +10,7 @@ import click
 
 from aiokit import log
 from aiokit.failure import leaves
+from aiokit.flag import toggle
 from clustermesh_operator.config import (
     DEFAULT_CONFIG_DIR,
     DEFAULT_HEALTH_PORT,
@@ -35,23 +36,14 @@ IP_FAMILIES = {"ipv4": ("IPv4",), "ipv6": ("IPv6",), "dual": ("IPv4", "IPv6")}
     show_default=True,
     help="Directory with a file for each remote cluster; followed while running.",
 )
-@click.option(
+@toggle(
     "--clustermesh-default-global-namespace",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
     default=True,
-    show_default=True,
-    help="Whether namespaces without an annotation take part.",
+    text="Whether namespaces without an annotation take part.",
 )
-@click.option(
+@toggle(
     "--clustermesh-enable-endpoint-sync",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
-    default=False,
-    show_default=True,
-    help="Other clusters' backends of headless, imported and annotated services become EndpointSlices.",
+    text="Other clusters' backends of headless, imported and annotated services become EndpointSlices.",
 )
 @click.option(
     "--ip-families",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aiokit import log
-from aiokit.failure import leaves
+from aiokit.flag import toggle
 from clustermesh_apiserver import config as settings
 from clustermesh_apiserver.kvstoremesh.config import MirrorConfig
 from clustermesh_apiserver.kvstoremesh.readiness import Patience
-from clustermesh_apiserver.options import ENVIRONMENT, of_own_store
+from clustermesh_apiserver.options import ENVIRONMENT, of_own_store, run
 
 LONGEST = (0, 30 * 24 * 3600)  # seconds: what a duration of these may be
 
@@ -46,12 +45,11 @@ LONGEST = (0, 30 * 24 * 3600)  # seconds: what a duration of these may be
     show_default=True,
     help="Ready after this time, whatever is missing.",
 )
-@click.option(
+@toggle(
     "--enable-leader-election",
-    is_flag=True,
-    help="One of several replicas writes: for replicas that share one etcd, not one etcd each.",
+    text="One of several replicas writes: for replicas that share one etcd, not one etcd each.",
 )
-@click.option("--enable-heartbeat", is_flag=True, help="Write the heartbeat: where no exporter runs.")
+@toggle("--enable-heartbeat", text="Write the heartbeat: where no exporter runs.")
 @click.option("--disable-drain-on-disconnection", is_flag=True, hidden=True)
 @click.option(
     "--api-serve-addr", default="localhost:9889", show_default=True, help="HOST:PORT of the status API."
@@ -72,13 +70,7 @@ def kvstoremesh(**flags: Any) -> None:
         raise click.UsageError(str(error)) from error
     from clustermesh_apiserver.kvstoremesh.serve import serve  # noqa: PLC0415 - `--help` stays quick
 
-    reasons: list[str] = []  # an exit inside `except*` would be wrapped like an error
-    try:
-        asyncio.run(serve(config))
-    except* OSError as errors:  # a port in use
-        reasons = [str(error) for error in leaves(errors)]
-    if reasons:
-        raise click.ClickException("; ".join(reasons))
+    run(serve(config), OSError)  # a port in use
 
 
 def as_config(

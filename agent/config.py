@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.addresscheck import Mode
 from agent.errors import ConfigError
-from mesh.addressing import ClusterID, IdentityLayout, PeerScope, parse_cluster_name
+from mesh.addressing import PeerScope, member_scope
 from mesh.errors import MeshError
 from mesh.servicemode import ServiceMode
 
@@ -51,19 +51,12 @@ class Config:
     withdraw_after_seconds: float = 3.0  # 0: backends that do not answer stay
 
 
-def local_cluster(name: str, number: int, max_connected_clusters: int) -> PeerScope:
+def local_cluster(name: str, cluster_id: int, max_connected_clusters: int) -> PeerScope:
     """Raises ConfigError unless this can be a member of a mesh."""
     try:
-        layout = IdentityLayout(max_connected_clusters)
-        checked = parse_cluster_name(name)
+        return member_scope(name, cluster_id, max_connected_clusters)
     except MeshError as error:
         raise ConfigError(str(error)) from error
-    problem = layout.check_cluster_id(number)
-    if problem:
-        raise ConfigError(f"--cluster-id {number}: {problem}")
-    if checked == "default":
-        raise ConfigError("--cluster-name default is reserved for clusters outside a mesh")
-    return PeerScope(checked, ClusterID(number), layout)
 
 
 def checked_ip(text: str) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cli.errors import CommandError
-from mesh.addressing import parse_cluster_name
+from mesh.addressing import UNSET_NAME, parse_cluster_name
 from mesh.errors import MeshError
 
-UNSET_NAME = "default"
 UNSET_ID = "0"
 
 

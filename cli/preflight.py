@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from cli.facts import ClusterFacts
-from mesh.addressing import parse_cluster_name
+from mesh.addressing import UNSET_NAME, parse_cluster_name
 from mesh.errors import MeshError
 
-UNSET_NAME = "default"
 CAPACITIES = ("255", "511")
 
 

@@ -18,13 +18,11 @@ from clustermesh_apiserver.pace import DEFAULT_BOOTSTRAP_RATE, Pace
 from kvstore.config import EtcdConfig
 from kvstore.config import load as load_etcd
 from kvstore.errors import KVStoreError
-from mesh.addressing import ClusterID, ClusterName, IdentityLayout, PeerScope, parse_cluster_name
+from mesh.addressing import PeerScope, member_scope
 from mesh.errors import MeshError
 from mesh.podlabels import DEFAULT_FILTER, LabelFilter, parse_filter
 from mesh.servicemode import ServiceMode
 
-UNSET_NAME = "default"
-CAPACITIES = (255, 511)
 LEASE_TTL_SECONDS = (25, 24 * 3600)  # what Cilium accepts for --kvstore-lease-ttl
 
 CONFIG_OPTION, ADDRESS_OPTION = "etcd.config", "etcd.address"
@@ -69,20 +67,11 @@ class Config:
 
 
 def cluster_scope(name: str, cluster_id: int, max_connected_clusters: int) -> PeerScope:
-    """This cluster's name, id and identity numbering, by the rules of spec 1.5 and 1.6."""
-    if max_connected_clusters not in CAPACITIES:
-        raise ConfigError(f"--max-connected-clusters must be 255 or 511, not {max_connected_clusters}")
-    if not 1 <= cluster_id <= max_connected_clusters:
-        raise ConfigError(
-            f"--cluster-id must be between 1 and {max_connected_clusters} in a mesh, not {cluster_id}"
-        )
-    if name == UNSET_NAME:
-        raise ConfigError(f"--cluster-name {UNSET_NAME!r} means unset and cannot be used with a cluster id")
+    """Raises ConfigError unless this can be a member of a mesh."""
     try:
-        parsed: ClusterName = parse_cluster_name(name)
+        return member_scope(name, cluster_id, max_connected_clusters)
     except MeshError as error:
-        raise ConfigError(f"--cluster-name: {error}") from error
-    return PeerScope(parsed, ClusterID(cluster_id), IdentityLayout(max_connected_clusters))
+        raise ConfigError(str(error)) from error
 
 
 def etcd_config(options: Iterable[str], endpoint: str = "") -> EtcdConfig:

@@ -9,16 +9,14 @@ from typing import Any, TypeVar
 import click
 
 from aiokit.failure import leaves
-from clustermesh_apiserver import config as settings
+from mesh.addressing import UNSET_NAME
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ENVIRONMENT = {"auto_envvar_prefix": "CLUSTERMESH"}
 
 _OWN_STORE = (
-    click.option(
-        "--cluster-name", default=settings.UNSET_NAME, show_default=True, help="Name of this cluster."
-    ),
+    click.option("--cluster-name", default=UNSET_NAME, show_default=True, help="Name of this cluster."),
     click.option("--cluster-id", type=int, default=0, show_default=True, help="This cluster's id, from 1."),
     click.option(
         "--max-connected-clusters",

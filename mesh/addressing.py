@@ -21,6 +21,8 @@ UNSET_CLUSTER = ClusterID(0)
 WIRE_BITS = 24  # what a VXLAN VNI carries; the 8 bits above are the scope, 0 for everything exported
 MAX_IDENTITY = 2**32 - 1
 MAX_CLUSTER_NAME = 32
+UNSET_NAME = "default"  # who has no name is in no mesh
+CAPACITIES = (255, 511)  # of max-connected-clusters
 FIRST_ALLOCATED = 256  # below are reserved, well-known and user-reserved identities, in every cluster
 
 _CLUSTER_NAME = re.compile(r"([a-z0-9][-a-z0-9]*)?[a-z0-9]")
@@ -80,7 +82,7 @@ class IdentityLayout:
     max_connected_clusters: int = 255
 
     def __post_init__(self) -> None:
-        if self.max_connected_clusters not in (255, 511):
+        if self.max_connected_clusters not in CAPACITIES:
             raise MeshError(f"max-connected-clusters must be 255 or 511, not {self.max_connected_clusters}")
 
     @property
@@ -130,3 +132,23 @@ class PeerScope:
 
     def owns(self, identity: int) -> bool:
         return self._first <= identity <= self._last
+
+
+def member_scope(name: str, cluster_id: int, max_connected_clusters: int) -> PeerScope:
+    """The scope of a cluster that wants to be in a mesh, from its settings (spec 1.5, 1.6).
+
+    MeshError, in words that name the flag, when it cannot be.
+    """
+    if max_connected_clusters not in CAPACITIES:
+        raise MeshError(f"--max-connected-clusters must be 255 or 511, not {max_connected_clusters}")
+    if not 1 <= cluster_id <= max_connected_clusters:
+        raise MeshError(
+            f"--cluster-id must be between 1 and {max_connected_clusters} in a mesh, not {cluster_id}"
+        )
+    if name == UNSET_NAME:
+        raise MeshError(f"--cluster-name {UNSET_NAME!r} means unset and cannot be used with a cluster id")
+    try:
+        checked = parse_cluster_name(name)
+    except InvalidNameError as error:
+        raise MeshError(f"--cluster-name: {error}") from error
+    return PeerScope(checked, ClusterID(cluster_id), IdentityLayout(max_connected_clusters))

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvstore.messages import ResponseHeader, WatchResponse
+from mesh.protowire import write_number
 
 NO_WATCH = -1  # the id of a watch that was never made, and of what is said of a whole stream
 _HEADER_TAG = b"\x0a"  # field 1, a message
-_WATCH_ID_TAG = b"\x10"  # field 2, a varint
+_WATCH_ID = 2
+_WATCH_ID_TAG = b"\x10"  # that field, a varint
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def _told(raw: bytes, answer: WatchResponse) -> Answer:
 
 def with_id(raw: bytes, watch_id: int) -> bytes:
     """The answer for the watch of that id; `raw` came for watch 0, which is not written at all."""
-    return raw + _WATCH_ID_TAG + _varint(watch_id) if watch_id else raw
+    return raw + write_number(_WATCH_ID, watch_id) if watch_id else raw
 
 
 def without_id(raw: bytes) -> bytes:
@@ -165,13 +167,3 @@ def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
         shift += 7
         at += 1
     return number | raw[at] << shift, at + 1
-
-
-def _varint(number: int) -> bytes:
-    number &= 2**64 - 1  # negative ids are written as 64-bit two's complement
-    written = bytearray()
-    while number > 127:
-        written.append(number & 127 | 128)
-        number >>= 7
-    written.append(number)
-    return bytes(written)

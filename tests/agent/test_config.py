@@ -25,9 +25,10 @@ def test_what_is_no_duration_is_refused_with_its_flag(text: str) -> None:
     ("name", "number", "most", "complaint"),
     [
         ("East", 1, 255, "East"),
-        ("default", 1, 255, "reserved for clusters outside a mesh"),
-        ("east", 0, 255, "--cluster-id 0"),
-        ("east", 256, 255, "--cluster-id 256"),
+        ("default", 1, 255, "means unset"),
+        ("east", 0, 255, "--cluster-id .* not 0"),
+        ("east", -1, 255, "--cluster-id .* not -1"),
+        ("east", 256, 255, "--cluster-id .* not 256"),
         ("east", 1, 300, "max-connected-clusters"),
     ],
 )

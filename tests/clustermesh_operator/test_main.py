@@ -16,9 +16,9 @@ from k8s.watch import ObjectDelta
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--cluster-name", "east", "--cluster-id", "0"), "--cluster-id 0"),
+        (("--cluster-name", "east", "--cluster-id", "0"), "--cluster-id must be"),
         (("--cluster-name", "East", "--cluster-id", "1"), "East"),
-        (("--cluster-name", "default", "--cluster-id", "1"), "reserved"),
+        (("--cluster-name", "default", "--cluster-id", "1"), "means unset"),
         (("--cluster-name", "east", "--cluster-id", "1", "--max-connected-clusters", "7"), "7"),
         (("--cluster-name", "east", "--cluster-id", "1", "--kubeconfig", "/nowhere"), "/nowhere"),
     ],

@@ -281,8 +281,9 @@ def connect(source: str, address: str) -> None:
     ("arguments", "reason"),
     [
         (["--cluster-name=Bad_Name", "--cluster-id=1"], "Bad_Name"),
-        (["--cluster-name=east", "--cluster-id=0"], "reserved"),
-        (["--cluster-name=east", "--cluster-id=256"], "not supported"),
+        (["--cluster-name=east", "--cluster-id=-1"], "not -1"),
+        (["--cluster-name=east", "--cluster-id=0"], "between 1 and 255 in a mesh, not 0"),
+        (["--cluster-name=east", "--cluster-id=256"], "between 1 and 255 in a mesh, not 256"),
         (["--cluster-name=east", "--cluster-id=1", "--max-connected-clusters=300"], "255 or 511"),
         (["--cluster-name=east", "--cluster-id=1", "--node-ip=fd00::1"], "not an IPv4 address"),
         (["--cluster-name=east", "--cluster-id=1", "--no-such-flag"], "no-such-flag"),

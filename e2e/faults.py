@@ -37,9 +37,16 @@ def pids_of(*words: str) -> list[int]:
 
 
 def in_namespace(pids: Iterable[int], namespace: str) -> list[int]:
-    """Those of `pids` whose network namespace has this name."""
+    """Those of `pids` whose network namespace has this name; one that has just ended is in none."""
     inode = Path(f"/run/netns/{namespace}").stat().st_ino
-    return [pid for pid in pids if Path(f"/proc/{pid}/ns/net").stat().st_ino == inode]
+    return [pid for pid in pids if _network(pid) == inode]
+
+
+def _network(pid: int) -> int | None:
+    try:
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino
+    except OSError:
+        return None
 
 
 async def kill(node: NodePlan, *words: str) -> None:

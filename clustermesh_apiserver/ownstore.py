@@ -54,12 +54,16 @@ async def sessions(
         await asyncio.sleep(backoff.next())
 
 
-async def guard(backend: Backend, prefix: bytes, ours: Callable[[], Collection[bytes]]) -> None:
+async def guard(
+    backend: Backend, prefix: bytes, ours: Callable[[], Collection[bytes]], standing: asyncio.Event
+) -> None:
     """Watch over keys of ours below `prefix`. One that vanishes tells of a store that was emptied behind
-    us: KeysVanishedError."""
+    us: KeysVanishedError. What was written before `standing` is set may vanish unseen."""
     retries = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
     async with aclosing(follow(backend, prefix, backoff=retries)) as deltas:
         async for delta in deltas:
+            if delta.synced:
+                standing.set()
             for key in set(ours()).intersection(prefix + suffix for suffix in delta.removes):
                 raise KeysVanishedError(f"{key.decode()} was deleted by somebody else")
 

@@ -1,6 +1,7 @@
 """Keeps our etcd holding what the exporters want, whatever etcd it turns out to be.
 
 Every session with an etcd (`ownstore`) begins with a compare and writes what differs: data, then canaries.
+The guard's watch stands before the first canary, so none that somebody deletes goes unseen.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ class Publisher:
                 enforcing = clusterconfig.enforce(backend, leases, self._scope, self._own_config)
                 group.create_task(enforcing, name="clusterconfig")
                 group.create_task(heartbeat.beat(backend, leases, now=self._now), name="heartbeat")
-                group.create_task(self._guard(backend), name="guard")
+                standing = asyncio.Event()
+                group.create_task(self._guard(backend, standing), name="guard")
+                await standing.wait()
                 for exporter in self._exporters:
                     store = stores[exporter.kind]
                     group.create_task(store.run(), name=f"store/{exporter.kind.name}")
@@ -144,6 +147,6 @@ class Publisher:
             self.bootstrap_seconds = self._clock() - self._began
         log.info("everything is exported after=%.2fs", self._clock() - self._began)
 
-    async def _guard(self, backend: Backend) -> None:
+    async def _guard(self, backend: Backend, standing: asyncio.Event) -> None:
         ours = {synced_key(exporter.kind, self._scope.name) for exporter in self._exporters}
-        await guard(backend, synced_prefix(self._scope.name), lambda: ours)
+        await guard(backend, synced_prefix(self._scope.name), lambda: ours, standing)

@@ -168,13 +168,19 @@ class KVStoreMesh:
             backoff.reset()
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(guard(backend, SYNCED_PREFIX, self._canaries), name="guard/synced")
-                    group.create_task(guard(backend, CONFIG_PREFIX, self._configs), name="guard/config")
+                    await self._guard(group, backend)
                     if self._config.beats:
                         group.create_task(heartbeat.beat(backend, leases), name="heartbeat")
                     group.create_task(self._follow(group, backend, leases), name="remotes")
             finally:
                 self._is_leading = False
+
+    async def _guard(self, group: asyncio.TaskGroup, backend: Backend) -> None:
+        """Both watches stand before anything is reflected: no copy that somebody deletes goes unseen."""
+        for prefix, ours in ((SYNCED_PREFIX, self._canaries), (CONFIG_PREFIX, self._configs)):
+            standing = asyncio.Event()
+            group.create_task(guard(backend, prefix, ours, standing), name=f"guard/{prefix.decode()}")
+            await standing.wait()
 
     def _canaries(self) -> set[bytes]:
         return {canary for remote in self._remotes.values() for canary in remote.canaries()}

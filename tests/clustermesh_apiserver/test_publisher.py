@@ -23,12 +23,13 @@ from k8s.resource import (
 from kvstore.backend import ModRevisionIs, Op
 from kvstore.digest import Digest
 from kvstore.memory import MemoryBackend
-from kvstore.watch import Changes, Listing
+from kvstore.watch import Changes, Event, Listing
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver.expected import (
     CONFIG,
     CONFIG_VALUE,
     EVERYTHING,
+    HEARTBEAT,
     IDENTITY,
     IP,
     NODE,
@@ -182,6 +183,36 @@ async def test_an_emptied_store_is_filled_again() -> None:
     async with publishing(etcd, a_cluster(ScriptedKubernetes())) as publisher:
         await eventually(lambda: publisher.report().ready)
         await etcd.delete_prefix(b"cilium/")
+        await eventually(lambda: set(etcd.entries) == EVERYTHING)
+
+
+class SlowToGuard(MemoryBackend):
+    """Lists the synced keys only once the gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    def another_client(self) -> SlowToGuard:
+        return self
+
+    @asynccontextmanager
+    async def listwatch(self, prefix: bytes, *, single: bool = False) -> AsyncIterator[AsyncIterator[Event]]:
+        if prefix.startswith(b"cilium/synced/"):
+            self.asked.set()
+            await self.gate.wait()
+        async with super().listwatch(prefix, single=single) as events:
+            yield events
+
+
+async def test_no_canary_is_written_before_its_guard_stands() -> None:
+    etcd = SlowToGuard()
+    async with publishing(etcd, a_cluster(ScriptedKubernetes())):
+        await etcd.asked.wait()
+        await eventually(lambda: CONFIG in etcd.entries)
+        assert not EVERYTHING.intersection(etcd.entries) - {CONFIG, HEARTBEAT}
+        etcd.gate.set()
         await eventually(lambda: set(etcd.entries) == EVERYTHING)
 
 

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 _OPEN = _HEALTH | {"/version"}  # as on a real server, these need no credentials
 _POD_SUBRESOURCES = frozenset({"proxy", "exec", "log"})
-_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# What clients ask for is no media type to newer Go libraries: API servers answer with a dot in its place.
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_ASKS_FOR_PROTOBUF = (_PROTOBUF, _PROTOBUF.replace("v2.v1", "v2@v1"))
 
 
 def application(objects: Objects, handlers: ObjectHandlers, pods: PodHandlers, token: str) -> web.Application:
@@ -56,7 +58,8 @@ def _other(request: web.Request, objects: Objects) -> web.Response:
     if request.path in _HEALTH or request.path.rpartition("/")[0] in _HEALTH:
         return web.Response(text="ok")
     if request.path == "/openapi/v2":
-        if _PROTOBUF in request.headers.get("Accept", ""):
+        accepted = request.headers.get("Accept", "")
+        if any(name in accepted for name in _ASKS_FOR_PROTOBUF):
             return web.Response(body=OPENAPI_V2_PROTOBUF, content_type=_PROTOBUF)
         return answer(OPENAPI_V2)
     return _document(request, objects)

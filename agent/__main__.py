@@ -27,6 +27,7 @@ from agent.errors import AgentError
 from agent.serve import serve
 from aiokit import log
 from aiokit.failure import leaves
+from aiokit.flag import toggle
 from bpf.errors import BPFError
 from k8s.errors import AccessError
 from mesh.servicemode import ServiceMode
@@ -78,6 +79,10 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Whether a policy's selector that names no cluster selects pods of the local one only.",
 )
+@toggle(
+    "--enable-service-topology",
+    text="Services that ask for it use the backends that are meant for their clients' zone.",
+)
 @click.option(
     "--clustermesh-withdraw-after",
     default=DEFAULT_WITHDRAW_AFTER,
@@ -110,6 +115,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_cache_ttl: str,
     clustermesh_address_check: str,
     policy_default_local_cluster: bool,
+    enable_service_topology: bool,
     clustermesh_withdraw_after: str,
     clustermesh_probe_port: int,
 ) -> None:
@@ -132,6 +138,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             cache_ttl_seconds=seconds(clustermesh_cache_ttl, "--clustermesh-cache-ttl"),
             address_check=Mode(clustermesh_address_check),
             policy_default_local_cluster=policy_default_local_cluster,
+            service_topology=enable_service_topology,
             probe_port=clustermesh_probe_port,
             withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),
         )

@@ -47,6 +47,7 @@ class Config:
     cache_ttl_seconds: float = 0.0  # 0: a lost peer's services stay
     address_check: Mode = Mode.WARN
     policy_default_local_cluster: bool = True
+    service_topology: bool = False
     probe_port: int = DEFAULT_PROBE_PORT
     withdraw_after_seconds: float = 3.0  # 0: backends that do not answer stay
 

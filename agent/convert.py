@@ -8,13 +8,14 @@ from typing import Literal
 
 from agent.ipcache import IPCacheEntry, host_prefix
 from agent.services import Slice
-from k8s.objects import CiliumEndpoint, CiliumNode, EndpointConditions, EndpointSlice, Service
+from k8s.objects import CiliumEndpoint, CiliumNode, Endpoint, EndpointConditions, EndpointSlice, Service
 from mesh.addressing import PeerScope
 from mesh.ipcache import IPEntry
 from mesh.merge import LocalBackend, LocalService, ServicePort
 from mesh.namedports import NamedPorts, gathered
 from mesh.node import Node, NodeAddress
-from mesh.service import Port
+from mesh.service import Port, Zone
+from mesh.topology import is_zonal
 
 # slices that a mesh controller made of remote backends: they come to us from the peers themselves (spec 5.5)
 MIRRORED_BY = "endpointslice-mesh-controller.cilium.io"
@@ -36,6 +37,7 @@ def local_service(service: Service) -> LocalService:
         cluster_ips=tuple(dict.fromkeys(addresses)),
         ports=tuple(ServicePort(port.name, port.protocol, port.port) for port in spec.ports),
         node_only=spec.internalTrafficPolicy == "Local",
+        zonal=is_zonal(service.metadata.annotations, spec.trafficDistribution),
     )
 
 
@@ -46,7 +48,7 @@ def service_slice(piece: EndpointSlice) -> Slice | None:
         return None
     ports = {port.name: Port(port.protocol, port.port) for port in piece.ports if port.port}
     backends = [
-        LocalBackend(ip=address, ports=ports, state=state, node=endpoint.nodeName)
+        LocalBackend(ip=address, ports=ports, state=state, node=endpoint.nodeName, zone=_zone(endpoint))
         for endpoint in piece.endpoints
         if (state := _state(endpoint.conditions)) is not None
         for address in endpoint.addresses
@@ -59,6 +61,11 @@ def api_server_addresses(piece: EndpointSlice) -> frozenset[str]:
     if (piece.metadata.namespace, piece.service_name) != ("default", "kubernetes"):
         return frozenset()
     return frozenset(ip for endpoint in piece.endpoints for ip in endpoint.addresses if ":" not in ip)
+
+
+def _zone(endpoint: Endpoint) -> Zone | None:
+    for_zones = tuple(hint.name for hint in endpoint.hints.forZones)
+    return Zone(endpoint.zone, for_zones) if endpoint.zone or for_zones else None
 
 
 def _state(conditions: EndpointConditions) -> Literal["active", "terminating"] | None:

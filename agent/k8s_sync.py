@@ -52,6 +52,7 @@ from mesh.identity import Labels
 from mesh.network_policy import parse_network_policy
 from mesh.node import Node
 from mesh.policy import Policy, parse_policy
+from mesh.topology import ZONE_LABEL
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +162,8 @@ class KubernetesSync:
                 continue
             self.view.nodes[key] = node
             own = key == self._tables.node.name
+            if own:
+                self._tables.services.set_zone(node.labels.get(ZONE_LABEL, ""))
             rank = Rank(Level.OWN_NODE if own else Level.LOCAL_NODE, owner=f"node/{key}")
             self._claim_node(key, rank, node_entries(node, own=own))
         for key in delta.removes:

@@ -81,7 +81,11 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
     pool = AddressPool(node.spec.podCIDR)
     agent.health.degraded("loading the data path")
     devices = await own_node.ensure_devices(pool)
-    tables = agent.tables = Tables(local, default_local_cluster=config.policy_default_local_cluster)
+    tables = agent.tables = Tables(
+        local,
+        default_local_cluster=config.policy_default_local_cluster,
+        knows_zones=config.service_topology,
+    )
     async with _loaded(config, local, devices) as loaded:
         agent.dumps = dumps(loaded)
         monitor = agent.monitor = Monitor(loaded.events, loaded.event_config)

@@ -37,14 +37,17 @@ class Services:
         *,
         cluster: str = "",
         node: str = "",
+        knows_zones: bool = False,
         is_addressed: Callable[[str], bool] = lambda _: True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`cluster` and `node` are the names of ours; `is_addressed` tells whether packets to a remote
-        backend would find their node."""
+        """`cluster` and `node` are the names of ours; `knows_zones`: services may prefer backends for our
+        zone; `is_addressed` tells whether packets to a remote backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
         self._cluster = cluster
         self._node = node
+        self._knows_zones = knows_zones
+        self._zone = ""
         self._withdrawn: frozenset[str] = frozenset()
         self._unaddressed = Unaddressed(is_addressed, now)
         self._matchers: dict[str, Matcher] = {}
@@ -84,6 +87,15 @@ class Services:
         changed = addresses ^ self._withdrawn
         self._withdrawn = addresses
         self._changed_remotes(changed)
+
+    def set_zone(self, zone: str) -> None:
+        """Our node is in this zone; empty: in none that is known."""
+        if not self._knows_zones or zone == self._zone:
+            return
+        self._zone = zone
+        for key, service in self._local.items():
+            if service.zonal:
+                self._changed(key)
 
     def set_addressed(self, addresses: Iterable[str]) -> None:
         """Packets to these would find their node now."""
@@ -201,6 +213,7 @@ class Services:
                 remotes,
                 self._matchers.setdefault(key, Matcher()),
                 own=self._cluster,
+                zone=self._zone,
                 withdrawn=self._withdrawn | self._unaddressed.waiting,
             )
         else:

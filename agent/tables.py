@@ -39,6 +39,7 @@ class Tables:
         node: LocalNode,
         *,
         default_local_cluster: bool = True,
+        knows_zones: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.node = node
@@ -48,6 +49,7 @@ class Tables:
             self.clock,
             cluster=node.cluster.name,
             node=node.name,
+            knows_zones=knows_zones,
             is_addressed=lambda ip: host_prefix(ip) in self.ipcache.wanted.entries,
             now=now,
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mesh.ip import canonical_ip
-from mesh.service import Port
+from mesh.service import Port, Zone
 
 
 class Backend(NamedTuple):
@@ -34,11 +34,13 @@ class ServicePort(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Endpoints that one source tells: address -> ports by name. `name` is unique within a service."""
+    """Endpoints that one source tells: address -> ports by name. `name` is unique within a service; `zones`
+    says of those that have one where they are."""
 
     name: str
     cluster_id: int
     endpoints: Mapping[str, Mapping[str, Port]]
+    zones: Mapping[str, Zone] = {}
 
 
 Found = Mapping[str, Backend]  # by address, in canonical text

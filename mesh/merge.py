@@ -31,7 +31,8 @@ from mesh.preference import (
     is_shared,
     read,
 )
-from mesh.service import GlobalService, Port
+from mesh.service import GlobalService, Port, Zone
+from mesh.topology import in_zone
 
 __all__ = [
     "Affinity",
@@ -69,11 +70,13 @@ class LocalBackend:
     ports: Mapping[str, Port]
     state: Literal["active", "terminating"] = "active"
     node: str = ""
+    zone: Zone | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only."""
+    """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only;
+    `zonal`: those that are for their zone."""
 
     namespace: str
     name: str
@@ -82,6 +85,7 @@ class LocalService:
     ports: tuple[ServicePort, ...] = ()
     backends: tuple[LocalBackend, ...] = ()
     node_only: bool = False
+    zonal: bool = False
 
 
 class Offer(NamedTuple):
@@ -90,6 +94,7 @@ class Offer(NamedTuple):
     cluster: str
     found: Found
     is_active: bool = True
+    zones: Mapping[str, Zone] = {}
 
 
 Tiers = Sequence[tuple[Collection[str], int]]  # clusters, and how many active backends are enough
@@ -101,12 +106,14 @@ def backends_for(
     *,
     own: str = "",
     node: str = "",
+    zone: str = "",
     withdrawn: Collection[str] = frozenset(),
 ) -> Mapping[Frontend, tuple[Backend, ...]]:
     """Every frontend of `local` with the backends that new connections go to.
 
-    `remotes` may be any services: those of another name, or not shared, take no part. `own` and `node` are
-    the names of our cluster and node, `withdrawn` addresses of remote backends that do not answer.
+    `remotes` may be any services: those of another name, or not shared, take no part. `own`, `node` and
+    `zone` are the names of our cluster, node and its zone, `withdrawn` addresses of remote backends that do
+    not answer.
     """
     return merge(
         local,
@@ -114,6 +121,7 @@ def backends_for(
         remotes,
         Matcher(),
         own=own,
+        zone=zone,
         withdrawn=withdrawn,
     )
 
@@ -125,6 +133,7 @@ def merge(
     matcher: Matcher,
     *,
     own: str,
+    zone: str = "",
     withdrawn: Collection[str] = frozenset(),
 ) -> Mapping[Frontend, tuple[Backend, ...]]:
     """As `backends_for`, with a memory. `near` are our own endpoints, and whether they are active: of two
@@ -136,17 +145,22 @@ def merge(
         far = []
     far.sort(key=lambda remote: remote.cluster_id)
     ours = sorted(near, key=lambda item: not item[1])  # what is active first; else in the order given
+    near_zone = zone if local.zonal else ""
     chosen: dict[tuple[str, str, int], tuple[Backend, ...]] = {}
     result: dict[Frontend, tuple[Backend, ...]] = {}
     for ip in local.cluster_ips:
         for port in local.ports:
             at = (port.name, port.protocol, family(ip))
             if at not in chosen:
-                offers = [Offer(OURS, matcher.match(source, port, at[2]), active) for source, active in ours]
-                offers += [
-                    Offer(remote.cluster, matcher.match(_source(remote), port, at[2])) for remote in far
+                offers = [
+                    Offer(OURS, matcher.match(source, port, at[2]), active, source.zones)
+                    for source, active in ours
                 ]
-                chosen[at] = choose(wish, offers, own=own, withdrawn=withdrawn)
+                offers += [
+                    Offer(remote.cluster, matcher.match(_source(remote), port, at[2]), zones=remote.zones)
+                    for remote in far
+                ]
+                chosen[at] = choose(wish, offers, own=own, zone=near_zone, withdrawn=withdrawn)
             result[Frontend(ip, port.port, port.protocol)] = chosen[at]
     matcher.forget_unused()
     return result
@@ -157,11 +171,14 @@ def local_sources(
 ) -> list[tuple[Source, bool]]:
     """Our own endpoints by whether they are active."""
     endpoints: dict[bool, dict[str, Mapping[str, Port]]] = {}
+    zones: dict[str, Zone] = {}
     for backend in backends:
         if not local.node_only or backend.node == node:
             endpoints.setdefault(backend.state == "active", {})[backend.ip] = backend.ports
+            if backend.zone is not None:
+                zones[backend.ip] = backend.zone
     return [
-        (Source(f"{OURS}/{name}/{is_active}", LOCAL_CLUSTER, found), is_active)
+        (Source(f"{OURS}/{name}/{is_active}", LOCAL_CLUSTER, found, zones), is_active)
         for is_active, found in endpoints.items()
     ]
 
@@ -171,16 +188,23 @@ def _source(remote: GlobalService) -> Source:
 
 
 def choose(
-    wish: Preference, offers: Sequence[Offer], *, own: str = "", withdrawn: Collection[str] = frozenset()
+    wish: Preference,
+    offers: Sequence[Offer],
+    *,
+    own: str = "",
+    zone: str = "",
+    withdrawn: Collection[str] = frozenset(),
 ) -> tuple[Backend, ...]:
-    """The backends that new connections go to, with their clusters' shares where there are weights."""
+    """The backends that new connections go to, with their clusters' shares where there are weights. `zone`:
+    clients are there, and what is for other zones is left out where it can be."""
     kept = _without_doubles(offers)
     tiers = _tiers(wish, {offer.cluster for offer in kept}, own)
     for is_candidate in _doubts(withdrawn):
         members = _members(kept, is_candidate)
         taken = _take(tiers, members)
         if taken:
-            return _weighted(wish, {name: members[name] for name in taken}, own)
+            serving: Mapping[str, Sequence[Backend]] = {name: members[name] for name in taken}
+            return _weighted(wish, in_zone(zone, serving, _zones(kept)) if zone else serving, own)
     return ()
 
 
@@ -217,6 +241,14 @@ def _doubts(withdrawn: Collection[str]) -> list[_Candidates]:
         answering,
         lambda offer: offer.found.values(),
     ]
+
+
+def _zones(offers: Sequence[Offer]) -> dict[str, dict[str, Zone]]:
+    """Of each cluster by address; of one address told twice the earlier offer counts."""
+    zones: dict[str, dict[str, Zone]] = {}
+    for offer in reversed(offers):
+        zones.setdefault(offer.cluster, {}).update(offer.zones)
+    return zones
 
 
 def _members(offers: Iterable[Offer], candidates: _Candidates) -> dict[str, list[Backend]]:

@@ -11,7 +11,7 @@ from agent.convert import contains, endpoint_entries, local_service, node_of, pr
 from agent.ipcache import IPCacheEntry
 from k8s.objects import CiliumEndpoint, CiliumNode, EndpointSlice, Service
 from mesh.merge import LocalBackend, ServicePort
-from mesh.service import Port
+from mesh.service import Port, Zone
 from tests.agent.values import EAST, NODE
 
 
@@ -47,6 +47,15 @@ def test_an_internal_policy_of_local_keeps_a_service_to_each_node() -> None:
     piece = service_slice(slice_with({"addresses": ["10.1.1.5"], "nodeName": "node-2"}))
     assert piece is not None
     assert [backend.node for backend in piece.backends] == ["node-2"]
+
+
+def test_zones_travel_from_the_slice_and_the_wish_from_the_service() -> None:
+    assert local_service(service(trafficDistribution="PreferClose")).zonal
+    assert not local_service(service()).zonal
+    said = {"addresses": ["10.1.1.5"], "zone": "a", "hints": {"forZones": [{"name": "a"}, {"name": "b"}]}}
+    piece = service_slice(slice_with(said, {"addresses": ["10.1.1.6"]}))
+    assert piece is not None
+    assert [backend.zone for backend in piece.backends] == [Zone("a", ("a", "b")), None]
 
 
 def slice_with(*endpoints: dict[str, Any], **labels: str) -> EndpointSlice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given
@@ -11,7 +12,7 @@ from agent.desired import Clock
 from agent.services import Services, Slice
 from mesh.addressing import ClusterID
 from mesh.merge import Backend, Frontend, LocalBackend, LocalService, ServicePort
-from mesh.service import GlobalService, Port
+from mesh.service import GlobalService, Port, Zone
 
 GLOBAL = {"service.cilium.io/global": "true"}
 FRONT = Frontend("172.20.1.5", 80, "TCP")
@@ -153,6 +154,19 @@ def test_only_backends_that_a_global_service_may_use_are_probed() -> None:
     assert services.remote_backends() == set()
     services.set_local("shop/web", service())
     assert services.remote_backends() == {"10.2.1.5"}
+
+
+def test_the_zone_of_our_node_counts_once_it_is_known_and_only_where_that_is_on() -> None:
+    for knows_zones, expected in ((True, ["10.1.1.5"]), (False, ["10.1.1.5", "10.1.1.6"])):
+        services = Services(Clock(), knows_zones=knows_zones)
+        services.start()
+        services.set_local("shop/web", replace(service(), zonal=True))
+        zones = {"10.1.1.5": Zone("a", ("a",)), "10.1.1.6": Zone("b", ("b",))}
+        backends = [LocalBackend(ip, HTTP, zone=zone) for ip, zone in zones.items()]
+        services.set_slice("shop/web-1", Slice("shop/web", tuple(backends)))
+        assert ips(services) == ["10.1.1.5", "10.1.1.6"]
+        services.set_zone("a")
+        assert ips(services) == expected
 
 
 def test_an_annotation_that_cannot_be_read_is_named() -> None:

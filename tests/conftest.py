@@ -1,4 +1,7 @@
-"""Fixtures every package's tests may use: a real etcd in a directory of its own, ended afterwards."""
+"""Fixtures every package's tests may use: a real etcd in a directory of its own, ended afterwards.
+
+Properties have no deadline: a machine that is busy with something else proves nothing about the code.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 _START_SECONDS = 20.0
 

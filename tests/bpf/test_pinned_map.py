@@ -39,7 +39,7 @@ def lpm(n: int) -> bytes:
     return (32).to_bytes(4, "little") + number(n)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ENTRIES, ENTRIES)
 def test_a_map_holds_what_was_written_less_what_was_deleted(
     make: Make, first: dict[bytes, bytes], second: dict[bytes, bytes]

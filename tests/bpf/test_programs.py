@@ -126,7 +126,7 @@ def admits(entries: dict[PolicyKey, bool], packet: Packet, direction: Direction,
     return verdicts == {False}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=400)
 @given(ENTRIES, PACKETS, DIRECTIONS, st.booleans())
 def test_policy_is_what_the_model_says(  # noqa: PLR0917
     pod: Datapath,

@@ -41,7 +41,7 @@ def test_pods_are_held_back_by_their_kubelet_and_named_by_their_owner(cluster: F
     assert pod["metadata"]["ownerReferences"][0]["kind"] == "Deployment"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=5))
 def test_any_sequence_of_scalings_and_template_changes_is_followed(steps: list[tuple[int, bool]]) -> None:
     cluster = FakeCluster()

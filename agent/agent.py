@@ -19,6 +19,7 @@ from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
 from agent.probing import Probing
 from agent.tables import PeerListing, Tables
+from agent.verify import Verifier
 from aiokit.health import Health
 from certs import expiry
 from kvstore.meter import Meter
@@ -59,6 +60,7 @@ class Agent:
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     monitor: Monitor | None = None
+    verifier: Verifier | None = None
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
     def peer_listings(self) -> list[PeerListing] | None:

@@ -93,6 +93,7 @@ def application(agent: Agent) -> web.Application:
             web.get("/v1/monitor", _monitor),
             web.get("/v1/map", _maps),
             web.get("/v1/map/{name}", _map),
+            web.get("/v1/verify", _verify),
             web.get("/v1/ipam", _ipam),
             web.post("/v1/ipam", _allocate),
             web.delete("/v1/ipam/{ip}", _release),
@@ -234,6 +235,14 @@ async def _map(request: web.Request) -> web.Response:
     if dump is None:
         raise NotFoundError(f"no map {name}")
     return _json({"name": name, "entries": await asyncio.to_thread(dump)})
+
+
+async def _verify(request: web.Request) -> web.Response:
+    """All maps and hooks against what is wanted of them (agent.verify)."""
+    verifier = request.app[AGENT].verifier
+    if verifier is None:
+        raise NotReadyError("the agent is starting")
+    return _json(await verifier.verify())
 
 
 async def _ipam(request: web.Request) -> web.Response:

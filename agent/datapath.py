@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from agent.ipcache import IPCacheEntry
@@ -68,6 +69,7 @@ class Datapath:
         self._compared: dict[str, float] = {}
         self._errors: dict[str, str] = {}
         self._progress = asyncio.Event()
+        self._writing = asyncio.Lock()
 
     def applied(self, *names: str) -> int:
         """The revision up to which the named tables (all by default) are in the kernel."""
@@ -81,11 +83,18 @@ class Datapath:
         while self.applied(*names) < revision:
             await self._progress.wait()
 
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncGenerator[None]:
+        """Nothing is written while the block runs: keep it short, the kernel falls behind meanwhile."""
+        async with self._writing:
+            yield
+
     async def run(self) -> None:
         await self._recover()
         while True:
-            revision = self._tables.clock.revision
-            await self._round(revision)
+            async with self._writing:
+                revision = self._tables.clock.revision
+                await self._round(revision)
             delay = self._resync
             if self._errors:
                 delay = self._backoff.next()

@@ -71,11 +71,15 @@ class ServiceSync:
     async def _sync(self) -> None:
         self._wanted.take_dirty()
         self._misfits.clear()
-        entries = self._wanted.entries
-        wanted = {f: self._fitting(backends) for f, backends in entries.items() if self._fits(f)}
+        wanted = self.writable()
         if self._is_full:  # what nobody wants any more goes first, or nothing would ever fit again
             await asyncio.to_thread(_make_room, self._target, wanted.keys())
         await asyncio.to_thread(self._target.sync, wanted)
+
+    def writable(self) -> dict[Frontend, Sequence[BackendLike]]:
+        """Of everything that is wanted what the maps can say."""
+        entries = self._wanted.entries
+        return {f: self._fitting(backends) for f, backends in entries.items() if self._fits(f)}
 
     async def _change(self) -> None:
         entries = self._wanted.entries
@@ -140,6 +144,6 @@ def _numbers(services: Mapping[bytes, bytes], key: bytes) -> list[int]:
     slots = [lb_map.with_slot(key, n) for n in range(1, count + 1)]
     entries = [lb_map.unpack_service_value(services[slot]) for slot in slots if slot in services]
     numbers = [entry.backend_id for entry in entries if not entry.group]
-    for group in dict.fromkeys(entry.group for entry in entries if entry.group):
+    for group in dict.fromkeys(entry.group for entry in entries if entry.group in lb_map.GROUP_SCOPES):
         numbers += [] if lb_map.scope_of(key) == group else _numbers(services, lb_map.with_scope(key, group))
     return list(dict.fromkeys(numbers))

@@ -20,6 +20,7 @@ COMMANDS = {
     "service": Entry(_GROUPS, "service", "Services and their backends."),
     "status": Entry("cli.dbg.status", "status", "Show the agent's state."),
     "troubleshoot": Entry(_GROUPS, "troubleshoot", "Find out why an etcd cannot be reached."),
+    "verify": Entry("cli.dbg.verify", "verify", "Compare the kernel with what the agent wants."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
 }
 

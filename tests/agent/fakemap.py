@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from agent.kernel import KernelMaps
 from agent.tables import Tables
@@ -25,6 +25,12 @@ class FakeMap:
     def dump(self) -> dict[bytes, bytes]:
         self._maybe_fail()
         return dict(self.entries)
+
+    def chunks(self) -> Iterator[Iterable[tuple[bytes, bytes]]]:
+        yield self.dump().items()
+
+    def lookup(self, key: bytes) -> bytes | None:
+        return self.entries.get(key)
 
     def update(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         self._maybe_fail()

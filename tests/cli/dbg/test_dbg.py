@@ -54,7 +54,7 @@ ANSWERS: dict[str, Any] = {
     },
     "/v1/map/cilium_lb4_services_v2": {
         "entries": [
-            {"key": "172.20.1.9:80/TCP (0)", "value": "0.0.0.0:0 (3) (0)"},
+            {"key": "172.20.1.9:80/TCP (0)", "value": "0.0.0.0:0 (3) (0) [ClusterIP, non-routable]"},
             {"key": "172.20.1.9:80/TCP (1)", "value": "10.2.1.4:8080/TCP (3) (1)"},
         ]
     },
@@ -98,7 +98,7 @@ LISTS = {
     ],
     ("bpf", "lb", "list"): [
         "SERVICE ADDRESS         BACKEND ADDRESS (REVNAT_ID) (SLOT)",
-        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0)",
+        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0) [ClusterIP, non-routable]",
         "172.20.1.9:80/TCP (1)   10.2.1.4:8080/TCP (3) (1)",
     ],
     ("bpf", "policy", "list"): ["7 Ingress 131073 0/0"],

@@ -58,6 +58,7 @@ class Agent:
     meter: Meter = field(default_factory=Meter)  # of all connections to peers
     probing: Probing | None = None
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
+    unfit: Callable[[], Mapping[str, int]] = dict  # for how many entries each has no room
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     monitor: Monitor | None = None
     verifier: Verifier | None = None
@@ -107,6 +108,7 @@ class Agent:
             "kvstore": status.simple(status.DISABLED, "identities are allocated through Kubernetes"),
             "cluster": {"name": self.cluster_name, "self": f"{self.cluster_name}/{self.node_name}"},
             "datapath": status.from_health(self.datapath_health.status()),
+            "bpf-maps": status.maps(self.pressure(), self.unfit()),
             "cluster-mesh": {"clusters": self.remote_clusters()},
         }
         if self.tables is not None:
@@ -227,7 +229,7 @@ class Agent:
             at = metrics.labels(file=str(file))
             values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
             values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
-        values |= metrics.map_pressure(self.pressure())
+        values |= metrics.map_pressure(self.pressure()) | metrics.map_unfit(self.unfit())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

@@ -80,6 +80,11 @@ class KernelMaps:
         filled = {each.name: sizes[name] / each.max_entries for name, each in SPECS.items()}
         return filled | dict(self._services.pressure())
 
+    def unfit(self) -> dict[str, int]:
+        """How many entries each map has no room for; of services their backends."""
+        names = {**{table: each.name for table, each in SPECS.items()}, SERVICES: spec.LB4_SERVICES.name}
+        return {names[table]: sync.unfit for table, sync in self._tables.items()}
+
     def recovered_prefixes(self) -> dict[str, IPCacheEntry]:
         found: dict[str, IPCacheEntry] = {}
         for raw_key, raw in self._ipcache.dump().items():

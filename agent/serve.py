@@ -98,7 +98,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             endpoints=loaded.endpoints,
             services=loaded.services,
         )
-        agent.pressure = kernel.pressure
+        agent.pressure, agent.unfit = kernel.pressure, kernel.unfit
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
         hooks = HookCheck(tables, loaded, devices.vxlan.index)
         agent.verifier = Verifier(tables, datapath, kernel, hooks.look)

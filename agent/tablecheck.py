@@ -28,7 +28,6 @@ SHARDS = 256
 class Readable(MapTarget, Protocol):
     """`bpf.pinned_map.PinnedMap`."""
 
-    def lookup(self, key: bytes) -> bytes | None: ...
     def chunks(self) -> Iterator[Iterable[tuple[bytes, bytes]]]: ...
 
 

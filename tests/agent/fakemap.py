@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from agent.kernel import KernelMaps
 from agent.tables import Tables
 from bpf.errors import MapError, MapFullError
+from bpf.lb_fit import Room
 from bpf.lb_plan import BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Frontend
 
@@ -73,6 +74,9 @@ class FakeServices:
     def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int:
         self._mirror = Mirror.recover(self.dump())
         return self._write(self._mirror.plan_changes(changes))
+
+    def room(self) -> Room:
+        return Room(*(self.maps[t].size for t in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)))
 
     def pressure(self) -> Mapping[str, float]:
         return {table.value: len(each.entries) / each.size for table, each in self.maps.items()}

@@ -211,6 +211,12 @@ async def test_a_policy_that_is_enforced_in_part_is_shown_and_makes_no_agent_ill
     assert (brief.exit_code, brief.stdout) == (0, "OK\n")
 
 
+async def test_how_full_the_maps_are_is_a_line(tmp_path: Path) -> None:
+    maps = {"state": "Warning", "msg": "cilium_ipcache_v2 has no room for 3 entries"}
+    result = await dbg(tmp_path, {"/v1/healthz": {**STATUS, "bpf-maps": maps}}, "status")
+    assert "BPF Maps:                Warning  cilium_ipcache_v2 has no room for 3 entries\n" in result.stdout
+
+
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:
     result = await dbg(tmp_path, {"/v1/healthz": STATUS}, "status", "--brief")
     assert (result.exit_code, result.stdout) == (0, "OK\n")

@@ -19,6 +19,7 @@ from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
 from agent.probing import Probing
 from agent.tables import PeerListing, Tables
+from agent.trace import Names, Tracer
 from agent.verify import Verifier
 from aiokit.health import Health
 from certs import expiry
@@ -62,6 +63,7 @@ class Agent:
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     monitor: Monitor | None = None
     verifier: Verifier | None = None
+    tracer: Tracer | None = None
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
     def peer_listings(self) -> list[PeerListing] | None:
@@ -87,10 +89,25 @@ class Agent:
             if (address := node.internal_ip(4))
         }
 
+    def node_called(self, address: str) -> str:
+        """Cluster and name of the node with this address; "" for none that we know."""
+        own = list(self.kubernetes.view.nodes.values()) if self.kubernetes else []
+        peers = self.peers.peers if self.peers else {}
+        known = [*own, *(node for name in peers for node in self.states[name].nodes.values())]
+        return next((f"{n.cluster}/{n.name}" for n in known if address == n.internal_ip(4)), "")
+
     def lost_peers(self) -> set[str]:
         """Peers whose control plane does not answer; "" (whose nodes we do not know) counts as lost."""
         peers = self.peers.peers if self.peers else {}
         return {"", *(name for name, peer in peers.items() if not peer.status().connected)}
+
+    def names(self) -> Names:
+        """What a trace calls by name."""
+        return Names(
+            node=self.node_called,
+            pod=lambda key: self.kubernetes.pod_addresses(key) if self.kubernetes else [],
+            withdrawn=lambda: self.probing.withdrawn if self.probing else {},
+        )
 
     def node_health(self, name: str) -> ClusterHealth:
         return self.probing.status(name) if self.probing else ClusterHealth()

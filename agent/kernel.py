@@ -97,6 +97,23 @@ class KernelMaps:
     def recovered_backends(self) -> dict[Frontend, tuple[Backend, ...]]:
         return backends_of(self._services.dump())
 
+    def held_prefix(self, ip: str) -> IPCacheEntry | None:
+        """What the kernel's ipcache answers for an address: its longest prefix."""
+        raw = self._ipcache.lookup(ipcache_map.pack_key(ip))
+        if raw is None:
+            return None
+        value = ipcache_map.unpack_value(raw)
+        return IPCacheEntry(value.identity, value.tunnel, value.encrypt_key)
+
+    def held_deny(self, key: PolicyKey) -> bool | None:
+        """Whether the kernel's entry is a deny; None where it has none."""
+        raw = self._policy.lookup(pack_policy_key(key))
+        return None if raw is None else policy_map.unpack_value(raw)
+
+    def held_endpoint(self, ip: str) -> endpoint_map.Endpoint | None:
+        raw = self._endpoints.lookup(endpoint_map.pack_key(ip))
+        return None if raw is None else endpoint_map.unpack_value(raw)
+
     def recovered_policy(self) -> dict[PolicyKey, bool]:
         found: dict[PolicyKey, bool] = {}
         for raw_key, raw in self._policy.dump().items():

@@ -35,6 +35,7 @@ from agent.podlookup import PodLookup
 from agent.probing import Mesh, Probing
 from agent.publisher import Publisher
 from agent.tables import Tables
+from agent.trace import Tracer
 from agent.verify import Verifier
 from aiokit.http import serve_tcp, serve_unix
 from aiokit.signals import wait_terminated
@@ -102,6 +103,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
         hooks = HookCheck(tables, loaded, devices.vxlan.index)
         agent.verifier = Verifier(tables, datapath, kernel, hooks.look)
+        agent.tracer = Tracer(tables, kernel, agent.names())
         kubernetes = agent.kubernetes = KubernetesSync(client, tables)
         publisher = Publisher(client, tables, kubernetes.view)
         lifecycle = Lifecycle(

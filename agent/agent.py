@@ -19,6 +19,8 @@ from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
 from agent.probing import Probing
 from agent.tables import PeerListing, Tables
+from agent.trace import Names, Tracer
+from agent.verify import Verifier
 from aiokit.health import Health
 from certs import expiry
 from kvstore.meter import Meter
@@ -57,8 +59,11 @@ class Agent:
     meter: Meter = field(default_factory=Meter)  # of all connections to peers
     probing: Probing | None = None
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
+    unfit: Callable[[], Mapping[str, int]] = dict  # for how many entries each has no room
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     monitor: Monitor | None = None
+    verifier: Verifier | None = None
+    tracer: Tracer | None = None
     dumps: Mapping[str, Any] = field(default_factory=dict)  # name -> callable of a kernel map's readable dump
 
     def peer_listings(self) -> list[PeerListing] | None:
@@ -84,10 +89,25 @@ class Agent:
             if (address := node.internal_ip(4))
         }
 
+    def node_called(self, address: str) -> str:
+        """Cluster and name of the node with this address; "" for none that we know."""
+        own = list(self.kubernetes.view.nodes.values()) if self.kubernetes else []
+        peers = self.peers.peers if self.peers else {}
+        known = [*own, *(node for name in peers for node in self.states[name].nodes.values())]
+        return next((f"{n.cluster}/{n.name}" for n in known if address == n.internal_ip(4)), "")
+
     def lost_peers(self) -> set[str]:
         """Peers whose control plane does not answer; "" (whose nodes we do not know) counts as lost."""
         peers = self.peers.peers if self.peers else {}
         return {"", *(name for name, peer in peers.items() if not peer.status().connected)}
+
+    def names(self) -> Names:
+        """What a trace calls by name."""
+        return Names(
+            node=self.node_called,
+            pod=lambda key: self.kubernetes.pod_addresses(key) if self.kubernetes else [],
+            withdrawn=lambda: self.probing.withdrawn if self.probing else {},
+        )
 
     def node_health(self, name: str) -> ClusterHealth:
         return self.probing.status(name) if self.probing else ClusterHealth()
@@ -105,6 +125,7 @@ class Agent:
             "kvstore": status.simple(status.DISABLED, "identities are allocated through Kubernetes"),
             "cluster": {"name": self.cluster_name, "self": f"{self.cluster_name}/{self.node_name}"},
             "datapath": status.from_health(self.datapath_health.status()),
+            "bpf-maps": status.maps(self.pressure(), self.unfit()),
             "cluster-mesh": {"clusters": self.remote_clusters()},
         }
         if self.tables is not None:
@@ -225,7 +246,7 @@ class Agent:
             at = metrics.labels(file=str(file))
             values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
             values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
-        values |= metrics.map_pressure(self.pressure())
+        values |= metrics.map_pressure(self.pressure()) | metrics.map_unfit(self.unfit())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

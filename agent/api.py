@@ -37,6 +37,7 @@ AGENT: web.AppKey[Agent] = web.AppKey("agent", Agent)
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 MAX_EVERY = 1_000_000
 HEARTBEAT_SECONDS = 2.0  # a watcher that left is noticed by writing to it
+MAX_NAME = 512  # a namespace and a pod have 317 characters
 MAX_BODY = 64 * 1024  # an endpoint's description is a few hundred bytes
 
 
@@ -93,6 +94,8 @@ def application(agent: Agent) -> web.Application:
             web.get("/v1/monitor", _monitor),
             web.get("/v1/map", _maps),
             web.get("/v1/map/{name}", _map),
+            web.get("/v1/verify", _verify),
+            web.get("/v1/trace", _trace),
             web.get("/v1/ipam", _ipam),
             web.post("/v1/ipam", _allocate),
             web.delete("/v1/ipam/{ip}", _release),
@@ -234,6 +237,31 @@ async def _map(request: web.Request) -> web.Response:
     if dump is None:
         raise NotFoundError(f"no map {name}")
     return _json({"name": name, "entries": await asyncio.to_thread(dump)})
+
+
+async def _verify(request: web.Request) -> web.Response:
+    """All maps and hooks against what is wanted of them (agent.verify)."""
+    verifier = request.app[AGENT].verifier
+    if verifier is None:
+        raise NotReadyError("the agent is starting")
+    return _json(await verifier.verify())
+
+
+async def _trace(request: web.Request) -> web.Response:
+    """The way of one new connection (agent.trace)."""
+    tracer = request.app[AGENT].tracer
+    if tracer is None:
+        raise NotReadyError("the agent is starting")
+    source, destination = request.query.get("source", ""), request.query.get("destination", "")
+    port = request.query.get("port", "")
+    if not source or not destination or max(len(source), len(destination)) > MAX_NAME:
+        raise RequestError("a source and a destination are needed")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536 and len(port) < 6):
+        raise RequestError("the port must be a number from 1 to 65535")
+    try:
+        return _json(await tracer.trace(source, destination, int(port), request.query.get("protocol", "TCP")))
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 async def _ipam(request: web.Request) -> web.Response:

@@ -3,8 +3,8 @@
 Promises: what is wanted is in the kernel soon after it changed, and again after every periodic compare
 with what the kernel really has; entries an earlier life left are taken over before anything is written.
 Upserts go before removals, and policy before the addresses that get its identities and before the
-endpoints it protects: all tables of a round are of one moment. A full map or a refused entry
-makes the health degraded, holds nothing else up, and is tried again. Never empties anything on
+endpoints it protects: all tables of a round are of one moment. A full map or a refused entry makes the health
+degraded, holds up nothing else (changes go on being written), and is tried again. Never empties anything on
 shutdown: traffic goes on without us.
 """
 
@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from agent.ipcache import IPCacheEntry
@@ -27,7 +28,8 @@ from mesh.merge import Backend, Frontend
 log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 300.0  # a compare with the kernel although nothing seems wrong
-RETRY_FIRST, RETRY_CAP = 0.2, 30.0
+RETRY_FIRST, RETRY_CAP = 0.2, 5.0
+PAUSE_SECONDS = 0.1  # between rounds while something fails: no busy loop, and the rest goes on
 
 
 class Kernel(Protocol):
@@ -64,10 +66,12 @@ class Datapath:
         self._resync = resync
         self._now = now
         self._backoff = Backoff(RETRY_FIRST, RETRY_CAP)
+        self._retry_at = 0.0
         self._applied = dict.fromkeys(ORDER, -1)
         self._compared: dict[str, float] = {}
         self._errors: dict[str, str] = {}
         self._progress = asyncio.Event()
+        self._writing = asyncio.Lock()
 
     def applied(self, *names: str) -> int:
         """The revision up to which the named tables (all by default) are in the kernel."""
@@ -76,29 +80,44 @@ class Datapath:
     def errors(self) -> Mapping[str, str]:
         return dict(self._errors)
 
+    @property
+    def retry_seconds(self) -> float:
+        """How long until what failed is tried again; 0 when nothing has."""
+        return max(0.0, self._retry_at - self._now()) if self._errors else 0.0
+
     async def wait_applied(self, revision: int, *names: str) -> None:
         """Return once the kernel has everything up to `revision`. Bound it with a time-out."""
         while self.applied(*names) < revision:
             await self._progress.wait()
 
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncGenerator[None]:
+        """Nothing is written while the block runs: keep it short, the kernel falls behind meanwhile."""
+        async with self._writing:
+            yield
+
     async def run(self) -> None:
         await self._recover()
         while True:
-            revision = self._tables.clock.revision
-            await self._round(revision)
-            delay = self._resync
-            if self._errors:
-                delay = self._backoff.next()
-            else:
+            is_due = bool(self._errors) and self._now() >= self._retry_at
+            for name in self._errors if is_due else ():
+                self._kernel.tables[name].retry()
+            async with self._writing:
+                revision = self._tables.clock.revision
+                await self._round(revision)
+            if not self._errors:
                 self._backoff.reset()
-            await self._wait(revision, delay)
+            elif is_due or not self._backoff.failures:
+                self._retry_at = self._now() + self._backoff.next()
+            await self._wait(revision, self.retry_seconds if self._errors else self._resync)
 
     async def _wait(self, revision: int, delay: float) -> None:
-        """Until something changed or `delay` is over. After a failure changes wait too: no busy loop."""
+        """Until something changed or `delay` is over. After a failure changes wait for a moment."""
+        if self._errors:
+            await asyncio.sleep(min(delay, PAUSE_SECONDS))
+            delay = max(0.0, delay - PAUSE_SECONDS)
         try:
             async with asyncio.timeout(delay):
-                if self._errors:
-                    await asyncio.sleep(delay)
                 await self._tables.clock.wait_newer(revision)
         except TimeoutError:
             return

@@ -54,6 +54,13 @@ class Desired(Generic[K, V]):
     def dirty(self) -> int:
         return len(self._dirty)
 
+    def is_dirty(self, key: K) -> bool:
+        """Whether it changed since the reader's last call: the kernel cannot have it yet."""
+        return key in self._dirty
+
+    def dirty_keys(self) -> frozenset[K]:
+        return frozenset(self._dirty)
+
     def upsert(self, key: K, value: V) -> None:
         if self._entries.get(key) != value:
             self._entries[key] = value

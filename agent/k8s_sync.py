@@ -191,6 +191,10 @@ class KubernetesSync:
             self._tables.peer_ports.claim(key, 0, {})
             self.view.own_endpoints.pop(key, None)
 
+    def pod_addresses(self, key: str) -> list[str]:
+        """Of "namespace/pod" of our cluster; empty for one that nobody knows."""
+        return [prefix.partition("/")[0] for prefix in self._endpoint_claims.get(key, {})]
+
     def _claim_endpoint(self, key: str, new: dict[str, IPCacheEntry]) -> None:
         old = self._endpoint_claims.pop(key, {})
         self._tables.ipcache.replace(Rank(Level.LOCAL_ENDPOINT, owner=key), old, new)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from agent import mapdump
 from agent.datapath import ENDPOINTS, IPCACHE, POLICY, SERVICES
+from agent.difference import MapState, as_object
 from agent.ipcache import IPCacheEntry
-from agent.mapsync import MapSync, MapTarget, TableSync
+from agent.mapsync import MapSync, TableSync
 from agent.policy import PolicyKey, ProgrammedEndpoint
+from agent.servicecheck import ServiceCheck
 from agent.servicesync import ServiceSync, ServiceTarget, backends_of
+from agent.tablecheck import Check, Codec, Readable, TableCheck
 from agent.tables import Tables
 from bpf import endpoint_map, ipcache_map, policy_map, spec
 from mesh.merge import Backend, Frontend
@@ -23,30 +28,62 @@ class KernelMaps:
         self,
         tables: Tables,
         *,
-        ipcache: MapTarget,
-        policy: MapTarget,
-        endpoints: MapTarget,
+        ipcache: Readable,
+        policy: Readable,
+        endpoints: Readable,
         services: ServiceTarget,
     ) -> None:
+        self._wanted = tables
         self._ipcache = ipcache
+        self._endpoints = endpoints
         self._policy = policy
         self._services = services
+        self._service_sync = ServiceSync(tables.services.wanted, services)
         self._tables: dict[str, TableSync] = {
             IPCACHE: MapSync(tables.ipcache.wanted, ipcache, ipcache_map.pack_key, pack_ipcache),
             POLICY: MapSync(tables.policies.entries, policy, pack_policy_key, pack_deny),
             ENDPOINTS: MapSync(tables.policies.endpoints, endpoints, endpoint_map.pack_key, pack_endpoint),
-            SERVICES: ServiceSync(tables.services.wanted, services),
+            SERVICES: self._service_sync,
         }
 
     @property
     def tables(self) -> Mapping[str, TableSync]:
         return self._tables
 
+    def checks(self) -> dict[str, Check]:
+        """What compares each table's maps with the table (agent.verify)."""
+        ipcache = Codec(
+            ipcache_map.pack_key, pack_ipcache, lambda raw: ipcache_map.unpack_key(raw).prefix_text
+        )
+        policy = Codec(pack_policy_key, pack_deny, unpack_policy_key)
+        endpoints = Codec(endpoint_map.pack_key, pack_endpoint, endpoint_map.unpack_key)
+        wanted = self._wanted
+        return {
+            IPCACHE: TableCheck(spec.IPCACHE.name, wanted.ipcache.wanted, self._ipcache, ipcache),
+            POLICY: TableCheck(spec.POLICY.name, wanted.policies.entries, self._policy, policy),
+            ENDPOINTS: TableCheck(spec.ENDPOINTS.name, wanted.policies.endpoints, self._endpoints, endpoints),
+            SERVICES: ServiceCheck(wanted.services.wanted, self._service_sync, self._services),
+        }
+
+    def told(self, states: Sequence[MapState]) -> list[dict[str, Any]]:
+        """States of maps in words. Blocks: reads the backends, which service entries name."""
+        backends = self._services.dump().backends
+        for state in states:
+            if state.name == spec.LB4_BACKENDS.name:
+                changed = {key: pair.wanted or pair.held for key, pair in state.differing.items()}
+                backends = {**backends, **{key: value for key, value in changed.items() if value}}
+        return [as_object(state, mapdump.words(state.name, backends)) for state in states]
+
     def pressure(self) -> dict[str, float]:
         """How full each map is; above 1 where more is wanted than fits."""
         sizes = {name: len(table) for name, table in self._tables.items()}
         filled = {each.name: sizes[name] / each.max_entries for name, each in SPECS.items()}
         return filled | dict(self._services.pressure())
+
+    def unfit(self) -> dict[str, int]:
+        """How many entries each map has no room for; of services their backends."""
+        names = {**{table: each.name for table, each in SPECS.items()}, SERVICES: spec.LB4_SERVICES.name}
+        return {names[table]: sync.unfit for table, sync in self._tables.items()}
 
     def recovered_prefixes(self) -> dict[str, IPCacheEntry]:
         found: dict[str, IPCacheEntry] = {}
@@ -60,13 +97,27 @@ class KernelMaps:
     def recovered_backends(self) -> dict[Frontend, tuple[Backend, ...]]:
         return backends_of(self._services.dump())
 
+    def held_prefix(self, ip: str) -> IPCacheEntry | None:
+        """What the kernel's ipcache answers for an address: its longest prefix."""
+        raw = self._ipcache.lookup(ipcache_map.pack_key(ip))
+        if raw is None:
+            return None
+        value = ipcache_map.unpack_value(raw)
+        return IPCacheEntry(value.identity, value.tunnel, value.encrypt_key)
+
+    def held_deny(self, key: PolicyKey) -> bool | None:
+        """Whether the kernel's entry is a deny; None where it has none."""
+        raw = self._policy.lookup(pack_policy_key(key))
+        return None if raw is None else policy_map.unpack_value(raw)
+
+    def held_endpoint(self, ip: str) -> endpoint_map.Endpoint | None:
+        raw = self._endpoints.lookup(endpoint_map.pack_key(ip))
+        return None if raw is None else endpoint_map.unpack_value(raw)
+
     def recovered_policy(self) -> dict[PolicyKey, bool]:
         found: dict[PolicyKey, bool] = {}
         for raw_key, raw in self._policy.dump().items():
-            key = policy_map.unpack_key(raw_key)
-            egress = key.direction is policy_map.Direction.EGRESS
-            name = PolicyKey(key.endpoint_id, key.identity, key.port, key.protocol, egress, key.open_bits)
-            found[name] = policy_map.unpack_value(raw)
+            found[unpack_policy_key(raw_key)] = policy_map.unpack_value(raw)
         return found
 
 
@@ -77,6 +128,12 @@ def pack_ipcache(entry: IPCacheEntry) -> bytes:
 def pack_policy_key(key: PolicyKey) -> bytes:
     direction = policy_map.Direction.EGRESS if key.egress else policy_map.Direction.INGRESS
     return policy_map.pack_key(key.endpoint, key.identity, key.port, key.protocol, direction, key.open_bits)
+
+
+def unpack_policy_key(raw: bytes) -> PolicyKey:
+    key = policy_map.unpack_key(raw)
+    egress = key.direction is policy_map.Direction.EGRESS
+    return PolicyKey(key.endpoint_id, key.identity, key.port, key.protocol, egress, key.open_bits)
 
 
 def pack_deny(deny: bool) -> bytes:

@@ -9,6 +9,39 @@ from bpf import endpoint_map, ipcache_map, lb_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
 
 Dump = Callable[[], list[dict[str, Any]]]
+Words = Callable[[Mapping[bytes, bytes]], list[dict[str, Any]]]
+
+_FLAGS = {  # of a master entry, in Cilium's words (spec 6.1)
+    1 << 1: "NodePort",
+    1 << 3: "HostPort",
+    1 << 0: "ExternalIPs",
+    1 << 5: "LoadBalancer",
+    1 << 8: "LocalRedirect",
+    1 << 2: "Local",
+    1 << 12: "InternalLocal",
+    1 << 4: "sessionAffinity",
+    1 << 7: "check source-range",
+    1 << 9: "46x64",
+    1 << 10: "l7-load-balancer",
+    1 << 13: "two-scopes",
+    1 << 14: "quarantined",
+    1 << 15: "dsr",
+}
+_KINDS = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 8  # without one of these it is a ClusterIP
+_ROUTABLE = 1 << 6
+
+
+def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
+    """How entries of one map are told; `backends` are the backends map's, which service entries name."""
+    known: dict[str, Words] = {
+        "cilium_ipcache_v2": _ipcache,
+        "cilium_lxc": _endpoints,
+        "cilium_policy": _policy,
+        "cilium_lb4_services_v2": lambda entries: _services(entries, backends),
+        "cilium_lb4_backends_v3": _backends,
+        "cilium_lb4_reverse_nat": _reverse_nat,
+    }
+    return known[name]
 
 
 def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
@@ -105,10 +138,11 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
         scope = f"/{key.scope}" if key.scope else ""
         if key.slot and value.group:
             said = f"group {value.group}"
+        flags = "" if key.slot else f" [{', '.join(_flag_words(value.flags))}]"
         found.append(
             {
                 "key": f"{key.ip}:{key.port}/{key.protocol}{scope} ({key.slot})",
-                "value": f"{said} ({value.rev_nat}) ({key.slot})",
+                "value": f"{said} ({value.rev_nat}) ({key.slot}){flags}",
                 "frontend": f"{key.ip}:{key.port}/{key.protocol}",
                 "scope": key.scope,
                 "slot": key.slot,
@@ -117,10 +151,17 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
                 "backend-id": value.backend_id,
                 "cluster-id": backend.cluster_id if backend else 0,
                 "count": value.count,
+                "flags": [] if key.slot else _flag_words(value.flags),
                 "rev-nat": value.rev_nat,
             }
         )
     return sorted(found, key=lambda entry: (entry["frontend"], entry["scope"], entry["slot"]))
+
+
+def _flag_words(flags: int) -> list[str]:
+    found = [] if flags & _KINDS else ["ClusterIP"]
+    found += [word for bit, word in _FLAGS.items() if flags & bit]
+    return found if flags & _ROUTABLE else [*found, "non-routable"]
 
 
 def _backends(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

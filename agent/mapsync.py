@@ -1,8 +1,8 @@
 """One table of wanted entries and the kernel map that must equal it.
 
-Between compares only what changed is written. What a failed write left undone is owed and tried again;
-an entry that cannot be said in the map's layout is left out and reported, and does not hold back the
-others.
+Between compares only what changed is written. What a failed write left undone is owed and tried again; what
+a full map has no room for waits for `retry` or for a removal, and holds up no other entry. An entry that
+cannot be said in the map's layout is left out and reported, and does not hold back the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from agent.desired import Desired
 from agent.errors import AgentError
-from bpf.errors import MapError
+from bpf.errors import MapError, MapFullError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,13 @@ class TableSync(Protocol):
     async def remove(self) -> None:
         """Remove what is not wanted. Raises SyncError."""
 
+    def retry(self) -> None:
+        """Let the next `upsert` also try what found no room."""
+
+    @property
+    def unfit(self) -> int:
+        """How many entries are wanted that found no room."""
+
     def __len__(self) -> int: ...
 
 
@@ -50,6 +57,7 @@ class MapTarget(Protocol):
     """A kernel map: bytes in, bytes out (`bpf.pinned_map`)."""
 
     def dump(self) -> dict[bytes, bytes]: ...
+    def lookup(self, key: bytes) -> bytes | None: ...
     def update(self, items: Iterable[tuple[bytes, bytes]]) -> None: ...
     def delete(self, keys: Iterable[bytes]) -> None: ...
 
@@ -71,6 +79,16 @@ class MapSync(Generic[K, V]):
         self._upserts: dict[bytes, bytes] = {}
         self._removes: set[bytes] = set()
         self._misfits: dict[K, str] = {}
+        self._unfit: dict[bytes, bytes] = {}  # what the full map has no room for
+        self._is_due = False  # try those again
+        self._full = ""
+
+    @property
+    def unfit(self) -> int:
+        return len(self._unfit)
+
+    def retry(self) -> None:
+        self._is_due = True
 
     def __len__(self) -> int:
         return len(self._wanted.entries)
@@ -80,6 +98,7 @@ class MapSync(Generic[K, V]):
         self._wanted.take_dirty()  # whatever changes from here on is a later difference
         entries = list(self._wanted.entries.items())
         self._upserts.clear()
+        self._unfit.clear()
         self._misfits.clear()
         for start in range(0, len(entries), CHUNK):
             for key, value in entries[start : start + CHUNK]:
@@ -94,11 +113,39 @@ class MapSync(Generic[K, V]):
             items = sorted(self._upserts.items())
             try:
                 await _maybe_in_thread(len(items), self._target.update, items)
+            except MapFullError as error:
+                await self._full_with(items[error.done :], str(error))
             except MapError as error:
                 for key, _ in items[: error.done]:
                     del self._upserts[key]
                 raise SyncError(f"{error}; {len(self._upserts)} entries are missing") from error
             self._upserts.clear()
+        if self._unfit and self._is_due:
+            await self._try_unfit()
+        if self._unfit:
+            raise SyncError(f"{self._full}; {len(self._unfit)} entries are missing")
+
+    async def _full_with(self, rest: list[tuple[bytes, bytes]], text: str) -> None:
+        """One new entry has no room. The new values of entries that are there have."""
+        self._full = text
+        self._unfit.update(rest)
+        try:
+            known = await asyncio.to_thread(_known, self._target, rest)
+            await _maybe_in_thread(len(known), self._target.update, known)
+        except MapError as error:  # old kernels refuse these too; they are tried again with the others
+            known = known[: error.done] if isinstance(error, MapFullError) else []
+        for key, _ in known:
+            self._unfit.pop(key, None)
+
+    async def _try_unfit(self) -> None:
+        self._is_due = False
+        items = await asyncio.to_thread(sorted, self._unfit.items())
+        try:
+            await asyncio.to_thread(self._target.update, items)
+        except MapError as error:
+            items = items[: error.done]
+        for key, _ in items:
+            self._unfit.pop(key, None)
 
     async def remove(self) -> None:
         if self._removes:
@@ -108,6 +155,7 @@ class MapSync(Generic[K, V]):
             except MapError as error:
                 raise SyncError(f"{error}; up to {len(keys)} entries are too many") from error
             self._removes.clear()
+            self._is_due = True  # there may be room now
 
     def take(self) -> None:
         entries = self._wanted.entries
@@ -118,9 +166,11 @@ class MapSync(Generic[K, V]):
                 packed_key = self._packed_key(key)
                 if packed_key is not None:
                     self._upserts.pop(packed_key, None)
+                    self._unfit.pop(packed_key, None)
                     self._removes.add(packed_key)
             elif (packed := self._packed(key, value)) is not None:
                 self._removes.discard(packed[0])
+                self._unfit.pop(packed[0], None)
                 self._upserts[packed[0]] = packed[1]
 
     def _packed_key(self, key: K) -> bytes | None:
@@ -137,6 +187,11 @@ class MapSync(Generic[K, V]):
                 self._misfits[key] = str(error)
                 log.warning("entry %s does not fit its map: %s", key, error)
             return None
+
+
+def _known(target: MapTarget, items: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Those whose keys are in the map."""
+    return [item for item in items if target.lookup(item[0]) is not None]
 
 
 def _dump(target: MapTarget) -> dict[bytes, bytes]:

@@ -53,8 +53,13 @@ def withdrawals(source: str, target: str, health: ClusterHealth) -> dict[str, fl
 
 
 def map_pressure(filled: Mapping[str, float]) -> dict[str, float]:
-    """How full each kernel map is, 0 to 1."""
+    """How full each kernel map is, 0 to 1; above 1 where more is wanted than fits."""
     return {f"cilium_bpf_map_pressure{labels(map_name=name)}": share for name, share in filled.items()}
+
+
+def map_unfit(missing: Mapping[str, int]) -> dict[str, float]:
+    """How many entries each kernel map has no room for."""
+    return {f"clustermesh_bpf_map_unfit{labels(map_name=name)}": count for name, count in missing.items()}
 
 
 def labels(**pairs: str) -> str:

@@ -110,6 +110,15 @@ class Policies:
         """Policies with parts that we cannot enforce, and which."""
         return {name: p.unsupported for name, p in sorted(self._policies.items()) if p.unsupported}
 
+    def meaning(
+        self, labels: Labels, ports: NamedPorts, identity: Identity
+    ) -> tuple[EndpointPolicy, dict[str, EndpointPolicy]]:
+        """What all policies, and each by itself, say to an endpoint about one other identity."""
+        known = {identity: self._identities.all[identity]} if identity in self._identities.all else {}
+        scope = self._scope(ports, known, self.cidrs.all)
+        single = {key: resolve([policy], labels, scope) for key, policy in self._policies.items()}
+        return resolve(self._policies.values(), labels, scope), single
+
     def start(self) -> None:
         """Policies and our own identities are listed. Nothing is wanted of the kernel before."""
         self._is_started = True
@@ -205,15 +214,23 @@ class Policies:
     def _resolve(
         self, group: _Group, identities: Mapping[Identity, Labels], cidrs: Mapping[Identity, IPv4Network]
     ) -> EndpointPolicy:
-        scope = Scope(
+        scope = self._scope(group.named_ports, identities, cidrs)
+        return resolve(self._policies.values(), group.labels, scope)
+
+    def _scope(
+        self,
+        named_ports: NamedPorts,
+        identities: Mapping[Identity, Labels],
+        cidrs: Mapping[Identity, IPv4Network],
+    ) -> Scope:
+        return Scope(
             identities,
             self._cluster,
             default_local_cluster=self._default_local_cluster,
-            named_ports=group.named_ports,
+            named_ports=named_ports,
             peer_ports=self._peer_ports.all,
             cidrs=cidrs,
         )
-        return resolve(self._policies.values(), group.labels, scope)
 
     def _publish(
         self, group: _Group, identities: Iterable[int], before: Mapping[int, frozenset[PolicyEntry]]
@@ -277,5 +294,8 @@ def _group_key(endpoint: Endpoint) -> _GroupKey:
 
 
 def _new_group(endpoint: Endpoint) -> _Group:
-    ports = gathered((name, Port(protocol, port)) for name, protocol, port in endpoint.named_ports)
-    return _Group(from_texts(list(endpoint.labels)), ports)
+    return _Group(from_texts(list(endpoint.labels)), named_ports(endpoint))
+
+
+def named_ports(endpoint: Endpoint) -> NamedPorts:
+    return gathered((name, Port(protocol, port)) for name, protocol, port in endpoint.named_ports)

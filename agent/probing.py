@@ -48,6 +48,11 @@ class Probing:
         self._seen = -1  # the tables' revision of `_behind`
         self._open = asyncio.Semaphore(AT_ONCE)
 
+    @property
+    def withdrawn(self) -> Mapping[str, str]:
+        """Nodes whose backends are not used, and why."""
+        return dict(self._withdrawn)
+
     def status(self, cluster: str) -> ClusterHealth:
         nodes = {address for address, node in self._healths.nodes.items() if node.cluster == cluster}
         gone = {address: reason for address, reason in self._withdrawn.items() if address in nodes}

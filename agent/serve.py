@@ -20,6 +20,7 @@ from agent.allocator import Allocator
 from agent.config import Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
+from agent.hookcheck import HookCheck
 from agent.interfaces import PodInterfaces
 from agent.ipam import AddressPool
 from agent.k8s_sync import KubernetesSync
@@ -34,6 +35,8 @@ from agent.podlookup import PodLookup
 from agent.probing import Mesh, Probing
 from agent.publisher import Publisher
 from agent.tables import Tables
+from agent.trace import Tracer
+from agent.verify import Verifier
 from aiokit.http import serve_tcp, serve_unix
 from aiokit.signals import wait_terminated
 from aiokit.tokenbucket import TokenBucket
@@ -96,8 +99,11 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             endpoints=loaded.endpoints,
             services=loaded.services,
         )
-        agent.pressure = kernel.pressure
+        agent.pressure, agent.unfit = kernel.pressure, kernel.unfit
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
+        hooks = HookCheck(tables, loaded, devices.vxlan.index)
+        agent.verifier = Verifier(tables, datapath, kernel, hooks.look)
+        agent.tracer = Tracer(tables, kernel, agent.names())
         kubernetes = agent.kubernetes = KubernetesSync(client, tables)
         publisher = Publisher(client, tables, kubernetes.view)
         lifecycle = Lifecycle(

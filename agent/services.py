@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from agent.desired import Clock, Desired
 from agent.unaddressed import Unaddressed
 from mesh.addressing import ClusterID
+from mesh.candidates import Candidate, Situation, candidates
 from mesh.matching import Matcher, Source
 from mesh.merge import UNNAMED, Backend, Frontend, LocalBackend, LocalService, local_sources, merge
 from mesh.preference import is_global, read
@@ -229,6 +230,19 @@ class Services:
             self._frontends[key] = frozenset(new)
         else:
             self._frontends.pop(key, None)
+
+    def candidates(self, frontend: Frontend, withdrawn: Mapping[str, str]) -> list[Candidate]:
+        """Every endpoint of the frontend's service, and why it serves or does not. `withdrawn`: reasons."""
+        key = self._owners.get(frontend, "")
+        service = self._local.get(key)
+        if service is None:
+            return []
+        reasons = {ip: withdrawn.get(ip, "its node does not answer") for ip in self._withdrawn}
+        remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(service)]
+        situation = Situation(
+            self._own_sources(key, service), remotes, self._cluster, reasons, self._unaddressed.waiting
+        )
+        return candidates(service, frontend, self.wanted.entries.get(frontend, ()), situation)
 
     def _own_sources(self, key: str, service: LocalService) -> list[tuple[Source, bool]]:
         """Later slices first: of two that name one address the later in name order counts."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from agent.desired import Desired
 from agent.mapsync import MAX_REPORTED, THREAD_FROM, SyncError
 from bpf import lb_map
 from bpf.errors import MapError, MapFullError
+from bpf.lb_fit import Room, fit
 from bpf.lb_plan import BackendLike, Dumps
 from mesh.merge import Backend, Frontend
 
@@ -28,6 +29,7 @@ class ServiceTarget(Protocol):
     def sync(self, services: Mapping[Frontend, Sequence[BackendLike]], *, complete: bool = True) -> int: ...
     def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int: ...
     def pressure(self) -> Mapping[str, float]: ...
+    def room(self) -> Room: ...
 
 
 class ServiceSync:
@@ -37,33 +39,53 @@ class ServiceSync:
         self._wanted = wanted
         self._target = target
         self._must_compare = True
-        self._is_full = False
+        self._full = ""  # why not all fits
+        self._unfit = 0
+        self._is_due = False
         self._must_filter = False
         self._misfits: set[Frontend] = set()
 
     def __len__(self) -> int:
         return len(self._wanted.entries)
 
+    @property
+    def unfit(self) -> int:
+        """Backends without room, as often as services have them; a service without room counts one more."""
+        return self._unfit
+
+    def retry(self) -> None:
+        self._is_due = True
+
     async def compare(self) -> None:
-        self._must_compare = True
+        self._must_compare = self._is_due = True
 
     def take(self) -> None:
         """Done by `upsert`: no other table depends on this one's order."""
 
     async def upsert(self) -> None:
+        if self._full and not self._is_due:
+            raise SyncError(self._full)
+        self._is_due = False
         try:
-            if self._must_compare:
+            if self._full:
+                await self._fill()
+            elif self._must_compare:
                 await self._sync()
             else:
                 await self._change()
+        except MapFullError as error:
+            self._must_compare = self._is_due = True
+            self._full = str(error)
+            raise SyncError(self._full) from error
         except MapError as error:
-            self._must_compare = True
-            self._is_full = isinstance(error, MapFullError)
+            self._must_compare = self._is_due = True
             raise SyncError(str(error)) from error
         except ValueError as error:  # a backend that no map can hold: leave it out the next time
-            self._must_compare = self._must_filter = True
+            self._must_compare = self._must_filter = self._is_due = True
             raise SyncError(str(error)) from error
-        self._must_compare = self._is_full = False
+        self._must_compare = bool(self._full)
+        if self._full:
+            raise SyncError(f"{self._full}; {self._unfit} backends are missing")
 
     async def remove(self) -> None:
         """Done by `upsert`."""
@@ -71,11 +93,23 @@ class ServiceSync:
     async def _sync(self) -> None:
         self._wanted.take_dirty()
         self._misfits.clear()
-        entries = self._wanted.entries
-        wanted = {f: self._fitting(backends) for f, backends in entries.items() if self._fits(f)}
-        if self._is_full:  # what nobody wants any more goes first, or nothing would ever fit again
-            await asyncio.to_thread(_make_room, self._target, wanted.keys())
+        wanted = self.writable()
         await asyncio.to_thread(self._target.sync, wanted)
+
+    async def _fill(self) -> None:
+        """As much as there is room for. What nobody wants goes first: it makes the room."""
+        self._wanted.take_dirty()
+        self._misfits.clear()
+        wanted = self.writable()
+        chosen = await asyncio.to_thread(_fill, self._target, wanted)
+        self._unfit = sum(len(b) - len(chosen[f]) if f in chosen else len(b) + 1 for f, b in wanted.items())
+        if not self._unfit:
+            self._full = ""
+
+    def writable(self) -> dict[Frontend, Sequence[BackendLike]]:
+        """Of everything that is wanted what the maps can say."""
+        entries = self._wanted.entries
+        return {f: self._fitting(backends) for f, backends in entries.items() if self._fits(f)}
 
     async def _change(self) -> None:
         entries = self._wanted.entries
@@ -107,8 +141,27 @@ class ServiceSync:
         return [backend for backend in backends if _backend_fits(backend)]
 
 
-def _make_room(target: ServiceTarget, wanted: Set[Frontend]) -> None:
-    target.change(dict.fromkeys(backends_of(target.dump()).keys() - wanted))
+def _fill(
+    target: ServiceTarget, wanted: Mapping[Frontend, Sequence[BackendLike]]
+) -> Mapping[Frontend, Sequence[BackendLike]]:
+    """First only removals, then what fits; that. Raises MapError."""
+    chosen = fit(wanted, target.room())
+    standing = {
+        frontend: set(map(_place, members)) for frontend, members in backends_of(target.dump()).items()
+    }
+    shrunk = {f: [b for b in chosen[f] if _place(b) in standing[f]] for f in standing if f in chosen}
+    try:
+        target.sync(shrunk)
+    except MapFullError:  # shares are new and need entries of their own: those services begin anew
+        target.sync(
+            {f: [] if any(b.weight for b in backends) else backends for f, backends in shrunk.items()}
+        )
+    target.sync(chosen)
+    return chosen
+
+
+def _place(backend: BackendLike) -> tuple[str, int, str, int]:
+    return backend.ip, backend.port, backend.protocol, backend.cluster_id
 
 
 def _backend_fits(backend: Backend) -> bool:
@@ -140,6 +193,6 @@ def _numbers(services: Mapping[bytes, bytes], key: bytes) -> list[int]:
     slots = [lb_map.with_slot(key, n) for n in range(1, count + 1)]
     entries = [lb_map.unpack_service_value(services[slot]) for slot in slots if slot in services]
     numbers = [entry.backend_id for entry in entries if not entry.group]
-    for group in dict.fromkeys(entry.group for entry in entries if entry.group):
+    for group in dict.fromkeys(entry.group for entry in entries if entry.group in lb_map.GROUP_SCOPES):
         numbers += [] if lb_map.scope_of(key) == group else _numbers(services, lb_map.with_scope(key, group))
     return list(dict.fromkeys(numbers))

@@ -12,6 +12,7 @@ from aiokit.health import HealthStatus
 from mesh.identity import Labels
 from mesh.node import Node
 
+NEARLY_FULL = 0.9  # of a kernel map: time to look for what fills it
 OK, WARNING, FAILURE, DISABLED = "Ok", "Warning", "Failure", "Disabled"
 
 
@@ -58,6 +59,20 @@ def services(problems: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Annotations that say nothing we can read."""
     texts = [f"{name}: {', '.join(found)}" for name, found in sorted(problems.items())]
     return simple(WARNING if texts else OK, "; ".join(texts))
+
+
+def maps(pressure: Mapping[str, float], unfit: Mapping[str, int]) -> dict[str, Any]:
+    """How full the kernel's maps are; a warning where something has no room, or soon will not."""
+    missing = [f"{name} has no room for {count} entries" for name, count in sorted(unfit.items()) if count]
+    fullest = max(pressure, key=lambda name: pressure[name], default="")
+    share = pressure.get(fullest, 0.0)
+    texts = [*missing, *([f"fullest: {fullest}, {share:.1%}"] if fullest else [])]
+    state = WARNING if missing or share >= NEARLY_FULL else OK
+    sizes = [
+        {"name": name, "pressure": round(pressure.get(name, 0.0), 6), "unfit": unfit.get(name, 0)}
+        for name in sorted({*pressure, *unfit})
+    ]
+    return {**simple(state, "; ".join(texts)), "maps": sizes}
 
 
 def identity(number: int, labels: Labels) -> dict[str, Any]:

@@ -82,9 +82,14 @@ class PinnedMap:
 
     def dump(self) -> dict[bytes, bytes]:
         entries: dict[bytes, bytes] = {}
-        for keys, values in self._chunks():
-            entries.update(zip(_split(keys, self._key_size), _split(values, self._value_size), strict=True))
+        for chunk in self.chunks():
+            entries.update(chunk)
         return entries
+
+    def chunks(self) -> Iterator[Iterable[tuple[bytes, bytes]]]:
+        """All entries, some thousands at a time."""
+        for keys, values in self._chunks():
+            yield zip(_split(keys, self._key_size), _split(values, self._value_size), strict=True)
 
     def _chunks(self) -> Iterator[tuple[bytes, bytes]]:
         count, cursor, started = BATCH, None, False

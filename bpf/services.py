@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from bpf.lb_fit import Room
 from bpf.lb_plan import BackendLike, Dumps, F, Mirror, Step, Table
 from bpf.pinned_map import PinnedMap
 
@@ -21,8 +22,11 @@ class ServiceMaps:
     def dump(self) -> Dumps:
         return Dumps(self.services.dump(), self.backends.dump(), self.reverse_nat.dump())
 
+    def room(self) -> Room:
+        return Room(self.services.max_entries, self.backends.max_entries, self.reverse_nat.max_entries)
+
     def pressure(self) -> dict[str, float]:
-        """How full each map is, 0 to 1, as of the last complete write."""
+        """How full each map is, as of the last write; above 1 where that did not fit."""
         if self._mirror is not None:
             self._sizes = self._mirror.sizes()
         maps = [(self._table(table), size) for table, size in self._sizes.items()]
@@ -44,7 +48,9 @@ class ServiceMaps:
         mirror = self._mirror or Mirror.recover(self.dump())
         self._mirror = None  # it runs ahead of the maps until everything is written
         writes = 0
-        for step in planning(mirror):
+        steps = planning(mirror)
+        self._sizes = mirror.sizes()
+        for step in steps:
             table = self._table(step.table)
             table.update(step.upserts)
             table.delete(step.deletes)

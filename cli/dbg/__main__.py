@@ -19,7 +19,9 @@ COMMANDS = {
     "node": Entry(_GROUPS, "node", "Nodes of all clusters."),
     "service": Entry(_GROUPS, "service", "Services and their backends."),
     "status": Entry("cli.dbg.status", "status", "Show the agent's state."),
+    "trace": Entry("cli.dbg.trace", "trace", "Tell the way of a new connection, and who decides about it."),
     "troubleshoot": Entry(_GROUPS, "troubleshoot", "Find out why an etcd cannot be reached."),
+    "verify": Entry("cli.dbg.verify", "verify", "Compare the kernel with what the agent wants."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
 }
 

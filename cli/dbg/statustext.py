@@ -14,16 +14,18 @@ COMPONENTS = {
     "cilium": "Cilium",
     "datapath": "Datapath",
     "policy": "Policy",
+    "bpf-maps": "BPF Maps",
 }
+_NOT_ITS_OWN = frozenset({"policy", "bpf-maps"})  # troubles of who wrote them, or of their number
 _FINE = frozenset({"Ok", "Disabled"})
 _WIDTH = 25
 
 
 def brief(status: Mapping[str, Any]) -> str:
-    """`OK`, or the first component that is not well. A policy's trouble is not the agent's."""
+    """`OK`, or the first component that is not well. What has no room makes the datapath ill."""
     for component in COMPONENTS:
         found = status.get(component)
-        if component != "policy" and found and found.get("state") not in _FINE:
+        if component not in _NOT_ITS_OWN and found and found.get("state") not in _FINE:
             return f"error in {component}: {found.get('msg', '')}"
     return "OK"
 

@@ -22,7 +22,9 @@ from lab.node.runtime import Launch, Running, start
 
 RESTART_FIRST_SECONDS = 1.0
 RESTART_CAP_SECONDS = 30.0
-SETTLED_SECONDS = 10.0  # a container that ran so long is not in a crash loop
+SETTLED_SECONDS = (
+    2.0  # a container that ran so long is not in a crash loop: our programs fail at once or not at all
+)
 
 
 @dataclass(slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from agent.kernel import KernelMaps
 from agent.tables import Tables
 from bpf.errors import MapError, MapFullError
+from bpf.lb_fit import Room
 from bpf.lb_plan import BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Frontend
 
@@ -25,6 +26,12 @@ class FakeMap:
     def dump(self) -> dict[bytes, bytes]:
         self._maybe_fail()
         return dict(self.entries)
+
+    def chunks(self) -> Iterator[Iterable[tuple[bytes, bytes]]]:
+        yield self.dump().items()
+
+    def lookup(self, key: bytes) -> bytes | None:
+        return self.entries.get(key)
 
     def update(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         self._maybe_fail()
@@ -67,6 +74,9 @@ class FakeServices:
     def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int:
         self._mirror = Mirror.recover(self.dump())
         return self._write(self._mirror.plan_changes(changes))
+
+    def room(self) -> Room:
+        return Room(*(self.maps[t].size for t in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)))
 
     def pressure(self) -> Mapping[str, float]:
         return {table.value: len(each.entries) / each.size for table, each in self.maps.items()}

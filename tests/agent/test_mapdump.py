@@ -34,7 +34,7 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         ],
         "cilium_policy": [("1 Ingress 131079 80/6", "Deny")],
         "cilium_lb4_services_v2": [
-            ("172.20.1.5:80/TCP (0)", "0.0.0.0:0 (1) (0)"),
+            ("172.20.1.5:80/TCP (0)", "0.0.0.0:0 (1) (0) [ClusterIP, non-routable]"),
             ("172.20.1.5:80/TCP (1)", "10.2.1.5:8080/TCP (1) (1)"),
         ],
         "cilium_lb4_backends_v3": [("1", "10.2.1.5:8080/TCP")],

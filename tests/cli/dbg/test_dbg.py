@@ -54,7 +54,7 @@ ANSWERS: dict[str, Any] = {
     },
     "/v1/map/cilium_lb4_services_v2": {
         "entries": [
-            {"key": "172.20.1.9:80/TCP (0)", "value": "0.0.0.0:0 (3) (0)"},
+            {"key": "172.20.1.9:80/TCP (0)", "value": "0.0.0.0:0 (3) (0) [ClusterIP, non-routable]"},
             {"key": "172.20.1.9:80/TCP (1)", "value": "10.2.1.4:8080/TCP (3) (1)"},
         ]
     },
@@ -98,7 +98,7 @@ LISTS = {
     ],
     ("bpf", "lb", "list"): [
         "SERVICE ADDRESS         BACKEND ADDRESS (REVNAT_ID) (SLOT)",
-        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0)",
+        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0) [ClusterIP, non-routable]",
         "172.20.1.9:80/TCP (1)   10.2.1.4:8080/TCP (3) (1)",
     ],
     ("bpf", "policy", "list"): ["7 Ingress 131073 0/0"],
@@ -209,6 +209,12 @@ async def test_a_policy_that_is_enforced_in_part_is_shown_and_makes_no_agent_ill
     assert f"Warning  {text}" in full.stdout
     brief = await dbg(tmp_path, {"/v1/healthz": status}, "status", "--brief")
     assert (brief.exit_code, brief.stdout) == (0, "OK\n")
+
+
+async def test_how_full_the_maps_are_is_a_line(tmp_path: Path) -> None:
+    maps = {"state": "Warning", "msg": "cilium_ipcache_v2 has no room for 3 entries"}
+    result = await dbg(tmp_path, {"/v1/healthz": {**STATUS, "bpf-maps": maps}}, "status")
+    assert "BPF Maps:                Warning  cilium_ipcache_v2 has no room for 3 entries\n" in result.stdout
 
 
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:

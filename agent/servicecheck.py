@@ -1,0 +1,170 @@
+"""Are the three service maps what the services table wants? Two answers that must agree.
+
+The writer's own: its plan over what the maps hold would write nothing. And one that does not trust the
+plan's bookkeeping: after that plan each frontend, followed through the maps as the socket programs follow it,
+leads to the same flags, reverse address and backends as in maps that are written from nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from typing import NamedTuple
+
+from agent.desired import Desired
+from agent.difference import MapState, Pair
+from agent.errors import AgentError
+from agent.servicesync import ServiceSync, ServiceTarget
+from bpf import lb_map, spec
+from bpf.lb_plan import BackendLike, Dumps, Mirror, Step, Table
+from mesh.merge import Backend, Frontend
+
+NAMES = {
+    Table.SERVICES: spec.LB4_SERVICES.name,
+    Table.BACKENDS: spec.LB4_BACKENDS.name,
+    Table.REVERSE_NAT: spec.LB4_REVERSE_NAT.name,
+}
+
+Wanted = Mapping[Frontend, Sequence[BackendLike]]
+_Maps = dict[Table, dict[bytes, bytes]]
+
+
+class Meaning(NamedTuple):
+    """What a frontend's entries say, without the numbers that the writer chooses."""
+
+    master: lb_map.ServiceValue
+    reverse: bytes | None
+    slots: frozenset[tuple[object, int]]  # what a slot says and leads to; how often
+
+
+class ServiceCheck:
+    """Satisfies `agent.tablecheck.Check`."""
+
+    def __init__(
+        self, wanted: Desired[Frontend, tuple[Backend, ...]], sync: ServiceSync, target: ServiceTarget
+    ) -> None:
+        self._wanted = wanted
+        self._sync = sync
+        self._target = target
+
+    async def look(self) -> list[MapState]:
+        return await self.confirm(())
+
+    async def confirm(self, seen: Sequence[MapState]) -> list[MapState]:
+        """All of it again: the maps are small, and their entries mean nothing alone."""
+        wanted = self._sync.writable()
+        moving = self._wanted.dirty_keys()
+        try:
+            return await asyncio.to_thread(_states, self._target, wanted, moving)
+        except ValueError as error:
+            raise AgentError(f"a service cannot be said in the maps' layout: {error}") from error
+
+
+def _states(target: ServiceTarget, wanted: Wanted, moving: Set[Frontend]) -> list[MapState]:
+    dumps = target.dump()
+    found, sizes = differing(dumps, wanted, moving)
+    held = _tables(dumps)
+    keys = frozenset(key for frontend in moving if (key := _master(frontend)))
+    return [
+        MapState(
+            name,
+            sizes[table],
+            len(held[table]),
+            found[table],
+            keys if table is Table.SERVICES else frozenset(),
+        )
+        for table, name in NAMES.items()
+    ]
+
+
+def differing(
+    dumps: Dumps, wanted: Wanted, moving: Set[Frontend] = frozenset()
+) -> tuple[dict[Table, dict[bytes, Pair]], dict[Table, int]]:
+    """Entries that differ, and how many are wanted, by map. Frontends that are `moving` are left out; while
+    there are some, entries that nothing leads to are not told."""
+    steady = {frontend: backends for frontend, backends in wanted.items() if frontend not in moving}
+    held = _tables(dumps)
+    steps = _planned(dumps, steady, moving)
+    found: dict[Table, dict[bytes, Pair]] = {table: {} for table in NAMES}
+    for step in steps:
+        table = held[step.table]
+        found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
+        found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
+    fresh = _written({}, Mirror().plan(wanted))
+    right, mended = meanings(Dumps(*fresh.values())), meanings(Dumps(*_written(held, steps).values()))
+    for key in filter(None, map(_master, steady)):
+        if right.get(key) != mended.get(key):  # the writer does not see it
+            found[Table.SERVICES][key] = Pair(fresh[Table.SERVICES].get(key), dumps.services.get(key))
+    return found, {table: len(entries) for table, entries in fresh.items()}
+
+
+def _planned(dumps: Dumps, steady: Wanted, moving: Set[Frontend]) -> list[Step]:
+    """What the writer would write."""
+    mirror = Mirror.recover(dumps)
+    if not moving:
+        return mirror.plan(steady)
+    known = {_frontend(key) for key in _masters(dumps.services)} - moving - steady.keys()
+    unwanted = [frontend for frontend in known if _master(frontend)]
+    return mirror.plan_changes({**steady, **dict.fromkeys(unwanted)})
+
+
+def meanings(dumps: Dumps) -> dict[bytes, Meaning]:
+    """By master entry's key; only services, not the groups that they name."""
+    return {key: _meaning(key, dumps) for key in _masters(dumps.services)}
+
+
+def _meaning(key: bytes, dumps: Dumps) -> Meaning:
+    master = lb_map.unpack_service_value(dumps.services[key])
+    slots: Counter[object] = Counter()
+    for number in range(1, master.count + 1):
+        raw = dumps.services.get(lb_map.with_slot(key, number))
+        slots[None if raw is None else _slot(key, raw, dumps)] += 1
+    reverse = dumps.reverse_nat.get(lb_map.pack_rev_nat_id(master.rev_nat))
+    return Meaning(replace(master, rev_nat=0), reverse, frozenset(slots.items()))
+
+
+def _slot(key: bytes, raw: bytes, dumps: Dumps) -> object:
+    value = lb_map.unpack_service_value(raw)
+    said = replace(value, rev_nat=0, group=0) if value.group else replace(value, rev_nat=0, backend_id=0)
+    reverse = dumps.reverse_nat.get(lb_map.pack_rev_nat_id(value.rev_nat))
+    if not value.group:
+        return said, reverse, dumps.backends.get(lb_map.pack_backend_id(value.backend_id))
+    is_group = value.group in lb_map.GROUP_SCOPES and lb_map.scope_of(key) == lb_map.SCOPE_EXTERNAL
+    group = lb_map.with_scope(key, value.group) if is_group else b""
+    return said, reverse, _meaning(group, dumps) if group in dumps.services else None
+
+
+def _masters(services: Mapping[bytes, bytes]) -> list[bytes]:
+    return [
+        key
+        for key in services
+        if lb_map.with_slot(key, 0) == key and lb_map.scope_of(key) not in lb_map.GROUP_SCOPES
+    ]
+
+
+def _frontend(key: bytes) -> Frontend:
+    service = lb_map.unpack_service(key)
+    return Frontend(service.ip, service.port, service.protocol)
+
+
+def _written(maps: Mapping[Table, Mapping[bytes, bytes]], steps: Sequence[Step]) -> _Maps:
+    """The maps after these steps."""
+    result: _Maps = {table: dict(maps.get(table, {})) for table in NAMES}
+    for step in steps:
+        result[step.table].update(step.upserts)
+        for key in step.deletes:
+            result[step.table].pop(key, None)
+    return result
+
+
+def _master(frontend: Frontend) -> bytes | None:
+    try:
+        return lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol)
+    except ValueError:
+        return None
+
+
+def _tables(dumps: Dumps) -> dict[Table, Mapping[bytes, bytes]]:
+    return dict(zip(NAMES, (dumps.services, dumps.backends, dumps.reverse_nat), strict=True))

@@ -1,0 +1,52 @@
+"""`clustermesh-dbg trace SRC DST:PORT`: the way of one new connection, as the agent on SRC's node sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+import msgspec
+
+from cli import tracetext
+from cli.dbg.agent import get, with_host, with_output
+from cli.errors import CommandError
+from cli.running import run
+from cli.tracedestination import Destination, with_destination
+
+PATH = "/v1/trace"
+EXAMPLES = """\b
+Examples:
+  clustermesh-dbg trace shop/client web.shop:80         a service, by name
+  clustermesh-dbg trace shop/client 172.20.1.5:53 --protocol udp
+  clustermesh-dbg trace 10.1.1.4 10.2.1.5:8080          a pod of another cluster, by address
+  clustermesh-dbg trace identity:131079 10.1.1.4:8080   whoever has this identity, arriving here
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("source", metavar="SRC")
+@with_destination
+@with_host
+@with_output
+def trace(*, host: str, source: str, destination: Destination, output: str) -> None:
+    """Tell the way of a new connection from SRC to DST:PORT, without opening one.
+
+    SRC is an endpoint of this node: namespace/pod, address or number; or identity:NUMBER. DST is a service
+    (name, namespace/name, name.namespace.svc), a pod of this cluster (namespace/name) or an address. Exit
+    status 0: every way is allowed, and the kernel says the same; 1: else.
+    """
+    body, text, is_well = run(_read(host, source, destination))
+    click.echo(body.rstrip(b"\n") if output == "json" else text, nl=output == "json")
+    if not is_well:
+        raise SystemExit(1)
+
+
+async def _read(host: str, source: str, destination: Destination) -> tuple[bytes, str, bool]:
+    """The answer, in words, and whether all is as one would wish."""
+    body = await get(host, f"{PATH}?{urlencode(destination.query(source))}")
+    try:
+        found = msgspec.json.decode(body, type=dict[str, Any])
+        return body, tracetext.as_text(found), tracetext.is_well(found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"the agent's answer to {PATH} is not understood: {error!r}") from error

@@ -1,0 +1,100 @@
+"""Whatever is done to one entry of the service maps is told, and nothing else ever is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.servicecheck import differing
+from bpf import lb_map
+from bpf.lb_plan import Dumps, Mirror, Table
+from mesh.merge import Backend, Frontend
+from tests.bpf.test_lb_plan import BACKENDS, DNS, FRONTENDS, LISTS, SERVICES, WEB, Maps, backend
+
+Services = Mapping[Frontend, Sequence[Backend]]
+
+
+def written(*histories: Services) -> Maps:
+    maps = Maps()
+    for services in histories:
+        maps.write(Mirror.recover(maps.dumps).plan(services))
+    return maps
+
+
+def told(dumps: Dumps, wanted: Services, moving: frozenset[Frontend] = frozenset()) -> bool:
+    found, _ = differing(dumps, wanted, moving)
+    return any(found.values())
+
+
+@given(SERVICES, SERVICES)
+def test_what_was_written_is_equal_whatever_stood_before(before: Services, services: Services) -> None:
+    dumps = written(before, services).dumps
+    found, sizes = differing(dumps, services)
+    assert not any(found.values())
+    assert sizes == {
+        Table.SERVICES: len(dumps.services),
+        Table.BACKENDS: len(dumps.backends),
+        Table.REVERSE_NAT: len(dumps.reverse_nat),
+    }
+
+
+@given(SERVICES.filter(bool), st.sampled_from(Table), st.data())
+def test_one_changed_bit_of_a_value_is_told(services: Services, table: Table, data: st.DataObject) -> None:
+    maps = written(services)
+    entries = maps.tables[table]
+    if not entries:
+        return
+    key = data.draw(st.sampled_from(sorted(entries)))
+    bit = data.draw(st.integers(0, 8 * len(entries[key]) - 1))
+    value = bytearray(entries[key])
+    value[bit // 8] ^= 1 << bit % 8
+    entries[key] = bytes(value)
+    assert told(maps.dumps, services)
+
+
+@given(SERVICES.filter(bool), st.sampled_from(Table), st.data())
+def test_one_lost_entry_is_told(services: Services, table: Table, data: st.DataObject) -> None:
+    maps = written(services)
+    if not maps.tables[table]:
+        return
+    del maps.tables[table][data.draw(st.sampled_from(sorted(maps.tables[table])))]
+    assert told(maps.dumps, services)
+
+
+@given(SERVICES, FRONTENDS, LISTS, st.sampled_from([True, False]))
+def test_a_frontend_that_changes_just_now_is_left_out(
+    services: Services, changed: Frontend, backends: Sequence[Backend], is_gone: bool
+) -> None:
+    dumps = written(services).dumps
+    now = {frontend: found for frontend, found in services.items() if frontend != changed}
+    if not is_gone:
+        now[changed] = backends
+    assert not told(dumps, now, frozenset({changed}))
+
+
+@given(SERVICES, FRONTENDS, BACKENDS)
+def test_the_others_are_told_meanwhile(services: Services, changed: Frontend, extra: Backend) -> None:
+    others = {frontend: found for frontend, found in services.items() if frontend != changed}
+    wanted = {**dict.fromkeys(others, ()), changed: [extra]}
+    has_less = any(others.values())
+    assert told(written(services).dumps, wanted, frozenset({changed})) == has_less
+
+
+def test_a_difference_says_what_is_missing_and_what_is_too_much() -> None:
+    maps = written({WEB: [backend(1), backend(2)]})
+    found, _ = differing(maps.dumps, {WEB: [backend(1)], DNS: []})
+    services = found[Table.SERVICES]
+    master = lb_map.pack_service(*WEB)
+    assert services.keys() == {master, lb_map.with_slot(master, 2), lb_map.pack_service(*DNS)}
+    assert services[lb_map.with_slot(master, 2)].wanted is None
+    assert services[lb_map.pack_service(*DNS)].held is None
+    assert [pair.wanted for pair in found[Table.BACKENDS].values()] == [None]
+    assert [pair.held for pair in found[Table.REVERSE_NAT].values()] == [None]
+
+
+def test_an_entry_that_leads_nowhere_is_told() -> None:
+    maps = written({WEB: [backend(1)]})
+    maps.tables[Table.BACKENDS][lb_map.pack_backend_id(77)] = lb_map.pack_backend("10.9.9.9", 1, "TCP")
+    assert told(maps.dumps, {WEB: [backend(1)]})

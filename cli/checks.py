@@ -10,10 +10,10 @@ import msgspec
 from cli import check
 from cli.check import Check, Finding
 from cli.checkoption import with_dial, with_skip_check
-from cli.connect import members, split, surveys
+from cli.connect import members, surveys
 from cli.preflight import findings
 from cli.running import run
-from cli.target import Target, with_target
+from cli.target import Target, split, with_target
 
 
 @click.command("list")

@@ -20,7 +20,7 @@ from cli.links import MODES, Link, links
 from cli.preflight import findings
 from cli.running import run, say
 from cli.survey import is_remote, surveyed
-from cli.target import Target, with_target
+from cli.target import Target, split, with_target
 from k8s.client import Client
 
 
@@ -170,11 +170,6 @@ def _at(member: Member, given: tuple[Address, ...]) -> Member:
         return member
     known = replace(member.facts, addresses=given, service_type=member.facts.service_type)
     return Member(member.client, known)
-
-
-def split(values: Sequence[str]) -> list[str]:
-    """Repeated and comma-separated values, once each, in order."""
-    return list(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
 
 
 def _addresses(values: Sequence[str]) -> tuple[Address, ...]:

@@ -8,6 +8,7 @@ from cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
     "certs": Entry("cli.certs.group", "certs", "The certificates of the mesh."),
+    "checks": Entry("cli.checkgroup", "checks", "What is checked before clusters are connected."),
     "completion": Entry("cli.completion", "completion", "Print a shell's completion script."),
     "connect": Entry("cli.connect", "connect", "Connect this cluster with others."),
     "disable": Entry("cli.disable", "disable", "Take the mesh out of a cluster."),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import click
 
 from certs import bundle
 from cli import facts, peerfile, secret
+from cli.check import Check
+from cli.checkoption import with_dial, with_skip_check
 from cli.errors import RefusedError
 from cli.facts import Address, ClusterFacts
 from cli.links import MODES, Link, links
-from cli.preflight import refusals
+from cli.preflight import findings
 from cli.running import run, say
-from cli.target import Target, with_target
+from cli.survey import is_remote, surveyed
+from cli.target import Target, split, with_target
 from k8s.client import Client
 
 
@@ -42,6 +47,8 @@ class Member:
 @click.option(
     "--allow-mismatching-ca", is_flag=True, help="Let each cluster trust the other's authority too."
 )
+@with_skip_check
+@with_dial
 def connect(
     *,
     target: Target,
@@ -50,6 +57,8 @@ def connect(
     destination_endpoint: tuple[str, ...],
     source_endpoint: tuple[str, ...],
     allow_mismatching_ca: bool,
+    skip_check: tuple[Check, ...],
+    dial: bool | None,
 ) -> None:
     """Connect this cluster with others."""
     destinations = split(contexts)
@@ -57,7 +66,17 @@ def connect(
         raise click.UsageError("--destination-endpoint is for one destination only")
     given = {"": _addresses(source_endpoint)}
     given |= dict.fromkeys(destinations, _addresses(destination_endpoint))
-    run(_connect(target, destinations, connection_mode, given, allow_mismatching_ca=allow_mismatching_ca))
+    run(
+        _connect(
+            target,
+            destinations,
+            connection_mode,
+            given,
+            allow_mismatching_ca=allow_mismatching_ca,
+            skip=skip_check,
+            dial=dial,
+        )
+    )
 
 
 async def _connect(
@@ -67,14 +86,12 @@ async def _connect(
     given: Mapping[str, tuple[Address, ...]],
     *,
     allow_mismatching_ca: bool,
+    skip: Collection[Check] = (),
+    dial: bool | None = None,
 ) -> None:
     async with members(target, destinations) as found:
         local, *remotes = [_at(member, given.get(key, ())) for key, member in found.items()]
-        reasons = refusals(
-            local.facts, [remote.facts for remote in remotes], allow_mismatching_ca=allow_mismatching_ca
-        )
-        if reasons:
-            raise RefusedError(reasons)
+        await examine(local, remotes, allow_mismatching_ca=allow_mismatching_ca, skip=skip, dial=dial)
         by_name = {member.facts.name: member for member in (local, *remotes)}
         if allow_mismatching_ca:
             await _share_trust(list(by_name.values()))
@@ -91,6 +108,38 @@ async def members(target: Target, contexts: Sequence[str]) -> AsyncGenerator[dic
             client = await stack.enter_async_context(of.connect())
             found[key] = Member(client, await facts.read(client, of))
         yield found
+
+
+async def examine(
+    local: Member,
+    remotes: Sequence[Member],
+    *,
+    allow_mismatching_ca: bool,
+    skip: Collection[Check] = (),
+    dial: bool | None = None,
+) -> None:
+    """Look at everything before the first change. Raises RefusedError; says what only may be wrong."""
+    ours, *others = await surveys([local, *remotes], datetime.now(UTC), dial=dial)
+    found = findings(ours, others, allow_mismatching_ca=allow_mismatching_ca, skip=skip)
+    for finding in found:
+        if not finding.refuses:
+            say(f"warning: {finding.text}")
+    if reasons := [finding.text for finding in found if finding.refuses]:
+        raise RefusedError(reasons)
+
+
+async def surveys(clusters: Sequence[Member], now: datetime, *, dial: bool | None) -> list[ClusterFacts]:
+    """What the clusters said, with all that had to be looked for. `dial` None: where that says anything."""
+    if dial is None:
+        dial = all(is_remote(each.client.server) for each in clusters)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(
+                surveyed(each.client, each.facts, now, dial=dial), name=f"survey {each.facts.target.label}"
+            )
+            for each in clusters
+        ]
+    return [task.result() for task in tasks]
 
 
 async def _link(by_name: Mapping[str, Member], link: Link) -> None:
@@ -121,11 +170,6 @@ def _at(member: Member, given: tuple[Address, ...]) -> Member:
         return member
     known = replace(member.facts, addresses=given, service_type=member.facts.service_type)
     return Member(member.client, known)
-
-
-def split(values: Sequence[str]) -> list[str]:
-    """Repeated and comma-separated values, once each, in order."""
-    return list(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
 
 
 def _addresses(values: Sequence[str]) -> tuple[Address, ...]:

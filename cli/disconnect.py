@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from cli.connect import Member, members, split
+from cli.connect import Member, members
 from cli.errors import CommandError
 from cli.links import MODES, links
 from cli.running import run, say
 from cli.settings import MIRRORED_SECRET, PEERS_SECRET
-from cli.target import Target, with_target
+from cli.target import Target, split, with_target
 from k8s.resource import SECRET
 
 

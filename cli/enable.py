@@ -118,6 +118,8 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
         max_connected_clusters=flags["max_connected_clusters"],
         is_enabled=deployment.result() is not None,
         flags=target.flags,
+        label=target.label,
+        config=config.result(),
     )
     service = provider.service_for(nodes.result(), flags["service_type"])
     on_control_node = provider.has_control_node(nodes.result())

@@ -6,10 +6,11 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 import msgspec
 
-from certs import bundle
+from certs import bundle, check
 from certs.bundle import TrustBundle
 from certs.errors import CertificateError
 from cli import secret
@@ -44,6 +45,33 @@ class Address:
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
+class Reached(Enum):
+    """How an address answered when it was dialled."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"  # somebody says that nobody listens there
+    SILENT = "silent"  # nothing came back, or there is no way
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One address, dialled from this machine."""
+
+    address: Address
+    reached: Reached
+    error: str = ""
+    certificate: tuple[check.Finding, ...] = ()  # what is wrong with the one that was shown
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What `cli.survey` found; empty where it has not looked."""
+
+    pod_cidrs: tuple[str, ...] = ()
+    certificate: tuple[check.Finding, ...] = ()  # what is wrong with the server's, as it is stored
+    probes: tuple[Probe, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """`cluster_id` and the capacity are as written there: `preflight` judges them."""
@@ -59,6 +87,8 @@ class ClusterFacts:
     kvstoremesh: bool = False  # runs here
     mirrored: frozenset[str] = frozenset()  # peers that it follows
     leaves: secret.Secrets = field(default_factory=dict, repr=False)
+    config: Mapping[str, str] = field(default_factory=dict)  # ConfigMap cilium-config, whole
+    survey: Survey = Survey()
 
 
 async def read(client: Client, target: Target) -> ClusterFacts:
@@ -92,6 +122,7 @@ async def read(client: Client, target: Target) -> ClusterFacts:
         kvstoremesh=has_kvstoremesh(mesh.result()),
         mirrored=peer_names(mirrored.result() or {}, name),
         leaves=kept,
+        config=data,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cli.errors import CommandError
-from mesh.addressing import UNSET_NAME, parse_cluster_name
-from mesh.errors import MeshError
+from cli import preflight
+from cli.errors import CommandError, RefusedError
+from mesh.addressing import UNSET_NAME
 
 UNSET_ID = "0"
 
@@ -37,14 +37,20 @@ def chosen(
     max_connected_clusters: str | None,
     is_enabled: bool,
     flags: str,
+    label: str = "the cluster",
+    config: Mapping[str, str] | None = None,
 ) -> ClusterIdentity:
-    """What to install with. Raises CommandError when it is no identity, or would renumber a live cluster."""
+    """What to install with. Raises CommandError when it is no identity, or would renumber a live cluster.
+
+    `config` is the whole ConfigMap: it says what else of the cluster must fit the id.
+    """
     wanted = ClusterIdentity(
         name or current.name,
         str(cluster_id) if cluster_id is not None else current.cluster_id,
         max_connected_clusters or current.max_connected_clusters,
     )
-    _require_valid(wanted, flags)
+    if refused := _refusals(wanted, config or {}, label, flags):
+        raise RefusedError(refused)
     if is_enabled and wanted != current:
         raise CommandError(
             f"the mesh is enabled as {current.name} (id {current.cluster_id}, of "
@@ -54,19 +60,9 @@ def chosen(
     return wanted
 
 
-def _require_valid(identity: ClusterIdentity, flags: str) -> None:
-    if identity.name == UNSET_NAME or identity.cluster_id == UNSET_ID:
-        raise CommandError(
-            "the cluster has no name or no id: "
-            f"run 'clustermesh enable{flags} --cluster-name NAME --cluster-id ID'"
-        )
-    try:
-        parse_cluster_name(identity.name)
-    except MeshError as error:
-        raise CommandError(str(error)) from error
-    if identity.max_connected_clusters not in {"255", "511"}:
-        raise CommandError(f"max-connected-clusters is {identity.max_connected_clusters!r}, not 255 or 511")
-    limit = int(identity.max_connected_clusters)
-    text = identity.cluster_id
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= limit):
-        raise CommandError(f"cluster id {text!r} is not between 1 and {limit}")
+def _refusals(wanted: ClusterIdentity, config: Mapping[str, str], label: str, flags: str) -> list[str]:
+    mend = f"run 'clustermesh enable{flags} --cluster-name NAME --cluster-id ID'"
+    capacity = wanted.max_connected_clusters
+    found = preflight.identity(label, wanted.name, wanted.cluster_id, capacity, mend=mend, flags=flags)
+    found += preflight.marks(label, wanted.cluster_id, config, mend=mend)
+    return [finding.text for finding in found]

@@ -40,6 +40,7 @@ class PeerSummary:
     last_failure: str = ""
     refusals: Mapping[str, int] = field(default_factory=dict)
     outside: int = 0  # addresses that it claims outside of its own nodes and pod CIDRs
+    round_trip_ms: float = 0.0  # the longest; 0: nobody measured it
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +99,5 @@ def _peer(name: str, views: Sequence[PeersView]) -> PeerSummary:
         last_failure=max((peer.failed_at for peer in found), default=""),
         refusals=refusals,
         outside=max((peer.outside_addresses for peer in found), default=0),
+        round_trip_ms=max((peer.round_trip_ms for peer in found), default=0.0),
     )

@@ -6,18 +6,21 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import click
 import msgspec
 
-from cli import agentreport, facts, rollout, statusview
+from aiokit.failure import first
+from cli import agentreport, facts, lifetime, matrix, rollout, statusview
 from cli.duration import duration
+from cli.matrix import Row
 from cli.meshstatus import PeersView, summed
 from cli.running import run, say
 from cli.settings import AGENT, AGENT_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
 from cli.statusview import MeshStatus
-from cli.target import Target, with_target
-from k8s import objects
+from cli.target import Target, split, with_target
+from k8s import kubeconfig, objects
 from k8s.client import Client
 from k8s.errors import KubernetesError
 from k8s.objects import Pod
@@ -45,30 +48,87 @@ KVSTOREMESH = Reader(SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster", agentrepor
 
 @click.command()
 @with_target
-@click.option("--wait", is_flag=True, help="Wait until everything is ready.")
+@click.option(
+    "--destination-context",
+    "contexts",
+    multiple=True,
+    help="Context of another cluster to ask too; repeat it or separate several by commas.",
+)
+@click.option("--all", "everybody", is_flag=True, help="Ask every peer that has a context of its own name.")
+@click.option("--wait", is_flag=True, help="Wait until everything is ready, saying what is missing.")
 @click.option("--wait-duration", type=duration, default="15m", show_default=True, help="How long to wait.")
 @click.option("-o", "--output", type=click.Choice(["summary", "json"]), default="summary", show_default=True)
-def status(*, target: Target, wait: bool, wait_duration: float, output: str) -> None:
-    """Show this cluster's peers as all its agents see them."""
-    found = run(_status(target, wait_duration if wait else 0.0))
-    if output == "json":
-        click.echo(msgspec.json.encode(statusview.as_json(found)))
+def status(
+    *,
+    target: Target,
+    contexts: tuple[str, ...],
+    everybody: bool,
+    wait: bool,
+    wait_duration: float,
+    output: str,
+) -> None:
+    """Show this cluster's peers as all its agents see them; exit 1 unless all is well.
+
+    With several clusters: one picture of who reads whom.
+
+    \b
+    Examples:
+      clustermesh status --context east
+      clustermesh status --context east --wait --wait-duration 2m
+      clustermesh status --context east --destination-context west,north
+      clustermesh status --context east --all -o json
+    """
+    others = [target.other(context) for context in split(contexts)]
+    rows = run(_rows(target, others, wait_duration if wait else 0.0, everybody=everybody))
+    if len(rows) == 1 and rows[0].status:
+        found: object = statusview.as_json(rows[0].status)
+        text = statusview.as_text(rows[0].status)
     else:
-        click.echo(statusview.as_text(found), nl=False)
-    if not found.is_ready:
+        found, text = matrix.as_object(rows), matrix.as_text(rows)
+    click.echo(msgspec.json.encode(found) if output == "json" else text, nl=output == "json")
+    if not all(row.is_ready for row in rows):
         raise SystemExit(1)
 
 
-async def _status(target: Target, wait_seconds: float) -> MeshStatus:
+async def _rows(target: Target, others: Sequence[Target], seconds: float, *, everybody: bool) -> list[Row]:
+    """Our own cluster's view first; its failure is the command's, another cluster's is a row."""
+    until = time.monotonic() + seconds
+    own = await _status(target, until)
+    if everybody:
+        known = await asyncio.to_thread(kubeconfig.contexts, target.kubeconfig)
+        named = {other.context for other in others} | {target.context}
+        others = [*others, *(target.other(name) for name in own.peers if name in known and name not in named)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_row(other, until), name=f"status of {other.label}") for other in others]
+    return [Row(own.facts.name or target.label, own), *(task.result() for task in tasks)]
+
+
+async def _row(target: Target, until: float) -> Row:
+    try:
+        found = await _status(target, until)
+    except KubernetesError as error:
+        return Row(target.label, error=str(error))
+    except ExceptionGroup as group:
+        expected, others = group.split(KubernetesError)
+        if expected is None or others is not None:
+            raise
+        return Row(target.label, error=str(first(expected)))
+    return Row(found.facts.name or target.label, found)
+
+
+async def _status(target: Target, until: float) -> MeshStatus:
+    """Once all is ready, or as it is at `until` (of the monotonic clock); says what is missing meanwhile."""
     async with target.connect() as client:
-        begun = time.monotonic()
-        found = await read(client, target)
-        if wait_seconds and not found.is_ready:
-            say("waiting until everything is ready")
-        while not found.is_ready and time.monotonic() - begun < wait_seconds:
-            await asyncio.sleep(POLL_SECONDS)
+        said = ""
+        while True:
             found = await read(client, target)
-        return found
+            if found.is_ready or time.monotonic() >= until:
+                return found
+            now = statusview.progress(found)
+            if now != said:
+                say(f"waiting for {target.label}: {now}")
+                said = now
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def read(client: Client, target: Target) -> MeshStatus:
@@ -77,11 +137,23 @@ async def read(client: Client, target: Target) -> MeshStatus:
         cluster = group.create_task(facts.read(client, target), name="read cluster")
         missing = group.create_task(rollout.deployment_missing(client, target), name="read deployment")
         views = group.create_task(ask(client, target.namespace, AGENTS), name="ask agents")
-    found = cluster.result()
-    mirror = None
-    if found.kvstoremesh:
-        mirror = summed(await ask(client, target.namespace, KVSTOREMESH), found.mirrored)
-    return MeshStatus(found, missing.result(), summed(views.result(), found.peers), mirror)
+        copies = group.create_task(_mirror(client, cluster, target.namespace), name="ask KVStoreMesh")
+    found, mirror = cluster.result(), copies.result()
+    return MeshStatus(
+        found,
+        missing.result(),
+        summed(views.result(), found.peers),
+        summed(mirror, found.mirrored) if mirror is not None else None,
+        lifetime.lifetimes(found.leaves, datetime.now(UTC)),
+    )
+
+
+async def _mirror(
+    client: Client, cluster: asyncio.Task[facts.ClusterFacts], namespace: str
+) -> Sequence[PeersView] | None:
+    """None where it does not run."""
+    found = await cluster
+    return await ask(client, namespace, KVSTOREMESH) if found.kvstoremesh else None
 
 
 async def ask(client: Client, namespace: str, reader: Reader) -> Sequence[PeersView]:

@@ -6,11 +6,14 @@ The JSON has the shape that Cilium's own command prints (zero numbers left out t
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cli import cause, lifetime
+from cli.cause import Cause, as_objects, causes
 from cli.facts import ClusterFacts
+from cli.lifetime import Lifetime
 from cli.meshstatus import Connectivity, PeerSummary
 
 HINT = "Run 'clustermesh-dbg status --all-clusters' on the node for details"
@@ -25,12 +28,44 @@ class MeshStatus:
     missing: Sequence[str]
     connectivity: Connectivity
     kvstoremesh: Connectivity | None = None
+    certificates: Sequence[Lifetime] = ()
 
     @property
     def is_ready(self) -> bool:
-        readers = [self.connectivity, *([self.kvstoremesh] if self.kvstoremesh else [])]
         is_up = not self.missing and bool(self.facts.addresses)
-        return is_up and all(reader.is_ready for reader in readers)
+        is_valid = all(each.is_good for each in self.certificates)
+        return is_up and is_valid and all(reader.is_ready for reader in self.readers)
+
+    @property
+    def readers(self) -> list[Connectivity]:
+        return [self.connectivity, *([self.kvstoremesh] if self.kvstoremesh else [])]
+
+    @property
+    def causes(self) -> list[Cause]:
+        return causes(self.readers, self.facts.target.flags)
+
+    @property
+    def peers(self) -> Mapping[str, PeerSummary]:
+        """By name. Who reads the peer itself counts: KVStoreMesh where it runs."""
+        return {peer.name: peer for reader in self.readers for peer in reader.peers}
+
+
+def progress(status: MeshStatus) -> str:
+    """What is still waited for, in one line."""
+    waits = [*status.missing]
+    if not status.facts.addresses:
+        waits.append("the Service has no address")
+    waits += [f"{each.secret} is not valid" for each in status.certificates if not each.is_good]
+    for what, reader in zip(("agents", "KVStoreMesh"), status.readers, strict=False):
+        if not reader.total:
+            waits.append(f"no {what}")
+        waits += [
+            f"{peer.name}: {min(peer.ready, peer.programmed)}/{reader.total} {what} ready"
+            for peer in reader.peers
+            if min(peer.ready, peer.programmed) < reader.total
+        ]
+    waits += [f"{each.check.label} ({each.peer or ', '.join(each.readers)})" for each in status.causes]
+    return "; ".join(waits) or "ready"
 
 
 def as_json(status: MeshStatus) -> dict[str, Any]:
@@ -56,6 +91,8 @@ def as_json(status: MeshStatus) -> dict[str, Any]:
         else {"enabled": False},
         "ready": status.is_ready,
         "missing": list(status.missing),
+        "causes": as_objects(status.causes),
+        "certificates": lifetime.as_objects(list(status.certificates)),
     }
 
 
@@ -76,9 +113,12 @@ def as_text(status: MeshStatus) -> str:
     lines = [*_control_plane(status), "", _readers(agents, "nodes", "No agent found")]
     if mirror:
         lines.append(_readers(mirror, "KVStoreMesh replicas", "No KVStoreMesh replica found"))
+    lines += lifetime.lines(list(status.certificates))
     lines += ["", *_connections(agents, mirror), *_errors(agents, HINT)]
     if mirror:
         lines += _errors(mirror, MIRROR_HINT)
+    if found := status.causes:
+        lines += ["", *cause.lines(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -123,7 +163,7 @@ def _connections(agents: Connectivity, mirror: Connectivity | None) -> list[str]
 def _mirror_text(peer: PeerSummary, total: int) -> list[str]:
     return [
         f"    KVStoreMesh: {peer.configured}/{total} configured, {peer.connected}/{total} connected, "
-        f"{peer.ready}/{total} ready{_failures(peer)}",
+        f"{peer.ready}/{total} ready{_trip(peer)}{_failures(peer)}",
         *_doubts(peer),
     ]
 
@@ -133,9 +173,13 @@ def _peer_text(peer: PeerSummary, total: int) -> list[str]:
         f"  - {peer.name}: {peer.configured}/{total} configured, {peer.connected}/{total} connected, "
         f"{peer.ready}/{total} ready, {peer.programmed}/{total} programmed - "
         f"{peer.nodes} nodes, {peer.endpoints} endpoints, {peer.identities} identities, "
-        f"{peer.services} services{_failures(peer)}",
+        f"{peer.services} services{_trip(peer)}{_failures(peer)}",
         *_doubts(peer),
     ]
+
+
+def _trip(peer: PeerSummary) -> str:
+    return f", round trip {peer.round_trip_ms:.1f} ms" if peer.round_trip_ms else ""
 
 
 def _failures(peer: PeerSummary) -> str:
@@ -176,6 +220,7 @@ def _peer_json(peer: PeerSummary) -> dict[str, Any]:
         "last_failure": peer.last_failure,
         "refusals": dict(peer.refusals),
         "outside_addresses": peer.outside,
+        "round_trip_ms": peer.round_trip_ms,
     }
 
 

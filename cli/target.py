@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -68,3 +68,8 @@ def with_target(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, target=Target(kubeconfig, context, namespace), **kwargs)
 
     return wrapper
+
+
+def split(values: Sequence[str]) -> list[str]:
+    """Repeated and comma-separated values, once each, in order."""
+    return list(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))

@@ -1,7 +1,7 @@
 """How to reach one API server and as whom: read from a kubeconfig or from a pod's service account.
 
-The official client's loader does the reading, so that every form of kubeconfig it knows (inline data,
-files, token files, exec plugins) works here too. It is imported on first use because it is slow.
+Plain kubeconfigs are read by `k8s.kubeconfig`. The official client's loader reads all others, so that every
+form it knows (exec plugins, several files) works here too; it is imported on first use because it is slow.
 Everything is held in memory; temporary files that the loader or the TLS library need are removed at once.
 """
 
@@ -16,7 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from k8s.errors import AccessError
+from k8s.kubeconfig import read as read_plain
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -42,7 +45,9 @@ class Access:
 
 def load(kubeconfig: Path | None = None, context: str | None = None) -> Access:
     """Read a kubeconfig (None: $KUBECONFIG or the user's default one). Raises AccessError."""
-    return replace(_load_once(kubeconfig, context), renew=lambda: load(kubeconfig, context))
+    plain = read_plain(kubeconfig, context)
+    found = Access(**asdict(plain)) if plain else _load_once(kubeconfig, context)
+    return replace(found, renew=lambda: load(kubeconfig, context))
 
 
 def in_cluster() -> Access:

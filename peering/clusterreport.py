@@ -1,7 +1,7 @@
 """What somebody says of a peer: RemoteCluster as it is read (spec 8.1). Lenient with other versions. Pure.
 
-What is zero or false is left out, so every field has a default. `programmed`, `refusals` and
-`outside-addresses` are this project's own; other agents do not send them.
+What is zero or false is left out, so every field has a default. `programmed`, `refusals`,
+`outside-addresses` and `round-trip-ms` are this project's own; other agents do not send them.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class RemoteCluster(msgspec.Struct, frozen=True, rename="kebab"):
     last_failure: str = NEVER
     refusals: dict[str, int] = {}
     outside_addresses: int = 0
+    round_trip_ms: float = 0.0  # one read of the peer's etcd when it was connected; 0: not measured
 
     @property
     def needs_a_look(self) -> bool:

@@ -157,7 +157,8 @@ class Peer:
             if Kind.IPS in kinds and not {Kind.SERVICES, Kind.ENDPOINTSLICES}.intersection(kinds):
                 log.error("peer %s has no endpoint slices, and services are not read", self.name)
             self._stop_revocation()
-            self._set(config=remote, config_retrieved=True, kinds=kinds)
+            trip = session.round_trip
+            self._set(config=remote, config_retrieved=True, kinds=kinds, round_trip=trip)
             await session.run(remote, scope, kinds, self._synced)
 
     async def _accepted(self, session: Session) -> tuple[ClusterConfig, PeerScope]:

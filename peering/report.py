@@ -1,8 +1,9 @@
 """One peer as our own APIs say it: Cilium's RemoteCluster, and a few fields more. Pure.
 
 Ours are `programmed` (what the peer told is where it belongs: an agent's in the kernel, KVStoreMesh's in the
-local store), `refusals` (reason -> count), `outside-addresses` (claims outside of the peer's own nodes, now)
-and `digests` (equal on members that hold the same). `ready` is only said of what is programmed.
+local store), `refusals` (reason -> count), `outside-addresses` (claims outside of the peer's own nodes, now),
+`digests` (equal on members that hold the same) and `round-trip-ms` (one read of its etcd, when connected).
+`ready` is only said of what is programmed.
 """
 
 from __future__ import annotations
@@ -51,4 +52,5 @@ def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, program
         "refusals": dict(counts.refusals),
         "outside-addresses": counts.outside,
         "digests": dict(counts.digests),
+        "round-trip-ms": round(status.round_trip * 1000, 3),
     }

@@ -57,6 +57,7 @@ class Session:
         self._times = times
         self._clock = clock
         self._last_beat = clock.now()
+        self.round_trip = 0.0  # seconds, of the read that found the configuration
 
     async def cluster_config(self) -> ClusterConfig:
         """Wait for the peer's own description, under the name of our configuration file."""
@@ -65,8 +66,10 @@ class Session:
         try:
             async with asyncio.timeout(self._times.config):
                 while True:
+                    asked = self._clock.now()
                     pair = await self._backend.get(key)
                     if pair is not None:
+                        self.round_trip = self._clock.now() - asked
                         return clusterconfig.decode(self._name, pair.value)
                     await asyncio.sleep(backoff.next())
         except TimeoutError as error:

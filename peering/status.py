@@ -30,6 +30,7 @@ class PeerStatus:
     failures: int = 0
     last_failure: float = 0.0
     revocations: int = 0
+    round_trip: float = 0.0  # seconds that reading one key took when the connection was made
 
     @property
     def is_synced(self) -> bool:

@@ -16,12 +16,11 @@ from certs.rotation import Next, Step, next_step
 from cli import facts, secret
 from cli.certs import rotation
 from cli.certs.rotation import Member, Write
-from cli.connect import split
 from cli.duration import duration
 from cli.errors import RefusedError
 from cli.running import run, say
 from cli.settings import CA_SECRET, MIRRORED_SECRET, PEERS_SECRET, ROTATION_SECRET
-from cli.target import Target, with_target
+from cli.target import Target, split, with_target
 from k8s.client import Client
 
 Place = tuple[Target, Client]

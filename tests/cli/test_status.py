@@ -110,7 +110,7 @@ async def test_waiting_has_an_end(clusters: Clusters) -> None:
     async with agent(clusters, DOWN):
         result = await clusters.run("status", "--context", "east", "--wait", "--wait-duration", "700ms")
         assert result.exit_code == 1
-        assert "waiting until everything is ready" in result.stderr
+        assert "waiting for east: west: 0/1 agents ready; peer-down (west)" in result.stderr
 
 
 async def test_an_agent_that_does_not_answer_is_named(clusters: Clusters) -> None:
@@ -126,3 +126,24 @@ async def test_a_cluster_without_a_mesh_says_which_command_makes_one(clusters: C
     result = await clusters.run("status", "--context", "east")
     assert result.exit_code == 1
     assert "run 'clustermesh enable --context east'" in result.stdout
+
+
+async def test_several_clusters_are_one_picture(clusters: Clusters) -> None:
+    await connected(clusters)
+    async with agent(clusters, READY):
+        for more in (("--destination-context", "west"), ("--all",)):
+            result = await clusters.run("status", "--context", "east", *more, "-o", "json")
+            assert result.exit_code == 1  # nobody runs in west
+            found = msgspec.json.decode(result.stdout)
+            assert found["matrix"]["east"]["west"]["state"] == "ready"
+            assert set(found["clusters"]) == {"east", "west"}
+        shown = await clusters.run("status", "--context", "east", "--all")
+        assert "✓" in shown.stdout
+
+
+async def test_a_context_that_leads_nowhere_is_a_row_and_not_the_end(clusters: Clusters) -> None:
+    await connected(clusters)
+    async with agent(clusters, READY):
+        result = await clusters.run("status", "--context", "east", "--destination-context", "nowhere")
+    assert result.exit_code == 1
+    assert "nowhere: ❌" in result.stdout

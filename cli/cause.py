@@ -1,0 +1,113 @@
+"""Why a peer is not usable, by name: from what its readers say in words. Pure.
+
+The words come from TLS libraries, gRPC and our own programs: they are matched by the parts that those keep
+from one version to the next. What no rule knows is a peer that is down, which is what most of it means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cli.check import Check
+from cli.meshstatus import UNKNOWN, Connectivity
+
+# The first that matches counts: our own certificate explains why somebody hangs up, not the other way round.
+_RULES: Sequence[tuple[str, Check]] = [
+    (r"our own .*(expired)", Check.CLIENT_CERTIFICATE_EXPIRED),
+    (r"our own .*(no valid chain)", Check.CA_MISMATCH),
+    (r"certificate has expired|certificate expired at", Check.SERVER_CERTIFICATE_EXPIRED),
+    (r"certificate is not (yet )?valid", Check.SERVER_CERTIFICATE_CLOCK),
+    (r"unable to get (local )?issuer|self.signed|unknown (ca|authority)", Check.CA_MISMATCH),
+    (r"Hostname Verification|does not carry the name|Hostname mismatch", Check.SERVER_CERTIFICATE_NAME),
+    (r"unsuitable certificate purpose|unsupported certificate purpose", Check.SERVER_CERTIFICATE_USE),
+    (r"CERTIFICATE_VERIFY_FAILED", Check.CA_MISMATCH),
+    (r"clusterID \d+ is (assigned|already used)", Check.SAME_CLUSTER_ID),
+    (r"ClusterID 0 is reserved", Check.CLUSTER_ID_UNSET),
+    (r"ClusterID > \d+ is not supported", Check.CLUSTER_ID_RANGE),
+    (r"maxConnectedClusters is", Check.CAPACITY_DIFFERS),
+    (r"no heartbeat for", Check.PEER_SILENT),
+    (r"no \S*cluster-config\S* within|configuration required but not found", Check.PEER_CONFIG_MISSING),
+    (r"PERMISSION_DENIED|permission denied|PermissionDenied", Check.PEER_REFUSES_US),
+    # after a good handshake: TLS 1.3 refuses a client without a word
+    (r"failed to connect to all addresses.*UNAVAILABLE.*Socket closed", Check.PEER_REFUSES_US),
+    (r"synchronization (in progress|status unknown)|not programmed yet|not ready", Check.SYNCING),
+    (r"configuration retrieval status unknown", Check.SYNCING),
+    (rf"^{UNKNOWN}$", Check.PEER_UNKNOWN),
+]
+
+_MENDS = {
+    Check.CLIENT_CERTIFICATE_EXPIRED: "run 'clustermesh certs renew{flags}'",
+    Check.CA_MISMATCH: "run 'clustermesh connect{flags} --destination-context {peer} --allow-mismatching-ca'",
+    Check.SERVER_CERTIFICATE_EXPIRED: "in {peer}, run 'clustermesh certs renew'",
+    Check.SERVER_CERTIFICATE_CLOCK: "set {peer}'s clock, then run 'clustermesh certs renew --force' there",
+    Check.SERVER_CERTIFICATE_NAME: "in {peer}, run 'clustermesh enable', which issues it anew",
+    Check.SERVER_CERTIFICATE_USE: "in {peer}, run 'clustermesh enable', which issues it anew",
+    Check.SAME_CLUSTER_ID: "disable {peer} and enable it with an id that no other cluster has",
+    Check.CLUSTER_ID_UNSET: "in {peer}, run 'clustermesh enable --cluster-id ID'",
+    Check.CLUSTER_ID_RANGE: "disable {peer} and enable it with an id within the mesh's capacity",
+    Check.CAPACITY_DIFFERS: "disable {peer} and enable it with this mesh's --max-connected-clusters",
+    Check.PEER_SILENT: "in {peer}, look at the exporter: container apiserver of clustermesh-apiserver",
+    Check.PEER_CONFIG_MISSING: "does 'clustermesh status' of that cluster give the name {peer}?",
+    Check.PEER_REFUSES_US: "in {peer}: is our authority trusted, and is this cluster not revoked there?",
+    Check.SYNCING: "wait: 'clustermesh status{flags} --wait'",
+    Check.PEER_UNKNOWN: "the kubelet takes up to a minute to write new files; then see the reader's log",
+    Check.PEER_DOWN: "is {peer}'s control plane up, and is TCP to its address open?",
+    Check.NOT_ASKED: "is the pod up, and may the API server reach its health port?",
+}
+
+# What agents say while KVStoreMesh, which they read, cannot reach the peer: its own words are the cause.
+_CONSEQUENCES = {Check.PEER_CONFIG_MISSING, Check.SYNCING, Check.PEER_UNKNOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why `peer` is not usable for `readers`; `peer` is empty when the readers themselves do not answer."""
+
+    peer: str
+    check: Check
+    mend: str
+    readers: tuple[str, ...]
+
+
+def named(text: str) -> Check:
+    """The name of what a reader says in words."""
+    return next((check for pattern, check in _RULES if re.search(pattern, text)), Check.PEER_DOWN)
+
+
+def causes(found: Iterable[Connectivity], flags: str) -> list[Cause]:
+    """Every cause once, with all who suffer from it. `flags` name our own cluster in commands."""
+    readers: dict[tuple[str, Check], list[str]] = {}
+    for connectivity in found:
+        for pod, peers in connectivity.errors.items():
+            for peer, texts in peers.items():
+                for text in texts:
+                    check = named(text) if peer else Check.NOT_ASKED
+                    readers.setdefault((peer, check), []).append(pod)
+    explained = {peer for peer, check in readers if check not in _CONSEQUENCES}
+    return [
+        Cause(peer, check, _MENDS[check].format(peer=peer, flags=flags), tuple(sorted(set(pods))))
+        for (peer, check), pods in sorted(readers.items(), key=lambda item: (item[0][0], item[0][1].label))
+        if not (peer in explained and check in _CONSEQUENCES)
+    ]
+
+
+def lines(found: Sequence[Cause]) -> list[str]:
+    return [
+        f"🩺 {each.peer or ', '.join(each.readers)}: {each.check.title}: {each.mend} ({each.check.label})"
+        for each in found
+    ]
+
+
+def as_objects(found: Sequence[Cause]) -> list[dict[str, object]]:
+    return [
+        {
+            "cluster": cause.peer,
+            "check": cause.check.label,
+            "title": cause.check.title,
+            "mend": cause.mend,
+            "readers": list(cause.readers),
+        }
+        for cause in found
+    ]

@@ -95,6 +95,13 @@ async def _require_current_kinds(client: Client) -> None:
             )
 
 
+class _Plain(yaml.SafeDumper):
+    """Values that are in two places are written twice: references are hard to read and to compare."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
 def as_yaml(wanted: list[Manifest]) -> str:
     """For `kubectl diff` and for reading. Private keys are left out."""
     shown = []
@@ -102,7 +109,7 @@ def as_yaml(wanted: list[Manifest]) -> str:
         is_secret = each.resource == secret.SECRET and "data" in each.body
         body = secret.redacted(each.body) if is_secret else each.body
         shown.append(replace(each, body=body).complete)
-    return yaml.safe_dump_all(shown, sort_keys=False)
+    return yaml.dump_all(shown, Dumper=_Plain, sort_keys=False)
 
 
 async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) -> MeshSettings:

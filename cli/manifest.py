@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cli import crd, peerfile, rbac, secret
+from cli import crd, peerfile, rbac, renewal, secret
+from cli.container import hardened, on_control_node, unprivileged
 from cli.settings import (
     AGENT,
     AGENT_HEALTH_PORT,
     CLIENT_PORT,
     CONFIG_MAP,
-    CONTROL_LABEL,
     KVSTOREMESH,
     KVSTOREMESH_HEALTH_PORT,
     MIRRORED_SECRET,
@@ -27,7 +27,7 @@ from cli.settings import (
     SERVICE,
     MeshSettings,
 )
-from k8s.resource import CONFIGMAP, DAEMONSET, DEPLOYMENT, Resource
+from k8s.resource import CONFIGMAP, CRONJOB, DAEMONSET, DEPLOYMENT, PODDISRUPTIONBUDGET, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
 
 RUN_DIR = "/var/lib/cilium/run"
@@ -77,6 +77,8 @@ def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
         Manifest(DEPLOYMENT, apiserver(settings)),
         Manifest(DAEMONSET, agent(settings)),
         *([Manifest(DEPLOYMENT, operator(settings))] if settings.mcs_api else []),
+        *([Manifest(PODDISRUPTIONBUDGET, budget(settings))] if settings.replicas > 1 else []),
+        *(_renewal(settings) if settings.renews else []),
     ]
 
 
@@ -110,6 +112,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
     """The control plane: an etcd of its own, what fills it, and the proxy that serves it."""
     pod: dict[str, Any] = {
         "serviceAccountName": SERVICE,
+        "securityContext": unprivileged(),
         "containers": [_etcd(settings), _exporter(settings), _proxy(settings)],
         "volumes": [
             {"name": "etcd-data", "emptyDir": {}},
@@ -123,8 +126,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
         pod["volumes"].append({"name": "peers", "projected": {"sources": sources}})
     spec = {"replicas": settings.replicas, **_workload(SERVICE, pod)}
     if settings.on_control_node:
-        pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
-        pod["tolerations"] = [{"operator": "Exists"}]
+        pod |= on_control_node()
         spec["strategy"] = {"type": "Recreate"}  # on a host network two pods would want the same ports
     return {"metadata": _metadata(SERVICE, settings), "spec": spec}
 
@@ -151,15 +153,29 @@ def operator(settings: MeshSettings) -> dict[str, Any]:
     """What makes ServiceImports: it reads the other clusters' exports as agents read their services."""
     pod: dict[str, Any] = {
         "serviceAccountName": OPERATOR,
+        "securityContext": unprivileged(),
         "containers": [_operator(settings)],
         "volumes": [{"name": "peers", "projected": {"sources": _agent_files()}}],
     }
     if settings.on_control_node:
-        pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
-        pod["tolerations"] = [{"operator": "Exists"}]
+        pod |= on_control_node()
     # two at once would undo each other's work while they differ in version
     spec = {"replicas": 1, "strategy": {"type": "Recreate"}, **_workload(OPERATOR, pod)}
     return {"metadata": _metadata(OPERATOR, settings), "spec": spec}
+
+
+def budget(settings: MeshSettings) -> dict[str, Any]:
+    """Of several control planes one at a time may be drained away."""
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"k8s-app": SERVICE}}}
+    return {"metadata": _metadata(SERVICE, settings), "spec": spec}
+
+
+def _renewal(settings: MeshSettings) -> list[Manifest]:
+    access = rbac.certgen(settings.namespace, issues=settings.issues)
+    return [
+        *(Manifest(resource, body) for resource, body in access),
+        Manifest(CRONJOB, renewal.cron_job(settings)),
+    ]
 
 
 def _etcd(settings: MeshSettings) -> dict[str, Any]:
@@ -178,6 +194,7 @@ def _etcd(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "etcd",
         "image": settings.etcd_image,
+        "securityContext": hardened(),
         "command": ["etcd"],
         "args": args,
         "env": [_from_field("POD_UID", "metadata.uid")],
@@ -189,6 +206,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "apiserver",
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "clustermesh",
@@ -205,6 +223,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "proxy",
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "proxy",
@@ -228,6 +247,7 @@ def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": KVSTOREMESH,
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "kvstoremesh",
@@ -245,6 +265,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "operator",
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-operator"],
         "args": [
             *_identity_flags(settings),

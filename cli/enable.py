@@ -19,7 +19,15 @@ from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
 from cli.manifest import Manifest
 from cli.running import run, say
-from cli.settings import CA_SECRET, MIRRORED_SECRET, OPERATOR, PEERS_SECRET, SERVICE, MeshSettings
+from cli.settings import (
+    CA_SECRET,
+    ETCD_IMAGE,
+    MIRRORED_SECRET,
+    OPERATOR,
+    PEERS_SECRET,
+    SERVICE,
+    MeshSettings,
+)
 from cli.target import Target, with_target
 from cli.version import installed
 from k8s.client import Client
@@ -54,7 +62,7 @@ POLL_SECONDS = 0.2
     help="Control planes, each with an etcd of its own (default: as installed, else 1).",
 )
 @click.option("--image", help="Image of the control plane and the agents.")
-@click.option("--etcd-image", default="etcd:3.5", show_default=True, help="Image of the mesh's own etcd.")
+@click.option("--etcd-image", default=ETCD_IMAGE, show_default=True, help="Image of the mesh's own etcd.")
 @click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
 @click.option("--wait", is_flag=True, help="Return only when everything runs and has an address.")
 @click.option("--wait-duration", type=duration, default="5m", show_default=True)

@@ -124,6 +124,8 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
         sources = [_files(MIRRORED_SECRET), _client_files(secret.REMOTE, peerfile.REMOTE_CLIENT)]
         pod["containers"].append(_kvstoremesh(settings))
         pod["volumes"].append({"name": "peers", "projected": {"sources": sources}})
+    if settings.replicas > 1:
+        pod["affinity"] = _apart()
     spec = {"replicas": settings.replicas, **_workload(SERVICE, pod)}
     if settings.on_control_node:
         pod |= on_control_node()
@@ -168,6 +170,16 @@ def budget(settings: MeshSettings) -> dict[str, Any]:
     """Of several control planes one at a time may be drained away."""
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"k8s-app": SERVICE}}}
     return {"metadata": _metadata(SERVICE, settings), "spec": spec}
+
+
+def _apart() -> dict[str, Any]:
+    """Several control planes on one node would go down with it; better that than not to be at all."""
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"k8s-app": SERVICE}},
+    }
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
 
 
 def _renewal(settings: MeshSettings) -> list[Manifest]:
@@ -215,6 +227,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
             f"--health-port={EXPORTER_HEALTH_PORT}",
             *(["--clustermesh-enable-mcs-api"] if settings.mcs_api else []),
         ],
+        "ports": [_port("export-metrics", EXPORTER_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", EXPORTER_HEALTH_PORT),
     }
 
@@ -234,7 +247,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             f"--revoked-config-path={REVOKED_DIR}/{REVOKED_FILE}",
             f"--health-port={PROXY_HEALTH_PORT}",
         ],
-        "ports": [{"name": "etcd", "containerPort": CLIENT_PORT, "protocol": "TCP"}],
+        "ports": [_port("etcd", CLIENT_PORT), _port("proxy-metrics", PROXY_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", PROXY_HEALTH_PORT),
         "volumeMounts": [
             {"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True},
@@ -256,6 +269,7 @@ def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
             f"--clustermesh-config={peerfile.DIRECTORY}",
             f"--health-port={KVSTOREMESH_HEALTH_PORT}",
         ],
+        "ports": [_port("mesh-metrics", KVSTOREMESH_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", KVSTOREMESH_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
     }
@@ -273,6 +287,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
             f"--health-port={OPERATOR_HEALTH_PORT}",
             "--clustermesh-enable-endpoint-sync",  # names of headless imports resolve from slices
         ],
+        "ports": [_port("metrics", OPERATOR_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", OPERATOR_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
     }
@@ -295,7 +310,8 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
             _from_field("NODE_IP", "status.hostIP"),
             _from_config("CLUSTERMESH_POLICY_DEFAULT_LOCAL_CLUSTER", "policy-default-local-cluster"),
         ],
-        "securityContext": {"privileged": True},  # loads programs, writes maps, makes links
+        "securityContext": {"privileged": True, "runAsUser": 0},  # loads programs, writes maps, makes links
+        "ports": [_port("metrics", AGENT_HEALTH_PORT)],
         "readinessProbe": _probe("/healthz", AGENT_HEALTH_PORT),
         "volumeMounts": [
             {"name": "run", "mountPath": RUN_DIR},
@@ -332,6 +348,10 @@ def _identity_flags(settings: MeshSettings) -> list[str]:
         f"--cluster-id={settings.cluster_id}",
         f"--max-connected-clusters={settings.max_connected_clusters}",
     ]
+
+
+def _port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
 def _probe(path: str, port: int) -> dict[str, Any]:

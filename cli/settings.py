@@ -19,6 +19,7 @@ CLIENT_PORT = 2379
 AGENT_HEALTH_PORT = 9879
 KVSTOREMESH_HEALTH_PORT = 9881
 OPERATOR_HEALTH_PORT = 9884
+ETCD_IMAGE = "quay.io/coreos/etcd:v3.5.21"
 CERTGEN = "clustermesh-apiserver-certgen"
 RENEWAL_SCHEDULE = "17 3 * * *"  # a leaf is due for a third of its life: once a day is often enough
 CONTROL_LABEL = "clustermesh.io/control"

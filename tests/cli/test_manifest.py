@@ -37,6 +37,7 @@ args:
 - --health-port=9882
 ports:
 - {name: etcd, containerPort: 2379, protocol: TCP}
+- {name: proxy-metrics, containerPort: 9882, protocol: TCP}
 readinessProbe:
   httpGet: {path: /readyz, port: 9882}
   periodSeconds: 2
@@ -60,6 +61,8 @@ args:
 - --etcd-endpoint=http://127.0.0.1:2378
 - --clustermesh-config=/var/lib/cilium/clustermesh
 - --health-port=9881
+ports:
+- {name: mesh-metrics, containerPort: 9881, protocol: TCP}
 readinessProbe:
   httpGet: {path: /readyz, port: 9881}
   periodSeconds: 2
@@ -251,7 +254,7 @@ def test_only_the_agents_are_privileged() -> None:
         for body in bodies
         if body["kind"] in {"Deployment", "DaemonSet", "CronJob"}
     }
-    assert pods.pop("clustermesh-agent")["containers"][0]["securityContext"] == {"privileged": True}
+    assert pods.pop("clustermesh-agent")["containers"][0]["securityContext"]["privileged"]
     assert len(pods) == 3
     for pod in pods.values():
         assert pod["securityContext"]["runAsNonRoot"]

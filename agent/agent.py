@@ -245,6 +245,7 @@ class Agent:
         for file in {file for peer in peers.values() for file in peer.certificate_files}:
             at = metrics.labels(file=str(file))
             values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
+            values[f"clustermesh_certificate_late{at}"] = expiry.is_late(file, now)
             values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
         values |= metrics.map_pressure(self.pressure()) | metrics.map_unfit(self.unfit())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"

@@ -52,6 +52,16 @@ def merge(bundles: Iterable[TrustBundle]) -> TrustBundle:
     return _distinct(certificate for bundle in bundles for certificate in bundle.certificates)
 
 
+def anchors(bundle: TrustBundle) -> TrustBundle:
+    """The roots among them: what TLS libraries end a chain with. All where there is no root."""
+    roots = tuple(each for each in bundle.certificates if is_root(each))
+    return TrustBundle(roots) if roots else bundle
+
+
+def is_root(certificate: x509.Certificate) -> bool:
+    return certificate.subject == certificate.issuer
+
+
 def key_id(certificate: x509.Certificate) -> bytes:
     """The subject key identifier; computed where the certificate does not state it."""
     try:

@@ -1,4 +1,4 @@
-"""Issue the mesh's certificates: one authority, and the leaves that it signs.
+"""Issue the mesh's certificates: an authority, or a root and an authority for each cluster, and leaves.
 
 Promises: ECDSA P-256 keys, extensions as RFC 5280 wants them (`openssl verify -x509_strict`), and
 that no leaf outlives its authority. Time is passed in. Does not store anything, does not revoke:
@@ -8,6 +8,7 @@ short lives and renewal do that job.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from certs import bundle
+from certs.bundle import TrustBundle
 from certs.errors import MaterialError
 from certs.profile import Profile
 
@@ -35,30 +38,48 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate authority that can sign."""
+    """A certificate authority that can sign. `chain`: who signed it, up to its root; empty for a root."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = ()
 
     @classmethod
-    def create(cls, now: datetime, *, name: str = _AUTHORITY_NAME, validity: timedelta = VALIDITY) -> Self:
-        """A new, self-signed authority."""
+    def create(
+        cls,
+        now: datetime,
+        *,
+        name: str = _AUTHORITY_NAME,
+        validity: timedelta = VALIDITY,
+        signs_authorities: bool = False,
+    ) -> Self:
+        """A new, self-signed authority: for leaves, or a root for the authorities of clusters."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _subject(name)
-        skid = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        builder = (
-            _builder(subject, subject, key, now, now + validity)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage(signs_certificates=True), critical=True)
-            .add_extension(skid, critical=False)
-        )
+        builder = _builder(subject, subject, key, now, now + validity)
+        builder = _as_authority(builder, key, path_length=1 if signs_authorities else 0)
         return cls(builder.sign(key, hashes.SHA256()), key)
+
+    def create_intermediate(self, name: str, now: datetime, *, validity: timedelta = VALIDITY) -> Authority:
+        """An authority for leaves, signed by this one. Raises MaterialError if this one signs only leaves."""
+        limit = self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        if limit == 0:
+            raise MaterialError(
+                "this authority may sign certificates but no other authority: make a root with "
+                "'clustermesh certs root'"
+            )
+        key = ec.generate_private_key(ec.SECP256R1())
+        not_after = min(now + validity, self.certificate.not_valid_after_utc)
+        builder = _builder(_subject(name), self.certificate.subject, key, now, not_after)
+        builder = _as_authority(builder, key, path_length=0)
+        builder = builder.add_extension(_authority_key_identifier(self.certificate), critical=False)
+        return Authority(builder.sign(self.key, hashes.SHA256()), key, (self.certificate, *self.chain))
 
     @classmethod
     def load(cls, certificate_pem: bytes, key_pem: bytes) -> Self:
-        """Read an authority back. Raises MaterialError."""
+        """Read an authority back: its certificate, and of an intermediate its chain. Raises MaterialError."""
         try:
-            certificate = x509.load_pem_x509_certificate(certificate_pem)
+            certificate, *others = x509.load_pem_x509_certificates(certificate_pem)
             key = serialization.load_pem_private_key(key_pem, password=None)
         except (ValueError, TypeError) as error:
             raise MaterialError("the authority's certificate or key cannot be read") from error
@@ -66,17 +87,27 @@ class Authority:
             raise MaterialError("the authority's key is not an elliptic-curve key")
         if key.public_key() != certificate.public_key():
             raise MaterialError("the authority's key does not belong to its certificate")
-        return cls(certificate, key)
+        return cls(certificate, key, tuple(_signers(certificate, others)))
 
     @property
     def issued(self) -> Issued:
         """The authority itself, for storing: keep the key out of reach."""
-        return Issued(_certificate_pem(self.certificate), _key_pem(self.key))
+        return Issued(_certificates_pem(self.certificate, *self.chain), _key_pem(self.key))
+
+    @property
+    def anchors(self) -> TrustBundle:
+        """Whom others must accept so that they accept what this authority signs."""
+        return bundle.anchors(TrustBundle((self.certificate, *self.chain)))
+
+    @property
+    def ends(self) -> datetime:
+        """When the first of the chain expires: nothing that it signs is good for longer."""
+        return min(each.not_valid_after_utc for each in (self.certificate, *self.chain))
 
     def issue(self, profile: Profile, now: datetime, *, validity: timedelta = VALIDITY) -> Issued:
-        """A new key and a certificate for it, signed by this authority."""
+        """A new key, and a certificate for it that this authority signs; then the chain below the root."""
         key = ec.generate_private_key(ec.SECP256R1())
-        not_after = min(now + validity, self.certificate.not_valid_after_utc)
+        not_after = min(now + validity, self.ends)
         issuer = self.certificate
         builder = (
             _builder(_subject(profile.common_name), issuer.subject, key, now, not_after)
@@ -88,7 +119,9 @@ class Authority:
         )
         if names := _alternative_names(profile):
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return Issued(_certificate_pem(builder.sign(self.key, hashes.SHA256())), _key_pem(key))
+        leaf = builder.sign(self.key, hashes.SHA256())
+        between = [each for each in (self.certificate, *self.chain) if not bundle.is_root(each)]
+        return Issued(_certificates_pem(leaf, *between), _key_pem(key))
 
 
 def _builder(
@@ -106,6 +139,28 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATE)
         .not_valid_after(not_after)
+    )
+
+
+def _signers(certificate: x509.Certificate, others: list[x509.Certificate]) -> Iterator[x509.Certificate]:
+    """Who signed `certificate`, who signed that one, up to a root. What else was in the file is left out."""
+    while not bundle.is_root(certificate):
+        signer = next((each for each in others if each.subject == certificate.issuer), None)
+        if signer is None:
+            return
+        yield signer
+        others = [each for each in others if each is not signer]
+        certificate = signer
+
+
+def _as_authority(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, *, path_length: int
+) -> x509.CertificateBuilder:
+    skid = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return (
+        builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(skid, critical=False)
     )
 
 
@@ -154,8 +209,8 @@ def _alternative_names(profile: Profile) -> list[x509.GeneralName]:
     return names
 
 
-def _certificate_pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
+def _certificates_pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

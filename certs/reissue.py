@@ -23,18 +23,25 @@ CERTIFICATE, KEY, TRUST = "tls.crt", "tls.key", "ca.crt"
 Data = Mapping[str, bytes]
 
 
-def renewed(data: Data, authority: Authority, now: datetime, *, force: bool = False) -> Data | None:
+def renewed(
+    data: Data,
+    authority: Authority,
+    now: datetime,
+    *,
+    force: bool = False,
+    validity: timedelta = VALIDITY,
+) -> Data | None:
     """The Secret's data with a new leaf; None when it is not due. Raises CertificateError."""
     leaf = leaf_of(data)
     if signer(leaf) != bundle.key_id(authority.certificate):
         raise CertificateError("not signed by this cluster's authority: whoever issued it must renew it")
-    life = Life(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
-    ends = authority.certificate.not_valid_after_utc
+    life = life_of(leaf)
+    ends = authority.ends
     if now >= ends:
         raise CertificateError(f"the authority expired at {ends.isoformat()}: it must be replaced first")
-    if not force and not is_due(life, now, authority_ends=ends, validity=VALIDITY):
+    if not force and not is_due(life, now, authority_ends=ends, validity=validity):
         return None
-    return signed_by(authority, data, now)
+    return signed_by(authority, data, now, validity=validity)
 
 
 def signed_by(authority: Authority, data: Data, now: datetime, *, validity: timedelta = VALIDITY) -> Data:
@@ -48,6 +55,10 @@ def leaf_of(data: Data) -> x509.Certificate:
     if CERTIFICATE not in data:
         raise MaterialError(f"there is no {CERTIFICATE}")
     return load_chain(data[CERTIFICATE])[0]
+
+
+def life_of(certificate: x509.Certificate) -> Life:
+    return Life(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def signer(leaf: x509.Certificate) -> bytes:

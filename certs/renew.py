@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 RENEW_AFTER = 2 / 3  # of the lifetime
+LATE_AFTER = 5 / 6  # of the lifetime: half of the time for renewing has passed, somebody must look
 MIN_GAIN = 1 / 10  # of the lifetime: what a new certificate must bring at least
 
 
@@ -29,6 +30,10 @@ class Life:
     def due(self) -> datetime:
         """From when on it is to be replaced."""
         return self.begins + self.length * RENEW_AFTER
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it should long have been replaced: whoever renews does not, or cannot."""
+        return now >= self.begins + self.length * LATE_AFTER
 
 
 def is_due(leaf: Life, now: datetime, *, authority_ends: datetime, validity: timedelta) -> bool:

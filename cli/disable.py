@@ -6,9 +6,9 @@ import click
 
 from cli import rbac, secret
 from cli.running import run, say
-from cli.settings import AGENT, MIRRORED_SECRET, OPERATOR, PEERS_SECRET, SERVICE
+from cli.settings import AGENT, CERTGEN, MIRRORED_SECRET, OPERATOR, PEERS_SECRET, SERVICE
 from cli.target import Target, with_target
-from k8s.resource import DAEMONSET, DEPLOYMENT, Resource
+from k8s.resource import CRONJOB, DAEMONSET, DEPLOYMENT, PODDISRUPTIONBUDGET, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
 
 
@@ -31,12 +31,14 @@ async def _disable(target: Target) -> None:
 
 def removals(namespace: str) -> list[tuple[Resource, str]]:
     """What to delete, in the order: first what runs, then what it needed."""
-    accounts = rbac.objects(namespace, mcs_api=True)
+    accounts = [*rbac.objects(namespace, mcs_api=True), *rbac.certgen(namespace)]
     access = [(resource, str(body["metadata"]["name"])) for resource, body in accounts]
     return [
+        (CRONJOB, CERTGEN),  # first: it would go on about certificates that are gone
         (DAEMONSET, AGENT),
         (DEPLOYMENT, OPERATOR),
         (DEPLOYMENT, SERVICE),
+        (PODDISRUPTIONBUDGET, SERVICE),
         (SERVICE_KIND, SERVICE),
         *((secret.SECRET, name) for name in (PEERS_SECRET, MIRRORED_SECRET, *secret.LEAVES)),
         *access,

@@ -19,7 +19,15 @@ from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
 from cli.manifest import Manifest
 from cli.running import run, say
-from cli.settings import CA_SECRET, MIRRORED_SECRET, OPERATOR, PEERS_SECRET, SERVICE, MeshSettings
+from cli.settings import (
+    CA_SECRET,
+    ETCD_IMAGE,
+    MIRRORED_SECRET,
+    OPERATOR,
+    PEERS_SECRET,
+    SERVICE,
+    MeshSettings,
+)
 from cli.target import Target, with_target
 from cli.version import installed
 from k8s.client import Client
@@ -54,7 +62,7 @@ POLL_SECONDS = 0.2
     help="Control planes, each with an etcd of its own (default: as installed, else 1).",
 )
 @click.option("--image", help="Image of the control plane and the agents.")
-@click.option("--etcd-image", default="etcd:3.5", show_default=True, help="Image of the mesh's own etcd.")
+@click.option("--etcd-image", default=ETCD_IMAGE, show_default=True, help="Image of the mesh's own etcd.")
 @click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
 @click.option("--wait", is_flag=True, help="Return only when everything runs and has an address.")
 @click.option("--wait-duration", type=duration, default="5m", show_default=True)
@@ -95,6 +103,13 @@ async def _require_current_kinds(client: Client) -> None:
             )
 
 
+class _Plain(yaml.SafeDumper):
+    """Values that are in two places are written twice: references are hard to read and to compare."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
 def as_yaml(wanted: list[Manifest]) -> str:
     """For `kubectl diff` and for reading. Private keys are left out."""
     shown = []
@@ -102,7 +117,7 @@ def as_yaml(wanted: list[Manifest]) -> str:
         is_secret = each.resource == secret.SECRET and "data" in each.body
         body = secret.redacted(each.body) if is_secret else each.body
         shown.append(replace(each, body=body).complete)
-    return yaml.safe_dump_all(shown, sort_keys=False)
+    return yaml.dump_all(shown, Dumper=_Plain, sort_keys=False)
 
 
 async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) -> MeshSettings:

@@ -230,7 +230,7 @@ def _trust(authority: Mapping[str, bytes] | None, leaves: secret.Secrets) -> Tru
         if pem is None:
             continue
         try:
-            return bundle.parse(pem)
+            return bundle.anchors(bundle.parse(pem))
         except CertificateError:
             continue
     return None

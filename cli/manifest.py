@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cli import crd, peerfile, rbac, secret
+from cli import crd, peerfile, rbac, renewal, secret
+from cli.container import hardened, on_control_node, unprivileged
 from cli.settings import (
     AGENT,
     AGENT_HEALTH_PORT,
     CLIENT_PORT,
     CONFIG_MAP,
-    CONTROL_LABEL,
     KVSTOREMESH,
     KVSTOREMESH_HEALTH_PORT,
     MIRRORED_SECRET,
@@ -27,7 +27,7 @@ from cli.settings import (
     SERVICE,
     MeshSettings,
 )
-from k8s.resource import CONFIGMAP, DAEMONSET, DEPLOYMENT, Resource
+from k8s.resource import CONFIGMAP, CRONJOB, DAEMONSET, DEPLOYMENT, PODDISRUPTIONBUDGET, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
 
 RUN_DIR = "/var/lib/cilium/run"
@@ -77,6 +77,8 @@ def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
         Manifest(DEPLOYMENT, apiserver(settings)),
         Manifest(DAEMONSET, agent(settings)),
         *([Manifest(DEPLOYMENT, operator(settings))] if settings.mcs_api else []),
+        *([Manifest(PODDISRUPTIONBUDGET, budget(settings))] if settings.replicas > 1 else []),
+        *(_renewal(settings) if settings.renews else []),
     ]
 
 
@@ -110,6 +112,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
     """The control plane: an etcd of its own, what fills it, and the proxy that serves it."""
     pod: dict[str, Any] = {
         "serviceAccountName": SERVICE,
+        "securityContext": unprivileged(),
         "containers": [_etcd(settings), _exporter(settings), _proxy(settings)],
         "volumes": [
             {"name": "etcd-data", "emptyDir": {}},
@@ -121,10 +124,11 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
         sources = [_files(MIRRORED_SECRET), _client_files(secret.REMOTE, peerfile.REMOTE_CLIENT)]
         pod["containers"].append(_kvstoremesh(settings))
         pod["volumes"].append({"name": "peers", "projected": {"sources": sources}})
+    if settings.replicas > 1:
+        pod["affinity"] = _apart()
     spec = {"replicas": settings.replicas, **_workload(SERVICE, pod)}
     if settings.on_control_node:
-        pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
-        pod["tolerations"] = [{"operator": "Exists"}]
+        pod |= on_control_node()
         spec["strategy"] = {"type": "Recreate"}  # on a host network two pods would want the same ports
     return {"metadata": _metadata(SERVICE, settings), "spec": spec}
 
@@ -151,15 +155,39 @@ def operator(settings: MeshSettings) -> dict[str, Any]:
     """What makes ServiceImports: it reads the other clusters' exports as agents read their services."""
     pod: dict[str, Any] = {
         "serviceAccountName": OPERATOR,
+        "securityContext": unprivileged(),
         "containers": [_operator(settings)],
         "volumes": [{"name": "peers", "projected": {"sources": _agent_files()}}],
     }
     if settings.on_control_node:
-        pod |= {"hostNetwork": True, "nodeSelector": {CONTROL_LABEL: ""}}
-        pod["tolerations"] = [{"operator": "Exists"}]
+        pod |= on_control_node()
     # two at once would undo each other's work while they differ in version
     spec = {"replicas": 1, "strategy": {"type": "Recreate"}, **_workload(OPERATOR, pod)}
     return {"metadata": _metadata(OPERATOR, settings), "spec": spec}
+
+
+def budget(settings: MeshSettings) -> dict[str, Any]:
+    """Of several control planes one at a time may be drained away."""
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"k8s-app": SERVICE}}}
+    return {"metadata": _metadata(SERVICE, settings), "spec": spec}
+
+
+def _apart() -> dict[str, Any]:
+    """Several control planes on one node would go down with it; better that than not to be at all."""
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"k8s-app": SERVICE}},
+    }
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
+def _renewal(settings: MeshSettings) -> list[Manifest]:
+    access = rbac.certgen(settings.namespace, issues=settings.issues)
+    return [
+        *(Manifest(resource, body) for resource, body in access),
+        Manifest(CRONJOB, renewal.cron_job(settings)),
+    ]
 
 
 def _etcd(settings: MeshSettings) -> dict[str, Any]:
@@ -178,6 +206,7 @@ def _etcd(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "etcd",
         "image": settings.etcd_image,
+        "securityContext": hardened(),
         "command": ["etcd"],
         "args": args,
         "env": [_from_field("POD_UID", "metadata.uid")],
@@ -189,6 +218,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "apiserver",
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "clustermesh",
@@ -197,6 +227,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
             f"--health-port={EXPORTER_HEALTH_PORT}",
             *(["--clustermesh-enable-mcs-api"] if settings.mcs_api else []),
         ],
+        "ports": [_port("export-metrics", EXPORTER_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", EXPORTER_HEALTH_PORT),
     }
 
@@ -205,6 +236,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "proxy",
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "proxy",
@@ -215,7 +247,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             f"--revoked-config-path={REVOKED_DIR}/{REVOKED_FILE}",
             f"--health-port={PROXY_HEALTH_PORT}",
         ],
-        "ports": [{"name": "etcd", "containerPort": CLIENT_PORT, "protocol": "TCP"}],
+        "ports": [_port("etcd", CLIENT_PORT), _port("proxy-metrics", PROXY_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", PROXY_HEALTH_PORT),
         "volumeMounts": [
             {"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True},
@@ -228,6 +260,7 @@ def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": KVSTOREMESH,
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "kvstoremesh",
@@ -236,6 +269,7 @@ def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
             f"--clustermesh-config={peerfile.DIRECTORY}",
             f"--health-port={KVSTOREMESH_HEALTH_PORT}",
         ],
+        "ports": [_port("mesh-metrics", KVSTOREMESH_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", KVSTOREMESH_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
     }
@@ -245,6 +279,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "operator",
         "image": settings.image,
+        "securityContext": hardened(),
         "command": ["clustermesh-operator"],
         "args": [
             *_identity_flags(settings),
@@ -252,6 +287,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
             f"--health-port={OPERATOR_HEALTH_PORT}",
             "--clustermesh-enable-endpoint-sync",  # names of headless imports resolve from slices
         ],
+        "ports": [_port("metrics", OPERATOR_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", OPERATOR_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
     }
@@ -274,7 +310,8 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
             _from_field("NODE_IP", "status.hostIP"),
             _from_config("CLUSTERMESH_POLICY_DEFAULT_LOCAL_CLUSTER", "policy-default-local-cluster"),
         ],
-        "securityContext": {"privileged": True},  # loads programs, writes maps, makes links
+        "securityContext": {"privileged": True, "runAsUser": 0},  # loads programs, writes maps, makes links
+        "ports": [_port("metrics", AGENT_HEALTH_PORT)],
         "readinessProbe": _probe("/healthz", AGENT_HEALTH_PORT),
         "volumeMounts": [
             {"name": "run", "mountPath": RUN_DIR},
@@ -311,6 +348,10 @@ def _identity_flags(settings: MeshSettings) -> list[str]:
         f"--cluster-id={settings.cluster_id}",
         f"--max-connected-clusters={settings.max_connected_clusters}",
     ]
+
+
+def _port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
 def _probe(path: str, port: int) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.settings import AGENT, OPERATOR, SERVICE
-from k8s.resource import CLUSTERROLE, CLUSTERROLEBINDING, SERVICEACCOUNT, Resource
+from cli import secret
+from cli.settings import AGENT, CA_SECRET, CERTGEN, OPERATOR, SERVICE
+from k8s.resource import CLUSTERROLE, CLUSTERROLEBINDING, ROLE, ROLEBINDING, SERVICEACCOUNT, Resource
 
 _READ = ["get", "list", "watch"]
 _WRITE = [*_READ, "create", "update", "patch", "delete"]
@@ -77,3 +78,31 @@ def objects(namespace: str, *, mcs_api: bool = False) -> list[tuple[Resource, di
             (CLUSTERROLEBINDING, {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]}),
         ]
     return found
+
+
+def certgen(namespace: str, *, issues: bool = False) -> list[tuple[Resource, dict[str, Any]]]:
+    """Of the renewal: exactly these Secrets. Creating cannot be limited by name: only who issues may."""
+    metadata = {"name": CERTGEN, "namespace": namespace}
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [CA_SECRET], "verbs": ["get"]},
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": list(secret.LEAVES),
+            "verbs": ["get", "patch"],
+        },
+    ]
+    if issues:
+        rules.append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]})
+    return [
+        (SERVICEACCOUNT, {"metadata": metadata}),
+        (ROLE, {"metadata": metadata, "rules": rules}),
+        (
+            ROLEBINDING,
+            {
+                "metadata": metadata,
+                "roleRef": {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": CERTGEN},
+                "subjects": [{"kind": SERVICEACCOUNT.kind, "name": CERTGEN, "namespace": namespace}],
+            },
+        ),
+    ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from certs import bundle, profile
+from certs import bundle, profile, reissue
 from certs.bundle import TrustBundle
 from certs.check import Purpose, check, load_chain, require_pair
 from certs.errors import CertificateError
@@ -56,12 +56,19 @@ def authority_of(data: Data | None, now: datetime) -> Authority:
     return Authority.load(data[TRUST], data[CA_KEY])
 
 
+def is_intermediate(data: Data) -> bool:
+    """Whether the cluster's authority is signed by another one."""
+    try:
+        return not bundle.is_root(load_chain(data.get(TRUST, b""))[0])
+    except CertificateError:
+        return False
+
+
 def leaf_secrets(
     authority: Authority, wanted: Mapping[str, Profile], have: Secrets, now: datetime
 ) -> Secrets:
     """All leaves' data. Every bundle holds our authority and those that it held before (`connect` adds)."""
-    own = bundle.parse(authority.issued.certificate_pem)
-    trust = bundle.merge([own, *_trusted(have.values())])
+    trust = bundle.merge([authority.anchors, *_trusted(have.values())])
     return {name: _leaf(authority, of, have.get(name), trust, now) for name, of in wanted.items()}
 
 
@@ -106,7 +113,7 @@ def _is_good(have: Data, of: Profile, authority: Authority, now: datetime) -> bo
     try:
         require_pair(have[CERTIFICATE], have[KEY])
         leaf = load_chain(have[CERTIFICATE])[0]
-        own = bundle.parse(authority.issued.certificate_pem)
+        own = authority.anchors
         names = [name.replace("*", "any", 1) for name in (*of.dns_names, *of.ip_addresses)] or [""]
         purpose = Purpose.SERVER if of.server else Purpose.CLIENT
         findings = [
@@ -116,6 +123,8 @@ def _is_good(have: Data, of: Profile, authority: Authority, now: datetime) -> bo
         ]
     except (KeyError, CertificateError):
         return False
+    if authority.chain and reissue.signer(leaf) != bundle.key_id(authority.certificate):
+        return False  # by another of the root's authorities, or by the root itself
     return not findings and leaf.subject.rfc4514_string() == f"CN={of.common_name}"
 
 

@@ -19,6 +19,9 @@ CLIENT_PORT = 2379
 AGENT_HEALTH_PORT = 9879
 KVSTOREMESH_HEALTH_PORT = 9881
 OPERATOR_HEALTH_PORT = 9884
+ETCD_IMAGE = "quay.io/coreos/etcd:v3.5.21"
+CERTGEN = "clustermesh-apiserver-certgen"
+RENEWAL_SCHEDULE = "17 3 * * *"  # a leaf is due for a third of its life: once a day is often enough
 CONTROL_LABEL = "clustermesh.io/control"
 
 
@@ -43,3 +46,7 @@ class MeshSettings:
     mcs_api: bool = False
     on_control_node: bool = False
     service_annotations: dict[str, str] = field(default_factory=dict)
+    renews: bool = True  # certificates, by a CronJob
+    issues: bool = False  # the CronJob makes what is missing too: for a chart, which has no command line
+    schedule: str = RENEWAL_SCHEDULE
+    validity_days: int = 1095

@@ -2,7 +2,9 @@
 
 Once, for a CronJob, or with `--watch` for as long as the process runs. Reads the authority's Secret and the
 leaves' and patches only leaves, so a Role for exactly these Secrets is enough. Renewing keeps the signer, the
-names and the uses; where the authority's key is not in the cluster nothing is done, and said.
+names and the uses; where the authority's key is not in the cluster nothing is done, and said. Told a
+cluster's name, it also issues leaves that are missing, and on demand the authority: for installations that
+no command line has prepared.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ import asyncio
 import base64
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from certs import reissue
+from certs import profile, reissue
 from certs.errors import CertificateError
-from certs.issue import Authority
+from certs.issue import VALIDITY, Authority
+from certs.profile import Profile
+from certs.renew import Life
 from k8s import objects
 from k8s.client import Client
 from k8s.errors import KubernetesError
@@ -23,7 +29,7 @@ from k8s.objects import Secret
 from k8s.resource import SECRET
 
 CA_SECRET = "cilium-ca"
-LEAVES = (  # spec 4.6
+SERVER, ADMIN, REMOTE, LOCAL = LEAVES = (  # spec 4.6
     "clustermesh-apiserver-server-cert",
     "clustermesh-apiserver-admin-cert",
     "clustermesh-apiserver-remote-cert",
@@ -35,41 +41,124 @@ CA_KEY = "ca.key"
 log = logging.getLogger(__name__)
 
 
-async def watch(client: Client, namespace: str, interval: float = INTERVAL_SECONDS) -> None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to issue. Without `cluster_name` what is missing stays missing, and leaves are only renewed."""
+
+    cluster_name: str = ""
+    creates_authority: bool = False
+    validity: timedelta = VALIDITY
+    dns_names: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+
+    def profiles(self, namespace: str) -> dict[str, Profile]:
+        if not self.cluster_name:
+            return {}
+        return {
+            SERVER: profile.server(namespace, dns_names=self.dns_names, ip_addresses=self.ip_addresses),
+            ADMIN: profile.admin(self.cluster_name),
+            REMOTE: profile.remote(),
+            LOCAL: profile.local(self.cluster_name),
+        }
+
+
+async def watch(
+    client: Client, namespace: str, wanted: Wanted | None = None, interval: float = INTERVAL_SECONDS
+) -> None:
     """Renew whatever is due, again and again, until cancelled."""
     while True:
         try:
-            await renew(client, namespace, datetime.now(UTC))
+            await renew(client, namespace, datetime.now(UTC), wanted)
         except (KubernetesError, TimeoutError) as error:
             log.error("certificates cannot be read or written, tried again later error=%s", error)
         await asyncio.sleep(interval)
 
 
-async def renew(client: Client, namespace: str, now: datetime) -> list[str]:
+async def renew(client: Client, namespace: str, now: datetime, wanted: Wanted | None = None) -> list[str]:
     """One round. What could not be renewed, in words; a bad Secret does not hold back the others.
 
     Raises KubernetesError.
     """
-    authority, objection = _authority(await _data(client, CA_SECRET, namespace))
+    wanted = wanted or Wanted()
+    data = await _data(client, CA_SECRET, namespace)
+    if data is None and wanted.creates_authority:
+        data = await _create_authority(client, namespace, now)
+    authority, objection = _authority(data)
     if authority is None:
-        log.warning("nothing is renewed: secret=%s reason=%s", CA_SECRET, objection)
+        log.error("nothing is renewed: secret=%s reason=%s", CA_SECRET, objection)
         return [f"Secret {CA_SECRET}: {objection}"]
-    problems = []
+    problems = _ending(authority, now)
+    leaf = partial(_renew, client, namespace, authority=authority, now=now, validity=wanted.validity)
+    profiles = wanted.profiles(namespace)
     for name in LEAVES:
-        data = await _data(client, name, namespace)
-        if data is None:
-            continue
         try:
-            new = reissue.renewed(data, authority, now)
+            await leaf(name, profiles.get(name))
         except CertificateError as error:
             log.error("certificate cannot be renewed secret=%s error=%s", name, error)
             problems.append(f"Secret {name}: {error}")
-            continue
-        if new is not None:
-            changed = {key: base64.b64encode(new[key]).decode() for key in (reissue.CERTIFICATE, reissue.KEY)}
-            await client.merge_patch(SECRET, name, {"data": changed}, namespace)
-            log.info("certificate renewed secret=%s", name)
     return problems
+
+
+async def _renew(
+    client: Client,
+    namespace: str,
+    name: str,
+    missing: Profile | None,
+    *,
+    authority: Authority,
+    now: datetime,
+    validity: timedelta,
+) -> None:
+    """One leaf, if it is due, or missing and wanted. Raises CertificateError, KubernetesError."""
+    data = await _data(client, name, namespace)
+    if data is None:
+        if missing is not None:
+            issued = authority.issue(missing, now, validity=validity)
+            pair = {reissue.CERTIFICATE: issued.certificate_pem, reissue.KEY: issued.key_pem}
+            await _create(client, namespace, name, {**pair, reissue.TRUST: authority.anchors.pem})
+            log.info("certificate issued secret=%s", name)
+        return
+    new = reissue.renewed(data, authority, now, validity=validity)
+    if new is not None:
+        changed = {key: base64.b64encode(new[key]).decode() for key in (reissue.CERTIFICATE, reissue.KEY)}
+        await client.merge_patch(SECRET, name, {"data": changed}, namespace)
+        log.info("certificate renewed secret=%s", name)
+
+
+async def _create_authority(client: Client, namespace: str, now: datetime) -> Mapping[str, bytes]:
+    """Raises KubernetesError, also when somebody else was faster: the next round takes theirs."""
+    issued = Authority.create(now).issued
+    data = {reissue.TRUST: issued.certificate_pem, CA_KEY: issued.key_pem}
+    await _create(client, namespace, CA_SECRET, data)
+    log.info("authority made secret=%s", CA_SECRET)
+    return data
+
+
+async def _create(client: Client, namespace: str, name: str, data: Mapping[str, bytes]) -> None:
+    body = {
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "kubernetes.io/tls" if reissue.CERTIFICATE in data else "Opaque",
+        "data": {key: base64.b64encode(content).decode() for key, content in data.items()},
+    }
+    await client.create(SECRET, body)
+
+
+def _ending(authority: Authority, now: datetime) -> list[str]:
+    """Nothing here can renew an authority: whoever can must hear of it long before it ends."""
+    late = [
+        each
+        for each in (authority.certificate, *authority.chain)
+        if Life(each.not_valid_before_utc, each.not_valid_after_utc).is_late(now)
+    ]
+    for each in late:
+        subject, ends = each.subject.rfc4514_string(), each.not_valid_after_utc.isoformat()
+        log.error("the authority must be replaced secret=%s subject=%s expires=%s", CA_SECRET, subject, ends)
+    remedy = "'clustermesh certs intermediate'" if authority.chain else "'clustermesh certs rotate-ca'"
+    return [
+        f"Secret {CA_SECRET}: {each.subject.rfc4514_string()} expires at "
+        f"{each.not_valid_after_utc.isoformat()} and certificates with it: replace it with {remedy}"
+        for each in late
+    ]
 
 
 def _authority(data: Mapping[str, bytes] | None) -> tuple[Authority | None, str]:

@@ -50,6 +50,8 @@ DEPLOYMENT = Resource("apps", "v1", "deployments", "Deployment", True)
 DAEMONSET = Resource("apps", "v1", "daemonsets", "DaemonSet", True)
 REPLICASET = Resource("apps", "v1", "replicasets", "ReplicaSet", True)
 STATEFULSET = Resource("apps", "v1", "statefulsets", "StatefulSet", True)
+JOB = Resource("batch", "v1", "jobs", "Job", True)
+CRONJOB = Resource("batch", "v1", "cronjobs", "CronJob", True)
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role", True)
 ROLEBINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", True)
 CLUSTERROLE = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False)
@@ -66,6 +68,7 @@ CILIUMNETWORKPOLICY = Resource("cilium.io", "v2", "ciliumnetworkpolicies", "Cili
 CILIUMCLUSTERWIDENETWORKPOLICY = Resource(
     "cilium.io", "v2", "ciliumclusterwidenetworkpolicies", "CiliumClusterwideNetworkPolicy", False
 )
+PODDISRUPTIONBUDGET = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", True)
 NETWORKPOLICY = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", True)
 SERVICEEXPORT = Resource("multicluster.x-k8s.io", "v1beta1", "serviceexports", "ServiceExport", True)
 SERVICEIMPORT = Resource("multicluster.x-k8s.io", "v1beta1", "serviceimports", "ServiceImport", True)

@@ -180,3 +180,43 @@ class Workload(KubeObject, frozen=True):
 
     spec: WorkloadSpec = WorkloadSpec()
     status: dict[str, Any] = field(default={})
+
+
+class JobSpec(Struct, frozen=True):
+    template: dict[str, Any] = {}
+    backoffLimit: int = 6
+
+
+class Job(KubeObject, frozen=True):
+    """Pods that end: one at a time here, as long as none has succeeded and not too many have failed."""
+
+    spec: JobSpec = JobSpec()
+    status: dict[str, Any] = field(default={})
+
+    @property
+    def is_over(self) -> bool:
+        rows = self.status.get("conditions") or ()
+        return any(row["type"] in ("Complete", "Failed") and row["status"] == "True" for row in rows)
+
+    @property
+    def has_failed(self) -> bool:
+        rows = self.status.get("conditions") or ()
+        return any(row["type"] == "Failed" and row["status"] == "True" for row in rows)
+
+
+class CronJobSpec(Struct, frozen=True):
+    schedule: str = ""
+    suspend: bool = False
+    concurrencyPolicy: str = "Allow"
+    jobTemplate: dict[str, Any] = {}
+    successfulJobsHistoryLimit: int = 3
+    failedJobsHistoryLimit: int = 1
+
+
+class CronJobStatus(Struct, frozen=True):
+    lastScheduleTime: str = ""
+
+
+class CronJob(KubeObject, frozen=True):
+    spec: CronJobSpec = CronJobSpec()
+    status: CronJobStatus = CronJobStatus()

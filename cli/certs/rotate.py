@@ -105,6 +105,11 @@ async def _read(places: Sequence[Place]) -> list[tuple[Place, Member]]:
                 f"{target.label}: Secret {CA_SECRET} belongs to another tool (cert-manager?): replace the "
                 "authority there, and let all clusters accept the new one first"
             )
+        if secret.is_intermediate(ca):
+            refused.append(
+                f"{target.label} signs below a root that is kept elsewhere: replace its authority with "
+                f"'clustermesh certs intermediate --root DIRECTORY{target.flags}'"
+            )
         found.append(((target, client), Member(name, ca, leaves, data[ROTATION_SECRET])))
     given = [member.name for _, member in found]
     if missing := sorted(peers - set(given)) if not refused else []:

@@ -10,13 +10,13 @@ import click
 import msgspec
 from cryptography import x509
 
-from certs import bundle, describe
+from certs import bundle, describe, reissue
 from certs.check import Purpose, check, load_chain, require_pair
 from certs.errors import CertificateError
 from cli import facts, secret
 from cli.errors import CommandError
 from cli.running import run
-from cli.settings import CA_SECRET
+from cli.settings import CA_SECRET, CERTGEN
 from cli.target import Target, with_target
 
 DAY = 86400
@@ -105,12 +105,25 @@ def _leaf_problems(name: str, data: secret.Data, now: datetime) -> list[str]:
         findings = check(data[secret.CERTIFICATE], trust, purpose=purpose, now=now)
     except CertificateError as error:
         return [str(error)]
-    return [finding.text for finding in findings]
+    problems = [finding.text for finding in findings]
+    if not problems and reissue.life_of(reissue.leaf_of(data)).is_late(now):
+        problems.append(
+            f"it should long have been renewed: look at the jobs of CronJob {CERTGEN}, "
+            "or run 'clustermesh certs renew'"
+        )
+    return problems
 
 
 def _authority_problems(certificate: x509.Certificate, now: datetime) -> list[str]:
-    if now > certificate.not_valid_after_utc:
-        return [f"the authority expired at {certificate.not_valid_after_utc.isoformat()}"]
+    ends = certificate.not_valid_after_utc
+    if now > ends:
+        return [f"the authority expired at {ends.isoformat()}"]
+    if reissue.life_of(certificate).is_late(now):
+        command = "rotate-ca" if bundle.is_root(certificate) else "intermediate"
+        return [
+            f"the authority expires at {ends.isoformat()} and nothing renews it by itself: "
+            f"run 'clustermesh certs {command}'"
+        ]
     return []
 
 

@@ -22,6 +22,7 @@ from aiokit import directory
 from certs import bundle
 from certs.check import load_chain, require_pair
 from certs.errors import CertificateError
+from certs.renew import Life
 from clustermesh_apiserver.proxy.metric import Metrics
 
 CERTIFICATE, KEY, TRUST = "tls.crt", "tls.key", "ca.crt"  # the names in a kubernetes.io/tls Secret
@@ -112,6 +113,8 @@ class Certificates:
         self._metrics.certificate_seconds.set_function(
             lambda: material.expires.timestamp() - datetime.now(UTC).timestamp()
         )
+        life = Life(material.begins, material.expires)
+        self._metrics.certificate_late.set_function(lambda: life.is_late(datetime.now(UTC)))
         self._trust(material.trust)
         log.info("certificates loaded directory=%s expires=%s", self._path, material.expires.isoformat())
         if hindrance := self.hindrance:

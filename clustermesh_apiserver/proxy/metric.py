@@ -60,6 +60,11 @@ class Metrics:
             "Seconds until the server certificate expires; negative when it has",
             registry=self.registry,
         )
+        self.certificate_late = Gauge(
+            "clustermesh_proxy_certificate_late",
+            "Whether the server certificate should long have been renewed (1) or not (0)",
+            registry=self.registry,
+        )
         self.access_reloads = Counter(
             "clustermesh_proxy_access_reloads",
             "Changes of the users' list and of the revoked",

@@ -59,6 +59,15 @@ def _workload(body: Json, timestamp: str) -> Json:
     return {**body, "spec": spec, "status": body.get("status") or {}}
 
 
+def _job(body: Json, timestamp: str) -> Json:
+    policy = (((body.get("spec") or {}).get("template") or {}).get("spec") or {}).get("restartPolicy")
+    if policy not in ("Never", "OnFailure"):
+        name = body["metadata"].get("name", "")
+        path = "spec.template.spec.restartPolicy"
+        raise invalid(body["kind"], name, path, "Required value: OnFailure or Never")
+    return {**body, "status": body.get("status") or {}}
+
+
 def _definition(body: Json, timestamp: str) -> Json:
     name, spec = body["metadata"].get("name", ""), body.get("spec") or {}
     names, versions = spec.get("names") or {}, spec.get("versions") or []
@@ -88,5 +97,6 @@ _FILLERS: Mapping[str, Callable[[Json, str], Json]] = {
     "ReplicaSet": _workload,
     "StatefulSet": _workload,
     "DaemonSet": _workload,
+    "Job": _job,
     "CustomResourceDefinition": _definition,
 }

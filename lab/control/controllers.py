@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from aiokit.backoff import Backoff
@@ -17,9 +18,11 @@ from k8s.client import Client
 from k8s.errors import ConflictError, KubernetesError, NotFoundError
 from k8s.objects import EndpointSlice, KubeObject, Namespace, Node, Service
 from k8s.resource import (
+    CRONJOB,
     DAEMONSET,
     DEPLOYMENT,
     ENDPOINTSLICE,
+    JOB,
     NAMESPACE,
     NODE,
     POD,
@@ -30,12 +33,13 @@ from k8s.resource import (
 from k8s.watch import follow
 from lab.control import accounts as control_accounts
 from lab.control import balancer as control_balancer
+from lab.control import jobs as control_jobs
 from lab.control import scheduler as control_scheduler
 from lab.control import slices as control_slices
 from lab.control import workloads as control_workloads
 from lab.control.collection import Collection
 from lab.control.world import Create, Delete, World, Write
-from lab.manifest import Pod, Workload
+from lab.manifest import CronJob, Job, Pod, Workload
 
 SETTLE_SECONDS = 0.005  # changes come in groups: looking once after each group is enough
 RESYNC_SECONDS = 30.0
@@ -44,6 +48,7 @@ Controller = Callable[[World], list[Write]]
 CONTROLLERS: tuple[Controller, ...] = (
     control_accounts.control,
     control_workloads.control,
+    control_jobs.control,
     control_scheduler.control,
     control_slices.control,
     control_balancer.control,
@@ -63,6 +68,8 @@ class Controllers:
         self._accounts = Collection(KubeObject)
         self._deployments = Collection(Workload)
         self._daemonsets = Collection(Workload)
+        self._jobs = Collection(Job)
+        self._cronjobs = Collection(CronJob)
         self._by_resource: dict[Resource, Collection[Any]] = {
             POD: self._pods,
             NODE: self._nodes,
@@ -72,6 +79,8 @@ class Controllers:
             SERVICEACCOUNT: self._accounts,
             DEPLOYMENT: self._deployments,
             DAEMONSET: self._daemonsets,
+            JOB: self._jobs,
+            CRONJOB: self._cronjobs,
         }
 
     async def run(self) -> None:
@@ -141,4 +150,7 @@ class Controllers:
             self._accounts.view(),
             self._deployments.view(),
             self._daemonsets.view(),
+            self._jobs.view(),
+            self._cronjobs.view(),
+            datetime.now(UTC),
         )

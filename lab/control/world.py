@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from k8s.objects import EndpointSlice, KubeObject, Namespace, Node, Service
 from k8s.resource import Resource
-from lab.manifest import Pod, Workload
+from lab.manifest import CronJob, Job, Pod, Workload
 from lab.plan import CONTROL_LABEL
 
 Body = dict[str, Any]
 
 # Our kubelet holds a pod back until its processes are gone: this is what makes deletion graceful.
 FINALIZER = "clustermesh.io/lab-kubelet"
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class World:
     accounts: Mapping[str, KubeObject] = field(default_factory=dict)
     deployments: Mapping[str, Workload] = field(default_factory=dict)
     daemonsets: Mapping[str, Workload] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    cronjobs: Mapping[str, CronJob] = field(default_factory=dict)
+    now: datetime = NEVER
 
 
 @dataclass(frozen=True, slots=True)

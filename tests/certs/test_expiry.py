@@ -16,8 +16,16 @@ def test_each_file_says_how_long_it_is_valid(authority: Authority, tmp_path: Pat
     old = authority.issue(profile.remote(), NOW - timedelta(days=20), validity=timedelta(days=10))
     files[2].write_bytes(old.certificate_pem)
     files[3].write_bytes(b"no certificate")
-    (family,) = expiry.families("x", [*files, files[0]], NOW)
+    family, late = expiry.families("x", [*files, files[0]], NOW)
     assert family.name == "x_certificate_remaining_seconds"
     days = {Path(s.labels["file"]).name: round(s.value / 86400) for s in family.samples}
     assert days == {"remote.crt": 10, "both.crt": 10, "old.crt": -10, "broken.crt": 0, "absent.crt": 0}
     assert len(family.samples) == 5
+    assert late.name == "x_certificate_late"
+    assert {Path(s.labels["file"]).name: s.value for s in late.samples} == {
+        "remote.crt": 0,
+        "both.crt": 0,
+        "old.crt": 1,
+        "broken.crt": 1,
+        "absent.crt": 1,
+    }

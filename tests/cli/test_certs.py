@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from cryptography import x509
 
 from certs import bundle, reissue
-from certs.check import Purpose, check
+from certs.check import Purpose, check, load_chain
 from certs.issue import Authority
 from cli import secret
+from cli.__main__ import main
 from k8s.resource import CONFIGMAP, SECRET
 from tests.cli.conftest import Clusters
 
@@ -186,3 +189,77 @@ async def test_a_peer_that_cannot_be_told_by_its_name_is_not_called_revoked(clus
     assert result.exit_code == 1
     assert "must be known by its certificate" in result.stderr
     assert await revoked(clusters) == []
+
+
+async def test_clusters_below_one_root_connect_without_each_others_authorities(
+    clusters: Clusters, tmp_path: Path
+) -> None:
+    folder = tmp_path / "root"
+    made = await asyncio.to_thread(CliRunner().invoke, main, ["certs", "root", str(folder)])
+    assert made.exit_code == 0, made.output
+    assert (folder / "root.key").stat().st_mode & 0o777 == 0o600
+    again = await asyncio.to_thread(CliRunner().invoke, main, ["certs", "root", str(folder)])
+    assert again.exit_code == 1 and "never overwritten" in again.output
+    for name in clusters.apis:
+        words = ("--root", str(folder), "--context", name, "--cluster-name", name)
+        result = await clusters.run("certs", "intermediate", *words)
+        assert result.exit_code == 0, result.output
+    await clusters.enable(share=False)
+    connected = await clusters.run("connect", *BOTH)
+    assert connected.exit_code == 0, connected.output
+    await verify_each_other(clusters)
+    root = (folder / "root.crt").read_bytes()
+    signers = set()
+    for name in clusters.apis:
+        held = [await data_of(clusters, name, each) for each in ("cilium-ca", *secret.LEAVES)]
+        assert (folder / "root.key").read_bytes() not in b"".join(b"".join(data.values()) for data in held)
+        assert {data["ca.crt"] for data in held[1:]} == {root}
+        signers |= {reissue.signer(reissue.leaf_of(data)) for data in held[1:]}
+    assert len(signers) == 2
+    shown = await clusters.run("certs", "show", *EAST)
+    assert shown.exit_code == 0, shown.output
+    rotating = await clusters.run("certs", "rotate-ca", *BOTH)
+    assert rotating.exit_code == 1 and "clustermesh certs intermediate" in rotating.output
+
+
+async def test_a_running_mesh_moves_below_a_root_once_everybody_accepts_it(
+    clusters: Clusters, tmp_path: Path
+) -> None:
+    await clusters.enable()
+    await clusters.run("connect", *BOTH)
+    await asyncio.to_thread(CliRunner().invoke, main, ["certs", "root", str(tmp_path)])
+    move = ("certs", "intermediate", "--root", str(tmp_path))
+    before = await clusters.everything()
+    refused = await clusters.run(*move, *EAST)
+    assert refused.exit_code == 1
+    assert "does not accept the root" in refused.output and "connected and not named: west" in refused.output
+    assert await clusters.everything() == before
+    for name in clusters.apis:
+        trusted = await clusters.run("certs", "trust", str(tmp_path / "root.crt"), "--context", name)
+        assert trusted.exit_code == 0, trusted.output
+    for one, other in (("east", "west"), ("west", "east")):
+        result = await clusters.run(*move, "--context", one, "--destination-context", other)
+        assert result.exit_code == 0, result.output
+        await verify_each_other(clusters)
+        assert len(check_chain(await data_of(clusters, one, secret.SERVER))) == 2
+    renewed = await clusters.run("certs", "renew", "--force", *EAST)
+    assert renewed.exit_code == 0, renewed.output
+    await verify_each_other(clusters)
+
+
+def check_chain(data: secret.Data) -> list[x509.Certificate]:
+    return load_chain(data[secret.CERTIFICATE])
+
+
+async def test_show_says_when_nobody_renewed_what_should_long_have_been(clusters: Clusters) -> None:
+    await clusters.enable()
+    ca = await data_of(clusters, "east", "cilium-ca")
+    authority = Authority.load(ca["ca.crt"], ca["ca.key"])
+    past = datetime.now(UTC) - timedelta(days=9)
+    late = reissue.signed_by(
+        authority, await data_of(clusters, "east", secret.LOCAL), past, validity=timedelta(days=10)
+    )
+    await store(clusters, "east", secret.LOCAL, late)
+    shown = await clusters.run("certs", "show", *EAST)
+    assert shown.exit_code == 1
+    assert shown.output.count("PROBLEM") == 1 and "CronJob clustermesh-apiserver-certgen" in shown.output

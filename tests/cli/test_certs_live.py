@@ -13,8 +13,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from aiokit.wait import eventually
+from certs import reissue
+from certs.check import load_chain
 from certs.issue import Authority
 from certs.rotation import Step, next_step
 from cli import secret
@@ -177,3 +180,38 @@ async def test_one_stream_lives_until_its_authority_is_forgotten_and_connecting_
                     await own.put(key, b"{}")
                     await seen(events, key)
         assert done == [Step.PREPARE, Step.TRUST, Step.REISSUE, Step.FORGET]
+
+
+async def test_a_chain_below_one_root_is_accepted_by_both_sides_and_renews_under_a_stream(
+    etcd: RunningEtcd, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    root = Authority.create(now, name="mesh", signs_authorities=True)
+    east, west = (enabled(name, root.create_intermediate(name, now)) for name in ("east", "west"))
+    assert west.leaves[secret.REMOTE]["ca.crt"] == root.issued.certificate_pem
+    port, health_port = free_port(), free_port()
+    settings = config(tmp_path, port)
+    mount(tmp_path / "client", west.leaves[secret.REMOTE])
+    mount(tmp_path / "server", east.leaves[secret.SERVER])
+    directly = EtcdConfig(endpoints=(f"http://{etcd.endpoint}",))
+    async with (
+        proxy_process(etcd, tmp_path, port, health_port),
+        connect(settings) as reader,
+        connect(directly) as own,
+        reader.listwatch(PREFIX) as events,
+    ):
+        before = await reloads(health_port)
+        new = reissue.signed_by(root.create_intermediate("east", now), east.leaves[secret.SERVER], now)
+        mount(tmp_path / "server", new)
+
+        async def has_read() -> bool:
+            return await reloads(health_port) > before
+
+        await eventually(has_read, EVENT_SECONDS)
+        await reads(settings)
+        await own.put(PREFIX + b"10.0.0.1", b"{}")
+        await seen(events, PREFIX + b"10.0.0.1")
+        alone = load_chain(west.leaves[secret.REMOTE]["tls.crt"])[0].public_bytes(Encoding.PEM)
+        mount(tmp_path / "client", {**west.leaves[secret.REMOTE], "tls.crt": alone})
+        with pytest.raises(KVStoreError):  # nothing leads from the leaf alone to the root
+            await reads(settings)

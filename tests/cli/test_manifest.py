@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from cli import manifest, secret
+from cli.enable import as_yaml
 from cli.settings import MeshSettings
 
 SETTINGS = MeshSettings(
@@ -21,6 +22,10 @@ SETTINGS = MeshSettings(
 PROXY = """\
 name: proxy
 image: clustermesh.io/clustermesh:1
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+  readOnlyRootFilesystem: true
 command: [clustermesh-apiserver]
 args:
 - proxy
@@ -32,6 +37,7 @@ args:
 - --health-port=9882
 ports:
 - {name: etcd, containerPort: 2379, protocol: TCP}
+- {name: proxy-metrics, containerPort: 9882, protocol: TCP}
 readinessProbe:
   httpGet: {path: /readyz, port: 9882}
   periodSeconds: 2
@@ -42,6 +48,10 @@ volumeMounts:
 KVSTOREMESH = """\
 name: kvstoremesh
 image: clustermesh.io/clustermesh:1
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+  readOnlyRootFilesystem: true
 command: [clustermesh-apiserver]
 args:
 - kvstoremesh
@@ -51,6 +61,8 @@ args:
 - --etcd-endpoint=http://127.0.0.1:2378
 - --clustermesh-config=/var/lib/cilium/clustermesh
 - --health-port=9881
+ports:
+- {name: mesh-metrics, containerPort: 9881, protocol: TCP}
 readinessProbe:
   httpGet: {path: /readyz, port: 9881}
   periodSeconds: 2
@@ -201,8 +213,9 @@ def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
 
 
 def test_all_objects_are_plain_enough_for_yaml() -> None:
-    text = yaml.safe_dump_all([each.complete for each in manifest.objects(SETTINGS, {})])
-    assert [each["kind"] for each in yaml.safe_load_all(text)].count("ServiceAccount") == 2
+    text = as_yaml(manifest.objects(SETTINGS, {}))
+    assert "&id" not in text  # a value in two places is written twice
+    assert [each["kind"] for each in yaml.safe_load_all(text)].count("ServiceAccount") == 3
 
 
 def test_the_agents_take_policy_defaults_from_the_clusters_configuration() -> None:
@@ -213,3 +226,38 @@ def test_the_agents_take_policy_defaults_from_the_clusters_configuration() -> No
     reference = variable["valueFrom"]["configMapKeyRef"]
     assert (reference["name"], reference["key"]) == ("cilium-config", "policy-default-local-cluster")
     assert reference["optional"]  # Cilium's own default where nobody said anything
+
+
+def test_only_the_renewal_reads_the_authoritys_key_and_it_writes_only_leaves() -> None:
+    bodies = [each.complete for each in manifest.objects(replace(SETTINGS, mcs_api=True), {})]
+    roles = [body for body in bodies if body["kind"] in {"Role", "ClusterRole"}]
+    reaching = {
+        role["metadata"]["name"]: rule
+        for role in roles
+        for rule in role["rules"]
+        if "secrets" in rule["resources"] and "patch" in rule["verbs"]
+    }
+    assert list(reaching) == ["clustermesh-apiserver-certgen"]
+    assert reaching["clustermesh-apiserver-certgen"]["resourceNames"] == list(secret.LEAVES)
+    (role,) = [role for role in roles if role["kind"] == "Role"]
+    assert all("resourceNames" in rule for rule in role["rules"])
+    (job,) = [body for body in bodies if body["kind"] == "CronJob"]
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == role["metadata"]["name"]
+    assert pod["containers"][0]["args"] == ["certgen", "--namespace=kube-system", "--validity-days=1095"]
+
+
+def test_only_the_agents_are_privileged() -> None:
+    bodies = [each.complete for each in manifest.objects(replace(SETTINGS, mcs_api=True), {})]
+    pods = {
+        body["metadata"]["name"]: body["spec"].get("jobTemplate", body)["spec"]["template"]["spec"]
+        for body in bodies
+        if body["kind"] in {"Deployment", "DaemonSet", "CronJob"}
+    }
+    assert pods.pop("clustermesh-agent")["containers"][0]["securityContext"]["privileged"]
+    assert len(pods) == 3
+    for pod in pods.values():
+        assert pod["securityContext"]["runAsNonRoot"]
+        for each in pod["containers"]:
+            assert each["securityContext"]["readOnlyRootFilesystem"]
+            assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from certs import profile
+from certs import bundle, profile
+from certs.check import Purpose, check, load_chain, require_pair
 from certs.issue import Authority, Issued
 from clustermesh_apiserver import certgen
 from k8s.client import Client
@@ -85,3 +86,41 @@ async def test_without_the_authoritys_key_nothing_is_done(kube: Client) -> None:
     await store(kube, certgen.CA_SECRET, {"ca.crt": authority.issued.certificate_pem})
     (problem,) = await certgen.renew(kube, NAMESPACE, NOW)
     assert "it has no ca.key" in problem
+
+
+async def test_what_is_missing_is_issued_only_where_a_name_is_given(kube: Client) -> None:
+    (problem,) = await certgen.renew(kube, NAMESPACE, NOW)
+    assert "not there" in problem
+    wanted = certgen.Wanted("east", creates_authority=True, validity=timedelta(days=3))
+    assert await certgen.renew(kube, NAMESPACE, NOW, wanted) == []
+    authority = bundle.parse((await stored(kube, certgen.CA_SECRET))["ca.crt"])
+    for name, purpose in ((REMOTE, Purpose.CLIENT), (SERVER, Purpose.SERVER)):
+        made = await stored(kube, name)
+        assert check(made["tls.crt"], authority, purpose=purpose, now=NOW + timedelta(days=2.9)) == []
+        assert bundle.parse(made["ca.crt"]) == authority
+        require_pair(made["tls.crt"], made["tls.key"])
+    before = await stored(kube, SERVER)
+    assert await certgen.renew(kube, NAMESPACE, NOW + timedelta(days=1), wanted) == []
+    assert await stored(kube, SERVER) == before
+    assert await certgen.renew(kube, NAMESPACE, NOW + timedelta(days=2), wanted) == []
+    assert await stored(kube, SERVER) != before
+
+
+async def test_an_intermediates_leaves_carry_their_chain_and_trust_the_root_alone(kube: Client) -> None:
+    root = Authority.create(NOW, name="mesh", signs_authorities=True)
+    authority = root.create_intermediate("east", NOW)
+    await store(kube, certgen.CA_SECRET, ca(authority))
+    assert await certgen.renew(kube, NAMESPACE, NOW, certgen.Wanted("east")) == []
+    made = await stored(kube, SERVER)
+    assert len(load_chain(made["tls.crt"])) == 2
+    assert bundle.parse(made["ca.crt"]).certificates == (root.certificate,)
+    assert (
+        check(made["tls.crt"], root.anchors, purpose=Purpose.SERVER, now=NOW, name="x.mesh.cilium.io") == []
+    )
+
+
+async def test_an_authority_that_ends_soon_is_told_of_while_there_is_time(kube: Client) -> None:
+    authority = Authority.create(NOW - timedelta(days=9), validity=timedelta(days=10))
+    await store(kube, certgen.CA_SECRET, ca(authority))
+    (problem,) = await certgen.renew(kube, NAMESPACE, NOW)
+    assert "clustermesh certs rotate-ca" in problem

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from k8s.objects import EndpointSlice, KubeObject, Namespace, Node, Service
 from k8s.resource import (
+    CRONJOB,
     DAEMONSET,
     DEPLOYMENT,
     ENDPOINTSLICE,
+    JOB,
     NAMESPACE,
     NODE,
     POD,
@@ -23,7 +26,7 @@ from k8s.resource import (
 )
 from lab.control.controllers import CONTROLLERS
 from lab.control.world import Create, Delete, World, Write
-from lab.manifest import Pod, Workload
+from lab.manifest import CronJob, Job, Pod, Workload
 from lab.plan import CONTROL_LABEL
 
 Body = dict[str, Any]
@@ -36,6 +39,8 @@ TYPES: dict[Resource, Any] = {
     SERVICEACCOUNT: KubeObject,
     DEPLOYMENT: Workload,
     DAEMONSET: Workload,
+    JOB: Job,
+    CRONJOB: CronJob,
 }
 
 
@@ -55,6 +60,7 @@ def merge(old: Any, patch: Any) -> Any:
 class FakeCluster:
     objects: dict[Resource, dict[str, Body]] = field(default_factory=lambda: {kind: {} for kind in TYPES})
     counter: Any = field(default_factory=itertools.count)
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
     def add(self, resource: Resource, body: Body) -> Body:
         meta = body.setdefault("metadata", {})
@@ -84,7 +90,7 @@ class FakeCluster:
             {key: msgspec.convert(body, TYPES[kind]) for key, body in self.objects[kind].items()}
             for kind in TYPES
         ]
-        return World(*views)
+        return World(*views, now=self.now)
 
     def round(self) -> list[Write]:
         """Every controller looks once and is obeyed."""

@@ -1,0 +1,59 @@
+"""`clustermesh certs root`: a root for authorities of clusters, kept as files and in no cluster."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from certs.issue import Authority
+from cli.errors import CommandError
+from cli.running import run, say
+
+CERTIFICATE, KEY = "root.crt", "root.key"
+YEAR = 365
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--name", default="clustermesh root", show_default=True, help="Common name of the root.")
+@click.option(
+    "--years", type=click.IntRange(1, 50), default=10, show_default=True, help="How long it is good."
+)
+def root(*, directory: Path, name: str, years: int) -> None:
+    """Make a root in DIRECTORY: root.crt for everybody, root.key for nobody else.
+
+    \b
+    Examples:
+      clustermesh certs root ./mesh-root
+      clustermesh certs intermediate --root ./mesh-root --context east
+    """
+    run(_root(directory, name, timedelta(days=years * YEAR)))
+
+
+async def _root(directory: Path, name: str, validity: timedelta) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    issued = Authority.create(datetime.now(UTC), name=name, validity=validity, signs_authorities=True).issued
+    for file, mode, content in (
+        (directory / KEY, 0o600, issued.key_pem),
+        (directory / CERTIFICATE, 0o644, issued.certificate_pem),
+    ):
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError:
+            raise CommandError(f"{file} is there already: a root is never overwritten") from None
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+    say(f"root made in {directory}: keep {KEY} offline; only 'clustermesh certs intermediate' needs it")
+
+
+def load(directory: Path) -> Authority:
+    """Raises CommandError, MaterialError."""
+    try:
+        return Authority.load((directory / CERTIFICATE).read_bytes(), (directory / KEY).read_bytes())
+    except OSError as error:
+        raise CommandError(
+            f"{error.filename}: {error.strerror}: make it with 'clustermesh certs root'"
+        ) from None

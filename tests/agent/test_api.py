@@ -163,6 +163,7 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
         assert list(west.pop("refusals").values()) == [1]
         assert west.pop("outside-addresses") == 0
         assert west.pop("status").startswith("etcd: 1/1 connected")
+        assert west.pop("round-trip-ms") > 0
         assert west == {
             "name": "west",
             "connected": True,

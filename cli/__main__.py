@@ -16,6 +16,7 @@ COMMANDS = {
     "enable": Entry("cli.enable", "enable", "Make a cluster ready to be connected."),
     "lab": Entry("cli.lab", "lab", "Whole clusters on this machine, to try and to test."),
     "status": Entry("cli.status", "status", "Show a cluster's peers as all its agents see them."),
+    "trace": Entry("cli.trace", "trace", "Tell the way of a new connection, and who decides about it."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
 }
 

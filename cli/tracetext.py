@@ -8,7 +8,7 @@ from typing import Any
 from cli.dbg.column import columns
 
 Object = Mapping[str, Any]
-_PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
+PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 _SHOWN_LABELS = 6
 MAX_CANDIDATES = 40
 
@@ -30,6 +30,14 @@ def as_text(found: Object) -> str:
 def is_well(found: Object) -> bool:
     """Every way is allowed, and the kernel says the same."""
     return found["verdict"] == "allowed" and not found["differences"]
+
+
+def verdict(paths: Sequence[Object]) -> str:
+    """The worst of what may happen: a connection meets one of the paths."""
+    found = {side["verdict"] for path in paths for side in (path["egress"], path["ingress"]) if side}
+    if not found:
+        return "no backend"
+    return next((each for each in ("denied", "unknown") if each in found), "allowed")
 
 
 def _source(source: Object) -> str:
@@ -74,7 +82,7 @@ def _why(candidate: Object) -> str:
 
 
 def _path(path: Object) -> list[str]:
-    protocol = _PROTOCOLS.get(path["protocol"], str(path["protocol"]))
+    protocol = PROTOCOLS.get(path["protocol"], str(path["protocol"]))
     prefix = f"{path['prefix']} as told by {path['told-by']}" if path["prefix"] else "in no prefix: the world"
     lines = [
         f"  to {_at(path['address'], path['port'])}/{protocol}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -21,11 +21,13 @@ import msgspec
 from k8s.access import Access, tls_context
 from k8s.differ import covers, with_encoded_secrets, without_nones
 from k8s.errors import AccessError, ConflictError, GoneError, NotFoundError, UnreachableError, from_answer
+from k8s.execute import MAX_OUTPUT, PROTOCOLS, Executed, collected
 from k8s.listing import ObjectList, decode_page
 from k8s.resource import POD, Resource
 
 REQUEST_SECONDS = 30.0  # a healthy API server answers a large page within seconds
 CONNECT_SECONDS = 5.0
+EXECUTE_SECONDS = 120.0  # our commands in pods end by themselves long before
 RENEW_SECONDS = 30.0  # a credential plugin may have to ask a cloud
 PAGE = 500  # objects a page: the size kubectl and client-go use
 LIST_ATTEMPTS = 3  # a list whose continue token expires between pages is begun again
@@ -142,6 +144,34 @@ class Client:
         """GET from a pod's own HTTP server, through the API server."""
         base = POD.path(namespace=namespace, name=f"{pod_name}:{port}", subresource="proxy")
         return await self.request("GET", f"{base}/{path.lstrip('/')}")
+
+    async def execute(
+        self, pod_name: str, namespace: str, argv: Sequence[str], container: str = ""
+    ) -> Executed:
+        """Run a command in a pod and wait for its end: needs the right `create` on `pods/exec`."""
+        query = [("command", word) for word in argv] + [("stdout", "1"), ("stderr", "1")]
+        query += [("container", container)] if container else []
+        url = self._access.server + POD.path(namespace=namespace, name=pod_name, subresource="exec")
+        try:
+            async with (
+                asyncio.timeout(EXECUTE_SECONDS),
+                self._session.ws_connect(
+                    url,
+                    params=query,
+                    protocols=PROTOCOLS,
+                    headers=self._authorization(),
+                    ssl=self._tls,
+                    server_hostname=self._access.tls_server_name or None,
+                    max_msg_size=MAX_OUTPUT,
+                ) as socket,
+            ):
+                return await collected(socket)
+        except aiohttp.WSServerHandshakeError as error:
+            text = f"a command cannot be run in pod {namespace}/{pod_name}: {error.message}"
+            raise from_answer(error.status, text.encode()) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            text = str(error) or type(error).__name__
+            raise UnreachableError(f"exec in pod {namespace}/{pod_name}: {text}") from error
 
     async def request(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bpf import endpoint_map, ipcache_map, lb_map, policy_map
+from bpf import ct_map, endpoint_map, ipcache_map, lb_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
 
 Dump = Callable[[], list[dict[str, Any]]]
@@ -50,6 +50,7 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
     return {
         "cilium_ipcache_v2": lambda: _ipcache(loaded.ipcache.dump()),
         "cilium_lxc": lambda: _endpoints(loaded.endpoints.dump()),
+        "cilium_ct4_global": lambda: _connections(loaded.connections.dump()),
         "cilium_policy": lambda: _policy(loaded.policy.dump()),
         "cilium_lb4_services_v2": lambda: _services(services.services.dump(), services.backends.dump()),
         "cilium_lb4_backends_v3": lambda: _backends(services.backends.dump()),
@@ -97,6 +98,36 @@ def _endpoints(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
                 "node-mac": value.node_mac,
                 "ingress-enforced": value.ingress_enforced,
                 "egress-enforced": value.egress_enforced,
+            }
+        )
+    return found
+
+
+def _connections(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    found = []
+    for raw_key, raw in sorted(entries.items()):
+        key, value = ct_map.unpack_key(raw_key), ct_map.unpack_value(raw)
+        source = f"{key.source}:{key.source_port}"
+        destination = f"{key.destination}:{key.destination_port}"
+        protocol = {1: "ICMP", 6: "TCP", 17: "UDP"}.get(key.protocol, str(key.protocol))
+        way = "IN" if key.inbound else "OUT"
+        closing = " closing" if value.closing else ""
+        found.append(
+            {
+                "key": f"{protocol} {way} {source} -> {destination}",
+                "value": (
+                    f"expires={value.lifetime} Packets={value.packets} Bytes={value.bytes} "
+                    f"SourceSecurityID={value.source_identity}{closing}"
+                ),
+                "protocol": protocol,
+                "inbound": key.inbound,
+                "source": source,
+                "destination": destination,
+                "packets": value.packets,
+                "bytes": value.bytes,
+                "expires": value.lifetime,
+                "source-identity": value.source_identity,
+                "closing": value.closing,
             }
         )
     return found

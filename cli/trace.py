@@ -16,12 +16,11 @@ import click
 import msgspec
 
 from cli import tracetext
-from cli.connect import split
 from cli.errors import CommandError
 from cli.manifest import RUN_DIR
 from cli.running import run, say
 from cli.settings import AGENT
-from cli.target import Target, with_target
+from cli.target import Target, split, with_target
 from cli.tracedestination import Destination, with_destination
 from k8s import objects
 from k8s.client import Client

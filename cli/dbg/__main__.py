@@ -15,6 +15,7 @@ COMMANDS = {
     "endpoint": Entry(_GROUPS, "endpoint", "Local endpoints."),
     "identity": Entry(_GROUPS, "identity", "Security identities."),
     "kvstore": Entry(_GROUPS, "kvstore", "Keys and values of the mesh."),
+    "map": Entry(_GROUPS, "maps", "Kernel maps by name."),
     "monitor": Entry("cli.dbg.monitor", "monitor", "Show packets as they are dropped or forwarded."),
     "node": Entry(_GROUPS, "node", "Nodes of all clusters."),
     "service": Entry(_GROUPS, "service", "Services and their backends."),

@@ -17,17 +17,38 @@ def _list_group(name: str, attribute: str, text: str) -> LazyGroup:
     return _group(name, text, list=Entry(_LISTS, attribute, "List them."))
 
 
-identity = _list_group("identity", "identities", "Security identities: numbers and their labels.")
+identity = _group(
+    "identity",
+    "Security identities: numbers and their labels.",
+    get=Entry(_LISTS, "identity", "Show one."),
+    list=Entry(_LISTS, "identities", "List them."),
+)
 service = _list_group("service", "services", "Services: frontends and the backends that answer for them.")
 node = _list_group("node", "nodes", "Nodes of this cluster and of its peers.")
-endpoint = _list_group("endpoint", "endpoints", "The endpoints on this node.")
+endpoint = _group(
+    "endpoint",
+    "The endpoints on this node.",
+    get=Entry(_LISTS, "endpoint", "Show one."),
+    list=Entry(_LISTS, "endpoints", "List them."),
+)
+maps = _group(
+    "map",
+    "Kernel maps by name.",
+    get=Entry(_LISTS, "map_entries", "Show the entries of one."),
+    list=Entry(_LISTS, "maps", "List their names."),
+)
 bpf = _group(
     "bpf",
     "Kernel maps, as they are now.",
+    ct=Entry(_HERE, "ct", "Connections of this node's endpoints."),
+    endpoint=Entry(_HERE, "bpf_endpoint", "Endpoints of this node."),
     ipcache=Entry(_HERE, "ipcache", "CIDRs, their identities and tunnels."),
     lb=Entry(_HERE, "lb", "Service frontends and backends."),
     policy=Entry(_HERE, "policy", "Who may reach which endpoint."),
 )
+ct = _group("ct", "Connections of this node's endpoints.", list=Entry(_HERE, "ct_list", "List them."))
+ct_list = _group("list", "List them.", **{"global": Entry(_LISTS, "bpf_ct", "All of this node.")})
+bpf_endpoint = _list_group("endpoint", "bpf_endpoints", "Endpoints of this node.")
 ipcache = _list_group("ipcache", "bpf_ipcache", "CIDRs, their identities and tunnels.")
 lb = _list_group("lb", "bpf_lb", "Service frontends and backends.")
 policy = _group(
@@ -40,6 +61,7 @@ kvstore = _group(
     "kvstore",
     "Keys and values of the mesh.",
     check=Entry("cli.dbg.kvstore_check", "check", "Decode a dump, encode it again, compare."),
+    get=Entry("cli.dbg.kvstore_get", "kvstore_get", "Show what stands under a key."),
 )
 troubleshoot = _group(
     "troubleshoot",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 import msgspec
@@ -43,13 +44,66 @@ bpf_ipcache = _listing(
     table.map_entries("IP PREFIX/ADDRESS", "IDENTITY"),
     "List the kernel's ipcache: CIDR to identity and tunnel endpoint.",
 )
-bpf_lb = _listing(
-    "/v1/map/cilium_lb4_services_v2", table.load_balancer, "List the kernel's service frontends and backends."
+bpf_endpoints = _listing(
+    "/v1/map/cilium_lxc",
+    table.map_entries("IP ADDRESS", "LOCAL ENDPOINT INFO"),
+    "List the kernel's endpoints of this node.",
 )
+bpf_ct = _listing(
+    "/v1/map/cilium_ct4_global",
+    table.map_entries("CONNECTION", "STATE"),
+    "List the connections of this node's endpoints that the kernel knows.",
+)
+maps = _listing("/v1/map", table.maps, "List the kernel maps that can be shown.")
 bpf_policy = _listing(
     "/v1/map/cilium_policy",
     table.map_entries("ENDPOINT DIRECTION IDENTITY PORT/PROTO", "VERDICT"),
     "List the kernel's policy entries.",
+)
+
+
+@click.command("list")
+@click.option("--revnat", is_flag=True, help="Frontends by the ids that answers are translated back with.")
+@click.option("--frontends", is_flag=True, help="Frontends only: their master entries.")
+@click.option("--backends", is_flag=True, help="Backends by their ids.")
+@with_host
+@with_output
+def bpf_lb(*, host: str, revnat: bool, frontends: bool, backends: bool, output: str) -> None:
+    """List the kernel's service frontends and backends."""
+    if revnat + frontends + backends > 1:
+        raise click.UsageError("one of --revnat, --frontends and --backends at a time")
+    name = "cilium_lb4_services_v2"
+    render: table.Render = table.load_balancer
+    if revnat:
+        name, render = "cilium_lb4_reverse_nat", table.map_entries("ID", table.BACKEND_ADDRESS)
+    elif backends:
+        name, render = "cilium_lb4_backends_v3", table.map_entries("BACKEND ID", table.BACKEND_ADDRESS)
+    elif frontends:
+        render = table.frontends
+    click.echo(run(_shown(host, f"/v1/map/{name}", None if output == "json" else render)), nl=False)
+
+
+def _getting(argument: str, path: str, render: table.Render, text: str) -> click.Command:
+    @click.command("get", help=text)
+    @click.argument("name", metavar=argument)
+    @with_host
+    @with_output
+    def command(*, host: str, name: str, output: str) -> None:
+        shown = _shown(host, f"{path}/{quote(name, safe=':')}", None if output == "json" else render)
+        click.echo(run(shown), nl=False)
+
+    return command
+
+
+identity = _getting("ID", "/v1/identity", lambda found: table.identities([found]), "Show one identity.")
+endpoint = _getting(
+    "ID",
+    "/v1/endpoint",
+    lambda found: table.endpoints([found]),
+    "Show one endpoint, by its number, container-id:ID or pod-name:NAMESPACE:POD.",
+)
+map_entries = _getting(
+    "NAME", "/v1/map", table.map_entries("Key", "Value"), "Show the entries of one kernel map."
 )
 
 

@@ -52,9 +52,21 @@ def _policy_port(entry: Object) -> str:
     return f"{first}-{last}/{protocol}" if last != first else f"{first}/{protocol}"
 
 
+BACKEND_ADDRESS = "BACKEND ADDRESS (REVNAT_ID) (SLOT)"
+
+
+def maps(found: Object) -> str:
+    return columns(("Name",), [(each["name"],) for each in found.get("maps") or ()])
+
+
+def frontends(found: Object) -> str:
+    """The master lines alone."""
+    return load_balancer({"entries": [each for each in found.get("entries") or () if not each["slot"]]})
+
+
 def load_balancer(found: Object) -> str:
     """One service address a block: its master line (slot 0), then its backends by slot."""
-    head = ("SERVICE ADDRESS", "BACKEND ADDRESS (REVNAT_ID) (SLOT)")
+    head = ("SERVICE ADDRESS", BACKEND_ADDRESS)
     return columns(head, [(each["key"], each["value"]) for each in found.get("entries") or ()])
 
 

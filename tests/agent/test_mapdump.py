@@ -7,6 +7,7 @@ import pytest
 from agent.mapdump import dumps
 from bpf import endpoint_map, ipcache_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
+from bpf.layout import CT_KEY, CT_VALUE
 from mesh.merge import Backend, Frontend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
 
@@ -23,6 +24,9 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
     node.endpoints.update([(endpoint_map.pack_key("10.1.1.5"), endpoint_map.pack_value(member))])
     node.policy.update([(policy_map.pack_key(1, 131079, 80, 6), policy_map.pack_value(deny=True))])
     node.services.sync({Frontend("172.20.1.5", 80, "TCP"): [Backend("10.2.1.5", 8080, "TCP", 2)]})
+    key = CT_KEY.pack(bytes([10, 2, 1, 4]), bytes([10, 1, 1, 9]), b"\x00\x50", b"\x9c\x40", 6, 1)
+    opened = CT_VALUE.pack(b"", 7, 900, 1234, 0b10011, b"", b"", 0, 0, 65601, 0, 0)
+    node.connections.update([(key, opened)])
     shown = {name: [(e["key"], e["value"]) for e in dump()] for name, dump in dumps(node).items()}
     assert shown == {
         "cilium_ipcache_v2": [
@@ -31,6 +35,12 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         ],
         "cilium_lxc": [
             ("10.1.1.5", "id=1 sec_id=65541 ifindex=7 mac=02:00:00:00:00:01 nodemac=02:00:00:00:00:02")
+        ],
+        "cilium_ct4_global": [
+            (
+                "TCP IN 10.1.1.9:40000 -> 10.2.1.4:80",
+                "expires=1234 Packets=7 Bytes=900 SourceSecurityID=65601 closing",
+            )
         ],
         "cilium_policy": [("1 Ingress 131079 80/6", "Deny")],
         "cilium_lb4_services_v2": [

@@ -54,11 +54,24 @@ ANSWERS: dict[str, Any] = {
     },
     "/v1/map/cilium_lb4_services_v2": {
         "entries": [
-            {"key": "172.20.1.9:80/TCP (0)", "value": "0.0.0.0:0 (3) (0) [ClusterIP, non-routable]"},
-            {"key": "172.20.1.9:80/TCP (1)", "value": "10.2.1.4:8080/TCP (3) (1)"},
+            {
+                "key": "172.20.1.9:80/TCP (0)",
+                "value": "0.0.0.0:0 (3) (0) [ClusterIP, non-routable]",
+                "slot": 0,
+            },
+            {"key": "172.20.1.9:80/TCP (1)", "value": "10.2.1.4:8080/TCP (3) (1)", "slot": 1},
         ]
     },
     "/v1/map/cilium_policy": {"entries": [{"key": "7 Ingress 131073 0/0", "value": "Allow"}]},
+    "/v1/map/cilium_lb4_backends_v3": {"entries": [{"key": "5", "value": "10.2.1.4:8080/TCP"}]},
+    "/v1/map/cilium_lb4_reverse_nat": {"entries": [{"key": "3", "value": "172.20.1.9:80"}]},
+    "/v1/map/cilium_lxc": {"entries": [{"key": "10.1.1.4", "value": "id=7 sec_id=65537"}]},
+    "/v1/map/cilium_ct4_global": {
+        "entries": [{"key": "TCP OUT 10.1.1.4:33000 -> 10.2.1.4:8080", "value": "Packets=3"}]
+    },
+    "/v1/map": {"maps": [{"name": "cilium_lxc"}, {"name": "cilium_policy"}]},
+    "/v1/identity/131073": {"id": 131073, "labels": ["k8s:app=web"]},
+    "/v1/endpoint/7": {"id": 7, "status": {"state": "ready", "identity": {"id": 65537}}},
     "/v1/service": [
         {
             "spec": {
@@ -101,6 +114,20 @@ LISTS = {
         "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0) [ClusterIP, non-routable]",
         "172.20.1.9:80/TCP (1)   10.2.1.4:8080/TCP (3) (1)",
     ],
+    ("bpf", "lb", "list", "--frontends"): [
+        "SERVICE ADDRESS         BACKEND ADDRESS (REVNAT_ID) (SLOT)\n"
+        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0) [ClusterIP, non-routable]\n"
+    ],
+    ("bpf", "lb", "list", "--backends"): [
+        "BACKEND ID   BACKEND ADDRESS (REVNAT_ID) (SLOT)\n5            10.2.1.4"
+    ],
+    ("bpf", "lb", "list", "--revnat"): ["ID   BACKEND ADDRESS (REVNAT_ID) (SLOT)\n3    172.20.1.9:80"],
+    ("bpf", "endpoint", "list"): ["IP ADDRESS   LOCAL ENDPOINT INFO", "10.1.1.4     id=7 sec_id=65537"],
+    ("bpf", "ct", "list", "global"): ["TCP OUT 10.1.1.4:33000 -> 10.2.1.4:8080   Packets=3"],
+    ("map", "list"): ["Name\ncilium_lxc\ncilium_policy\n"],
+    ("map", "get", "cilium_lxc"): ["Key        Value\n10.1.1.4   id=7 sec_id=65537\n"],
+    ("identity", "get", "131073"): ["131073   k8s:app=web"],
+    ("endpoint", "get", "7"): ["7          Disabled           Disabled          65537"],
     ("bpf", "policy", "list"): ["7 Ingress 131073 0/0"],
     ("service", "list"): [
         "ID   Frontend            Service Type   Backend",

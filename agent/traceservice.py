@@ -1,0 +1,110 @@
+"""The service that a connection would meet: its entry, its backends, and why each serves or does not.
+
+Part of `agent.trace`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from agent.errors import NotFoundError
+from agent.tables import Tables
+from agent.tracepath import Held, Names, Paths
+from mesh.merge import Backend, Frontend
+from mesh.preference import is_global, is_shared, read
+
+
+class ServiceLookup:
+    def __init__(self, tables: Tables, held: Held, names: Names, paths: Paths) -> None:
+        self._tables = tables
+        self._held = held
+        self._names = names
+        self._paths = paths
+
+    def find(self, name: str, port: int, protocol: str, namespace: str) -> Frontend | None:
+        """The entry that a connection to this name or address would meet; None when it is no service's.
+
+        Raises NotFoundError for a service that has no such port.
+        """
+        services = self._tables.services
+        wanted = services.wanted.entries
+        if is_address(name):
+            if (found := Frontend(name, port, protocol)) in wanted:
+                return found
+            known = sorted({f"{f.port}/{f.protocol}" for f in wanted if f.ip == name})
+            if known:
+                raise NotFoundError(
+                    f"the service at {name} has no port {port}/{protocol}: {', '.join(known)}"
+                )
+            return None
+        for key in _service_keys(name, namespace):
+            if (service := services.local.get(key)) is None:
+                continue
+            for ip in service.cluster_ips:
+                if (found := Frontend(ip, port, protocol)) in wanted:
+                    return found
+            ports = ", ".join(f"{each.port}/{each.protocol}" for each in service.ports) or "none"
+            raise NotFoundError(f"service {key} has no entry for {port}/{protocol}; its ports: {ports}")
+        return None
+
+    async def tell(self, frontend: Frontend) -> tuple[dict[str, Any], list[str]]:
+        services = self._tables.services
+        key = services.owners.get(frontend, "")
+        local = services.local.get(key)
+        annotations = local.annotations if local else {}
+        wish = read(annotations)
+        chosen = services.wanted.entries.get(frontend, ())
+        told = services.candidates(frontend, self._reasons())
+        held = (await asyncio.to_thread(self._held.recovered_backends)).get(frontend)
+        told_of = {
+            "name": key,
+            "frontend": f"{frontend.ip}:{frontend.port}/{frontend.protocol}",
+            "global": is_global(annotations),
+            "shared": is_shared(annotations),
+            "affinity": wish.affinity.value,
+            "minimum-local-backends": wish.minimum,
+            "cluster-preference": list(wish.order) if wish.order is not None else None,
+            "weights": dict(wish.weights) if wish.weights is not None else None,
+            "problems": list(wish.problems),
+            "candidates": [each._asdict() for each in told],
+        }
+        return told_of, _different_backends(frontend, chosen, held)
+
+    def _reasons(self) -> dict[str, str]:
+        """Remote backends' addresses -> why their node is not used."""
+        nodes = self._names.withdrawn()
+        found = {}
+        for ip in self._tables.services.withdrawn:
+            _, entry = self._paths.longest(ip)
+            if entry is not None and entry.tunnel is not None and entry.tunnel in nodes:
+                found[ip] = f"node {entry.tunnel}: {nodes[entry.tunnel]}"
+        return found
+
+
+def _service_keys(name: str, namespace: str) -> list[str]:
+    """web, shop/web, web.shop, web.shop.svc and web.shop.svc.cluster.local."""
+    if "/" in name:
+        return [name]
+    parts = name.rstrip(".").removesuffix(".cluster.local").removesuffix(".svc").split(".")
+    return [f"{parts[1]}/{parts[0]}"] if len(parts) == 2 else [f"{namespace}/{parts[0]}"]
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _different_backends(
+    frontend: Frontend, wanted: Sequence[Backend], held: Sequence[Backend] | None
+) -> list[str]:
+    if held is None:
+        return [f"cilium_lb4_services_v2 has no entry for {frontend.ip}:{frontend.port}/{frontend.protocol}"]
+    here, there = ({(b.ip, b.port, b.protocol, b.cluster_id) for b in side} for side in (wanted, held))
+    found = [f"cilium_lb4_services_v2 lacks backend {ip}:{port}" for ip, port, *_ in sorted(here - there)]
+    return found + [f"cilium_lb4_services_v2 leads to {ip}:{port}" for ip, port, *_ in sorted(there - here)]

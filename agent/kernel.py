@@ -41,7 +41,9 @@ class KernelMaps:
         self._service_sync = ServiceSync(tables.services.wanted, services)
         self._tables: dict[str, TableSync] = {
             IPCACHE: MapSync(tables.ipcache.wanted, ipcache, ipcache_map.pack_key, pack_ipcache),
-            POLICY: MapSync(tables.policies.entries, policy, pack_policy_key, pack_deny),
+            POLICY: MapSync(
+                tables.policies.entries, policy, pack_policy_key, pack_deny, is_urgent=policy_map.unpack_value
+            ),
             ENDPOINTS: MapSync(tables.policies.endpoints, endpoints, endpoint_map.pack_key, pack_endpoint),
             SERVICES: self._service_sync,
         }

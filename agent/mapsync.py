@@ -71,8 +71,11 @@ class MapSync(Generic[K, V]):
         target: MapTarget,
         pack_key: Callable[[K], bytes],
         pack_value: Callable[[V], bytes],
+        is_urgent: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
+        """In a full map entries whose packed value `is_urgent` take the places of others."""
         self._wanted = wanted
+        self._is_urgent = is_urgent
         self._target = target
         self._pack_key = pack_key
         self._pack_value = pack_value
@@ -135,6 +138,23 @@ class MapSync(Generic[K, V]):
         except MapError as error:  # old kernels refuse these too; they are tried again with the others
             known = known[: error.done] if isinstance(error, MapFullError) else []
         for key, _ in known:
+            self._unfit.pop(key, None)
+        urgent = [(key, value) for key, value in self._unfit.items() if self._is_urgent(value)]
+        if urgent:
+            await self._place(urgent)
+
+    async def _place(self, urgent: list[tuple[bytes, bytes]]) -> None:
+        """Others go first: until the urgent ones are there, less is allowed than should be, never more."""
+        held = await asyncio.to_thread(_dump, self._target)
+        others = sorted(key for key, value in held.items() if not self._is_urgent(value))
+        moved = others[: len(urgent)]
+        try:
+            await asyncio.to_thread(self._target.delete, moved)
+            self._unfit.update((key, held[key]) for key in moved)
+            await asyncio.to_thread(self._target.update, urgent)
+        except MapError as error:
+            urgent = sorted(urgent)[: error.done] if isinstance(error, MapFullError) else []
+        for key, _ in urgent:
             self._unfit.pop(key, None)
 
     async def _try_unfit(self) -> None:

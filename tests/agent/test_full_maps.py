@@ -19,10 +19,12 @@ from bpf.pinned_map import PinnedMap
 from bpf.services import ServiceMaps
 from bpf.spec import MapSpec
 from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
+from mesh.policy import parse_policy
 from mesh.service import Port
 from tests.agent.test_datapath import REMOTE, WEST, Loop, listed_alone
+from tests.agent.test_verdict import policy
 from tests.agent.test_verify import no_hooks
-from tests.agent.values import endpoint, number, tables
+from tests.agent.values import endpoint, labels, number, tables
 
 pytestmark = pytest.mark.root
 
@@ -90,6 +92,27 @@ async def test_a_full_map_does_not_slow_the_others_down(made: Made) -> None:
         revision = world.upsert_endpoint(endpoint(1))
         await loop.datapath.wait_applied(revision, "endpoints", "policy")
         assert time.monotonic() - begun < 1
+
+
+async def test_a_deny_takes_the_place_of_an_allow_in_a_full_policy_map(made: Made) -> None:
+    world, kernel, _, _ = made
+    loop = Loop(world, kernel)
+    async with loop.running():
+        world.upsert_endpoint(endpoint(1))
+        world.identities.commit({number(1, 20 + n): labels(f"friend-{n}") for n in range(SIZE + 2)})
+        peers = [{"matchLabels": {"app": f"friend-{n}"}} for n in range(SIZE + 2)]
+        allow = policy("allow", {"ingress": [{"fromEndpoints": peers}]})
+        world.policies.commit({"shop/allow": parse_policy(allow)})
+        await eventually(lambda: kernel.unfit()["cilium_policy"] == 3)  # the node's own probes are one more
+        deny = policy("deny", {"ingressDeny": [{"fromEndpoints": peers[-2:]}]})
+        world.policies.commit({"shop/deny": parse_policy(deny)})
+        wanted = {key for key, is_deny in world.policies.entries.entries.items() if is_deny}
+        await eventually(lambda: {key for key, deny in kernel.recovered_policy().items() if deny} == wanted)
+        assert len(wanted) == 2
+        assert len(kernel.recovered_policy()) == SIZE
+        world.policies.commit({}, ["shop/allow", "shop/deny"])
+        await loop.settled("policy")
+        assert kernel.unfit()["cilium_policy"] == 0
 
 
 async def test_a_service_that_is_too_large_takes_nothing_from_the_others(made: Made) -> None:

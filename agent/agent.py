@@ -136,6 +136,9 @@ class Agent:
             said["restored"] = self.tables.recovered_sizes()
             known = self.tables.policies
             said["policy"] = status.policies(len(known.names), known.unsupported, self._refused_policies())
+        if self.probing is not None:
+            nodes = self.probing.nodes
+            said["node-health"] = status.node_probes(nodes, self.probing.withdrawn, self.node_called)
         if self.lifecycle is not None:
             pool = self.lifecycle.pool
             said["ipam"] = {"status": f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"}

@@ -33,12 +33,19 @@ class NodeHealth:
     answers: int = 0  # in a row
     answered: bool = False  # ever
     silent: bool = False
+    seconds: float = 0.0  # that the last answer took
 
-    def after(self, *, answered: bool) -> NodeHealth:
+    @property
+    def state(self) -> str:
+        if self.silent:
+            return "silent"
+        return "reachable" if self.answered else "unknown"
+
+    def after(self, *, answered: bool, seconds: float = 0.0) -> NodeHealth:
         if answered:
             answers = self.answers + 1
             back = not self.silent or answers >= ANSWERS
-            return replace(self, failures=0, answers=answers, answered=True, silent=not back)
+            return replace(self, failures=0, answers=answers, answered=True, silent=not back, seconds=seconds)
         failures = self.failures + 1
         return replace(self, failures=failures, answers=0, silent=self.silent or failures >= FAILURES)
 
@@ -74,10 +81,10 @@ class NodeHealths:
         }
         self._heard &= set(wanted.values())
 
-    def probed(self, address: str, *, answered: bool) -> None:
+    def probed(self, address: str, *, answered: bool, seconds: float = 0.0) -> None:
         node = self._nodes.get(address)
         if node is not None:
-            self._nodes[address] = node.after(answered=answered)
+            self._nodes[address] = node.after(answered=answered, seconds=seconds)
             if answered:
                 self._heard.add(node.cluster)
 

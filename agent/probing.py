@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.ipcache import host_prefix
-from agent.nodehealth import ClusterHealth, NodeHealths, interval
+from agent.nodehealth import ClusterHealth, NodeHealth, NodeHealths, interval
 from agent.tables import Tables
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,11 @@ class Probing:
         """Nodes whose backends are not used, and why."""
         return dict(self._withdrawn)
 
+    @property
+    def nodes(self) -> Mapping[str, NodeHealth]:
+        """Every node that is probed, by address."""
+        return self._healths.nodes
+
     def status(self, cluster: str) -> ClusterHealth:
         nodes = {address for address, node in self._healths.nodes.items() if node.cluster == cluster}
         gone = {address: reason for address, reason in self._withdrawn.items() if address in nodes}
@@ -83,8 +89,10 @@ class Probing:
     async def _probe(self, address: str, start: float, limit: float) -> None:
         await asyncio.sleep(start)
         async with self._open:
+            begun = time.monotonic()
             answered = await answers(address, self._port, limit)
-        self._healths.probed(address, answered=answered)
+            seconds = time.monotonic() - begun
+        self._healths.probed(address, answered=answered, seconds=seconds)
         if not answered:
             self._decide()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.labels import texts
 from agent.local import LocalNode
-from agent.nodehealth import ClusterHealth
+from agent.nodehealth import ClusterHealth, NodeHealth
 from aiokit.health import HealthStatus
 from mesh.identity import Labels
 from mesh.node import Node
@@ -73,6 +73,26 @@ def maps(pressure: Mapping[str, float], unfit: Mapping[str, int]) -> dict[str, A
         for name in sorted({*pressure, *unfit})
     ]
     return {**simple(state, "; ".join(texts)), "maps": sizes}
+
+
+def node_probes(
+    nodes: Mapping[str, NodeHealth], withdrawn: Mapping[str, str], name: Callable[[str], str]
+) -> dict[str, Any]:
+    """What probes say of each node behind remote backends; `name` calls an address by its node."""
+    return {
+        "reachable": sum(node.state == "reachable" for node in nodes.values()),
+        "nodes": [
+            {
+                "name": name(address),
+                "address": address,
+                "cluster": node.cluster,
+                "state": node.state,
+                "milliseconds": round(node.seconds * 1000, 2),
+                "withdrawn": withdrawn.get(address, ""),
+            }
+            for address, node in sorted(nodes.items())
+        ],
+    }
 
 
 def identity(number: int, labels: Labels) -> dict[str, Any]:

@@ -21,10 +21,15 @@ PATH = "/v1/healthz"
 @click.command()
 @with_host
 @click.option("--all-clusters", is_flag=True, help="Details of every peer, not only of those not ready.")
+@click.option(
+    "--all-nodes", is_flag=True, help="Every node of a peer that is probed, and how fast it answers."
+)
 @click.option("--brief", is_flag=True, help="OK, or the first component with an error.")
 @click.option("--timeout", type=duration, default="30s", show_default=True)
 @with_output
-def status(*, host: str, all_clusters: bool, brief: bool, timeout: float, output: str) -> None:
+def status(
+    *, host: str, all_clusters: bool, all_nodes: bool, brief: bool, timeout: float, output: str
+) -> None:
     """Show the agent's state; exit 1 unless its components are well."""
     body, found, peers = run(_read(host, timeout))
     verdict = statustext.brief(found)
@@ -33,7 +38,7 @@ def status(*, host: str, all_clusters: bool, brief: bool, timeout: float, output
     elif output == "json":
         click.echo(body)
     else:
-        click.echo(statustext.full(found, peers, all_clusters=all_clusters), nl=False)
+        click.echo(statustext.full(found, peers, all_clusters=all_clusters, all_nodes=all_nodes), nl=False)
     if verdict != "OK":
         raise SystemExit(1)
 

@@ -30,8 +30,15 @@ def brief(status: Mapping[str, Any]) -> str:
     return "OK"
 
 
-def full(status: Mapping[str, Any], peers: Sequence[RemoteCluster], *, all_clusters: bool) -> str:
-    """Without `all_clusters` only peers that are not ready get their details."""
+def full(
+    status: Mapping[str, Any],
+    peers: Sequence[RemoteCluster],
+    *,
+    all_clusters: bool,
+    all_nodes: bool = False,
+) -> str:
+    """Without `all_clusters` only peers that are not ready get their details, without `all_nodes` only
+    nodes that are not reachable."""
     lines = []
     for component, title in COMPONENTS.items():
         if found := status.get(component):
@@ -41,7 +48,23 @@ def full(status: Mapping[str, Any], peers: Sequence[RemoteCluster], *, all_clust
     if ipam := status.get("ipam"):
         lines.append(_line("IPAM", str(ipam.get("status", ""))))
     lines += clustertext.lines(_line("ClusterMesh", ""), peers, all_clusters=all_clusters)
+    if health := status.get("node-health"):
+        lines += _nodes(health, all_nodes=all_nodes)
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _nodes(health: Mapping[str, Any], *, all_nodes: bool) -> list[str]:
+    """Nodes behind remote backends, as the probes of this one see them."""
+    nodes = health.get("nodes") or []
+    lines = [_line("Node health", f"{health.get('reachable', 0)}/{len(nodes)} nodes of peers reachable")]
+    for node in nodes:
+        if all_nodes or node["state"] != "reachable":
+            trip = f", {node['milliseconds']:g} ms" if node["state"] == "reachable" else ""
+            why = f", withdrawn: {node['withdrawn']}" if node["withdrawn"] else ""
+            lines.append(
+                f"   {node['name'] or node['cluster'] or '?'} {node['address']}: {node['state']}{trip}{why}"
+            )
+    return lines
 
 
 def _line(title: str, text: str) -> str:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from agent.ipcache import IPCacheEntry, Level, Rank, host_prefix
 from agent.nodehealth import DataPlane
 from agent.probing import Mesh, Probing, answers
+from agent.status import node_probes
 from agent.tables import Tables
 from aiokit.wait import eventually
 from mesh.addressing import ClusterID
@@ -81,6 +82,14 @@ async def test_backends_behind_a_silent_node_are_withdrawn_and_return_with_it() 
             status = each.status("west")
             assert (status.data_plane, status.nodes, status.backends) == (DataPlane.PARTIAL, 2, 1)
             assert status.withdrawn.keys() == {SILENT}
+            told = node_probes(each.nodes, each.withdrawn, lambda address: f"node at {address}")
+            states = {node["name"]: (node["state"], bool(node["withdrawn"])) for node in told["nodes"]}
+            assert states == {
+                f"node at {REFUSING}": ("reachable", False),
+                f"node at {SILENT}": ("silent", True),
+            }
+            assert told["reachable"] == 1
+            assert 0 < each.nodes[REFUSING].seconds < 1
             listener.close()
             waiting.close()
             await eventually(lambda: used(made) == ["10.2.1.5", "10.2.2.5"])

@@ -244,6 +244,21 @@ async def test_how_full_the_maps_are_is_a_line(tmp_path: Path) -> None:
     assert "BPF Maps:                Warning  cilium_ipcache_v2 has no room for 3 entries\n" in result.stdout
 
 
+async def test_nodes_that_do_not_answer_are_named_and_the_others_on_demand(tmp_path: Path) -> None:
+    fine = {"name": "west/node-1", "address": "198.18.2.11", "cluster": "west", "withdrawn": ""}
+    silent = {**fine, "name": "west/node-2", "address": "198.18.2.12", "withdrawn": "it does not answer"}
+    nodes = [
+        {**fine, "state": "reachable", "milliseconds": 0.31},
+        {**silent, "state": "silent", "milliseconds": 0.3},
+    ]
+    answers = {"/v1/healthz": {**STATUS, "node-health": {"reachable": 1, "nodes": nodes}}}
+    result = await dbg(tmp_path, answers, "status")
+    lost = "   west/node-2 198.18.2.12: silent, withdrawn: it does not answer\n"
+    assert f"Node health:             1/2 nodes of peers reachable\n{lost}" in result.stdout
+    result = await dbg(tmp_path, answers, "status", "--all-nodes")
+    assert f"   west/node-1 198.18.2.11: reachable, 0.31 ms\n{lost}" in result.stdout
+
+
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:
     result = await dbg(tmp_path, {"/v1/healthz": STATUS}, "status", "--brief")
     assert (result.exit_code, result.stdout) == (0, "OK\n")

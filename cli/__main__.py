@@ -15,6 +15,7 @@ COMMANDS = {
     "disconnect": Entry("cli.disconnect", "disconnect", "Disconnect this cluster from others."),
     "enable": Entry("cli.enable", "enable", "Make a cluster ready to be connected."),
     "lab": Entry("cli.lab", "lab", "Whole clusters on this machine, to try and to test."),
+    "service": Entry("cli.servicegroup", "service", "Which clusters serve a service, and why not."),
     "status": Entry("cli.status", "status", "Show a cluster's peers as all its agents see them."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
 }

@@ -24,6 +24,7 @@ COMMANDS = {
 @click.command(
     cls=LazyGroup,
     entries=COMMANDS,
+    program="clustermesh",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def main() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from cli import podask, serviceview
 from cli import status as meshstatus
-from cli.completing import complete_service
+from cli.completing import complete_context, complete_service
 from cli.errors import CommandError
 from cli.podask import Answer
 from cli.running import run, say
@@ -67,6 +67,7 @@ def list_services(*, target: Target, within: str | None, output: str) -> None:
     "--destination-context",
     "contexts",
     multiple=True,
+    shell_complete=complete_context,
     help="Context of a peer to ask too; repeat it or separate several by commas.",
 )
 @click.option(

@@ -13,6 +13,7 @@ import msgspec
 
 from aiokit.failure import first
 from cli import agentreport, facts, lifetime, matrix, podask, rollout, statusview
+from cli.completing import complete_context
 from cli.duration import duration
 from cli.matrix import Row
 from cli.meshstatus import PeersView, summed
@@ -49,6 +50,7 @@ KVSTOREMESH = Reader(SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster", agentrepor
     "--destination-context",
     "contexts",
     multiple=True,
+    shell_complete=complete_context,
     help="Context of another cluster to ask too; repeat it or separate several by commas.",
 )
 @click.option("--all", "everybody", is_flag=True, help="Ask every peer that has a context of its own name.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agent import metrics, status
+from agent import globalservices, metrics, status
 from agent.convert import contains
 from agent.datapath import Datapath
 from agent.ipcache import Level
@@ -223,6 +223,12 @@ class Agent:
             }
             for number, (frontend, backends) in enumerate(sorted(services.wanted.entries.items()), 1)
         ]
+
+    def global_services(self, wanted: str = "") -> list[dict[str, Any]]:
+        """Services of several clusters, or the one called `wanted` ("namespace/name")."""
+        if self.tables is None:
+            return []
+        return globalservices.described(self.tables.services, self.cluster_name, wanted=wanted)
 
     def nodes(self) -> dict[str, Any]:
         own = self.kubernetes.view.nodes if self.kubernetes else {}

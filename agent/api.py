@@ -68,6 +68,7 @@ def probes(agent: Agent) -> web.Application:
         [
             web.get("/healthz", _ready),
             web.get("/v1/healthz", _healthz),
+            web.get("/v1/global-service", _global_services),
             web.get("/metrics", _metrics),
         ]
     )
@@ -88,6 +89,7 @@ def application(agent: Agent) -> web.Application:
             web.get("/v1/identity/{id}", _identity),
             web.get("/v1/ip", _addresses),
             web.get("/v1/service", _services),
+            web.get("/v1/global-service", _global_services),
             web.get("/v1/resolve/{host}", _resolve),
             web.get("/v1/cluster/nodes", _nodes),
             web.get("/v1/policy", _policies),
@@ -166,6 +168,11 @@ async def _addresses(request: web.Request) -> web.Response:
 
 async def _services(request: web.Request) -> web.Response:
     return _json(request.app[AGENT].services())
+
+
+async def _global_services(request: web.Request) -> web.Response:
+    """Our own: which clusters serve, in numbers. `name` is "namespace/name" of one service."""
+    return _json(request.app[AGENT].global_services(request.query.get("name", "")))
 
 
 async def _resolve(request: web.Request) -> web.Response:

@@ -80,8 +80,18 @@ class Services:
         return dict(self._remote.get(key, {}))
 
     @property
+    def meshed(self) -> set[str]:
+        """Services that are global here, and those that a peer tells."""
+        return {*self._remote, *(key for key, local in self._local.items() if is_global(local.annotations))}
+
+    @property
     def withdrawn(self) -> frozenset[str]:
         return self._withdrawn
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Remote backends whose addresses nobody has told yet: not used for so long."""
+        return self._unaddressed.waiting
 
     def set_withdrawn(self, addresses: frozenset[str]) -> None:
         """Remote backends that do not answer, as their peers write them: unused while others answer."""

@@ -15,6 +15,7 @@ COMMANDS = {
     "disconnect": Entry("cli.disconnect", "disconnect", "Disconnect this cluster from others."),
     "enable": Entry("cli.enable", "enable", "Make a cluster ready to be connected."),
     "lab": Entry("cli.lab", "lab", "Whole clusters on this machine, to try and to test."),
+    "service": Entry("cli.servicegroup", "service", "Which clusters serve a service, and why not."),
     "status": Entry("cli.status", "status", "Show a cluster's peers as all its agents see them."),
     "trace": Entry("cli.trace", "trace", "Tell the way of a new connection, and who decides about it."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
@@ -24,6 +25,7 @@ COMMANDS = {
 @click.command(
     cls=LazyGroup,
     entries=COMMANDS,
+    program="clustermesh",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def main() -> None:

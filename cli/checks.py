@@ -10,6 +10,7 @@ import msgspec
 from cli import check
 from cli.check import Check, Finding
 from cli.checkoption import with_dial, with_skip_check
+from cli.completing import complete_context
 from cli.connect import members, surveys
 from cli.preflight import findings
 from cli.running import run
@@ -43,6 +44,7 @@ def list_checks(*, output: str) -> None:
     "--destination-context",
     "contexts",
     multiple=True,
+    shell_complete=complete_context,
     help="Context of a cluster to connect to; repeat it or separate several by commas.",
 )
 @click.option("--allow-mismatching-ca", is_flag=True, help="As connect has it.")

@@ -14,6 +14,7 @@ from certs import bundle
 from cli import facts, peerfile, secret
 from cli.check import Check
 from cli.checkoption import with_dial, with_skip_check
+from cli.completing import complete_context
 from cli.errors import RefusedError
 from cli.facts import Address, ClusterFacts
 from cli.links import MODES, Link, links
@@ -38,6 +39,7 @@ class Member:
     "--destination-context",
     "contexts",
     multiple=True,
+    shell_complete=complete_context,
     required=True,
     help="Context of a cluster to connect to; repeat it or separate several by commas.",
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from cli.completing import complete_context
 from cli.connect import Member, members
 from cli.errors import CommandError
 from cli.links import MODES, links
@@ -21,6 +22,7 @@ from k8s.resource import SECRET
     "--destination-context",
     "contexts",
     multiple=True,
+    shell_complete=complete_context,
     required=True,
     help="Context of a cluster to disconnect from; repeat it or separate several by commas.",
 )

@@ -15,12 +15,16 @@ from typing import Any
 import click
 
 from aiokit.failure import first
+from cli.examples import with_examples
 from cli.labobjects import apply, delete, scale, service_ip
 from cli.laboption import DEFAULT_LAB, fail, name_option, output_option, print_json, print_table, say
 
 
 class LabGroup(click.Group):
     """Turns what goes wrong in the lab into plain lines on stderr and exit status 1."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return with_examples(ctx, super().get_command(ctx, cmd_name))
 
     def invoke(self, ctx: click.Context) -> Any:
         from lab.errors import LabError, MissingRequirementError  # noqa: PLC0415 - see the module
@@ -35,7 +39,7 @@ class LabGroup(click.Group):
             fail(str(error))
 
 
-@click.group(cls=LabGroup)
+@click.group(cls=LabGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--name", default=DEFAULT_LAB, show_default=True, help="The lab's name.")
 @click.pass_context
 def lab(context: click.Context, name: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from cli.examples import with_examples
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -20,9 +22,11 @@ class Entry:
 
 
 class LazyGroup(click.Group):
-    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], program: str = "", **kwargs: Any) -> None:
+        """`program` is what the root's examples are found by."""
         super().__init__(*args, **kwargs)
         self.entries = entries
+        self.program = program
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.entries)
@@ -33,7 +37,7 @@ class LazyGroup(click.Group):
             return None
         command = getattr(importlib.import_module(entry.module), entry.attribute)
         assert isinstance(command, click.Command)
-        return command
+        return with_examples(ctx, command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

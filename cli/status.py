@@ -12,23 +12,21 @@ import click
 import msgspec
 
 from aiokit.failure import first
-from cli import agentreport, facts, lifetime, matrix, rollout, statusview
+from cli import agentreport, facts, lifetime, matrix, podask, rollout, statusview
+from cli.completing import complete_context
 from cli.duration import duration
 from cli.matrix import Row
 from cli.meshstatus import PeersView, summed
+from cli.podask import Answer
 from cli.running import run, say
 from cli.settings import AGENT, AGENT_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
 from cli.statusview import MeshStatus
 from cli.target import Target, split, with_target
-from k8s import kubeconfig, objects
+from k8s import kubeconfig
 from k8s.client import Client
 from k8s.errors import KubernetesError
-from k8s.objects import Pod
-from k8s.resource import POD
 from peering.clusterreport import RemoteCluster
 
-ASK_SECONDS = 5.0  # who takes longer to say how it is, is not well
-ASKED_AT_ONCE = 32  # pods; each costs the API server a proxied connection
 POLL_SECONDS = 0.5
 
 
@@ -52,6 +50,7 @@ KVSTOREMESH = Reader(SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster", agentrepor
     "--destination-context",
     "contexts",
     multiple=True,
+    shell_complete=complete_context,
     help="Context of another cluster to ask too; repeat it or separate several by commas.",
 )
 @click.option("--all", "everybody", is_flag=True, help="Ask every peer that has a context of its own name.")
@@ -158,25 +157,14 @@ async def _mirror(
 
 async def ask(client: Client, namespace: str, reader: Reader) -> Sequence[PeersView]:
     """Every pod's view, in the order of the pods' names."""
-    raw = await client.list(POD, namespace, label_selector=f"k8s-app={reader.app}")
-    pods = sorted((objects.decode(each, Pod) for each in raw), key=lambda pod: pod.metadata.name)
-    turns = asyncio.Semaphore(ASKED_AT_ONCE)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_ask(client, pod, reader, turns), name=f"ask {pod.metadata.name}")
-            for pod in pods
-            if not pod.metadata.deletionTimestamp
-        ]
-    return [task.result() for task in tasks]
+    answers = await podask.answers(client, namespace, reader.app, reader.port, reader.path)
+    return [_view(answer, reader) for answer in answers]
 
 
-async def _ask(client: Client, pod: Pod, reader: Reader, turns: asyncio.Semaphore) -> PeersView:
-    name, node = pod.metadata.name, pod.spec.nodeName
+def _view(answer: Answer, reader: Reader) -> PeersView:
+    if answer.error:
+        return PeersView(answer.pod, answer.node, error=answer.error)
     try:
-        async with turns, asyncio.timeout(ASK_SECONDS):
-            body = await client.proxy_get(name, pod.metadata.namespace, reader.port, reader.path)
-        return PeersView(name, node, reader.decode(body))
-    except TimeoutError:
-        return PeersView(name, node, error=f"no answer within {ASK_SECONDS:g} s")
-    except (KubernetesError, ValueError) as error:
-        return PeersView(name, node, error=str(error))
+        return PeersView(answer.pod, answer.node, reader.decode(answer.body))
+    except ValueError as error:
+        return PeersView(answer.pod, answer.node, error=str(error))

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from cli.completing import complete_context
 from k8s.client import Client, connect
 
 NAMESPACE = "kube-system"
@@ -52,7 +53,9 @@ class Target:
 def with_target(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --context, --kubeconfig and -n/--namespace; the command gets them as `target`."""
 
-    @click.option("--context", help="Kubeconfig context (default: the current one).")
+    @click.option(
+        "--context", shell_complete=complete_context, help="Kubeconfig context (default: the current one)."
+    )
     @click.option(
         "--kubeconfig",
         type=click.Path(dir_okay=False, path_type=Path),

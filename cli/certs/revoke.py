@@ -16,6 +16,7 @@ from cryptography import x509
 from certs import reissue
 from certs.check import load_chain
 from cli import facts, secret
+from cli.completing import complete_cluster, complete_context
 from cli.errors import CommandError
 from cli.running import run, say
 from cli.settings import REVOKED_CONFIG_MAP, REVOKED_FILE
@@ -41,7 +42,7 @@ class Revoked(msgspec.Struct, forbid_unknown_fields=True):
 
 @click.command()
 @with_target
-@click.argument("peer")
+@click.argument("peer", shell_complete=complete_cluster)
 @click.option(
     "--certificate",
     "certificates",
@@ -49,7 +50,12 @@ class Revoked(msgspec.Struct, forbid_unknown_fields=True):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="PEM file: revoke this certificate, for peers that come with the shared name `remote`.",
 )
-@click.option("--destination-context", "peer_context", help="Context of PEER: read its certificate there.")
+@click.option(
+    "--destination-context",
+    "peer_context",
+    shell_complete=complete_context,
+    help="Context of PEER: read its certificate there.",
+)
 @click.option("--undo", is_flag=True, help="Let the peer in again.")
 def revoke(
     *, target: Target, peer: str, certificates: tuple[Path, ...], peer_context: str | None, undo: bool

@@ -16,6 +16,7 @@ from certs.rotation import Next, Step, next_step
 from cli import facts, secret
 from cli.certs import rotation
 from cli.certs.rotation import Member, Write
+from cli.completing import complete_context
 from cli.duration import duration
 from cli.errors import RefusedError
 from cli.running import run, say
@@ -39,6 +40,7 @@ DOES = {
     "--destination-context",
     "contexts",
     multiple=True,
+    shell_complete=complete_context,
     help="Context of a connected cluster; name all, repeated or separated by commas.",
 )
 @click.option(

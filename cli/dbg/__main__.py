@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 
-@click.command(cls=LazyGroup, entries=COMMANDS, context_settings=_HELP)
+@click.command(cls=LazyGroup, entries=COMMANDS, program="clustermesh-dbg", context_settings=_HELP)
 @click.option("-H", "--host", envvar=HOST_VARIABLE, default=SOCKET, show_default=True, help="Agent's socket.")
 @click.pass_context
 def main(ctx: click.Context, host: str) -> None:

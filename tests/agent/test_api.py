@@ -162,6 +162,7 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
         assert west.pop("digests").keys() == {"nodes", "identities", "ips", "services"}
         assert list(west.pop("refusals").values()) == [1]
         assert west.pop("outside-addresses") == 0
+        assert 0 < west.pop("round-trip-ms") < 1000
         assert west.pop("status").startswith("etcd: 1/1 connected")
         assert west.pop("round-trip-ms") > 0
         assert west == {
@@ -233,7 +234,8 @@ async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> 
             assert {"cilium_clustermesh_remote_clusters", "process_open_fds"} <= families
             assert 'cilium_clustermesh_remote_clusters{source_cluster="east"} 0\n' in text
             assert 'cilium_kvstore_quorum_errors_total{error="timeout"} 1.0\n' in text
-        for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity"):
+        assert await ask(session, "/v1/global-service") == (200, [])
+        for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity", "/v1/service"):
             assert (await ask(session, path))[0] == 404
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -32,12 +32,20 @@ async def agent(clusters: Clusters, body: bytes, mirrored: bytes = MIRRORED) -> 
 
 
 @asynccontextmanager
-async def _pod(clusters: Clusters, name: str, reader: status.Reader, body: bytes) -> AsyncGenerator[None]:
-    async def answer(_request: web.Request) -> web.Response:
-        return web.Response(body=body)
+async def _pod(
+    clusters: Clusters,
+    name: str,
+    reader: status.Reader,
+    body: bytes,
+    paths: Mapping[str, bytes] | None = None,
+) -> AsyncGenerator[None]:
+    said = paths or {reader.path: body}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=said[request.path])
 
     app = web.Application()
-    app.add_routes([web.get(reader.path, answer)])
+    app.add_routes([web.get(path, answer) for path in said])
     async with serve_tcp(app, "127.0.0.1", reader.port):
         labels = {"k8s-app": reader.app}
         pod = {"metadata": {"name": name, "namespace": "kube-system", "labels": labels}}

@@ -1,0 +1,110 @@
+"""Examples for the help of commands, by the words that lead there. Pure.
+
+Together in one place, so that they tell one story: clusters east and west, and the service web.
+A command whose own text has examples needs none here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+
+import click
+
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "clustermesh certs renew": (
+        "clustermesh certs renew --context east",
+        "clustermesh certs renew --context east --force --dry-run",
+    ),
+    "clustermesh certs revoke": (
+        "clustermesh certs revoke west --context east --destination-context west",
+        "clustermesh certs revoke west --context east --destination-context west --undo",
+    ),
+    "clustermesh certs rotate-ca": (
+        "clustermesh certs rotate-ca --context east --destination-context west --dry-run",
+        "clustermesh certs rotate-ca --context east --destination-context west",
+    ),
+    "clustermesh certs show": (
+        "clustermesh certs show --context east",
+        "clustermesh certs show --context east -o json",
+    ),
+    "clustermesh completion": (
+        "source <(clustermesh completion bash)",
+        "clustermesh completion fish > ~/.config/fish/completions/clustermesh.fish",
+    ),
+    "clustermesh connect": (
+        "clustermesh connect --context east --destination-context west",
+        "clustermesh connect --context east --destination-context west,north --connection-mode mesh",
+        "clustermesh connect --destination-context west --destination-endpoint 203.0.113.7:2379",
+    ),
+    "clustermesh disable": ("clustermesh disable --context east",),
+    "clustermesh disconnect": ("clustermesh disconnect --context east --destination-context west",),
+    "clustermesh enable": (
+        "clustermesh enable --context east --cluster-name east --cluster-id 1 --wait",
+        "clustermesh enable --context east --service-type NodePort --dry-run",
+    ),
+    "clustermesh lab apply": ("clustermesh lab apply east docs/examples/web.yaml",),
+    "clustermesh lab delete": ("clustermesh lab delete east docs/examples/web.yaml",),
+    "clustermesh lab down": ("clustermesh lab down",),
+    "clustermesh lab exec": (
+        "clustermesh lab exec east client -- curl -s http://172.20.1.1/",
+        "clustermesh lab exec east client -- sh",
+    ),
+    "clustermesh lab kubectl": ("clustermesh lab kubectl east get pods -A",),
+    "clustermesh lab logs": ("clustermesh lab logs east clustermesh-agent --tail 50",),
+    "clustermesh lab ps": ("clustermesh lab ps -o json",),
+    "clustermesh lab scale": ("clustermesh lab scale east web 3",),
+    "clustermesh lab service-ip": ("clustermesh lab service-ip east web",),
+    "clustermesh lab status": ("clustermesh lab status -o json",),
+    "clustermesh lab up": (
+        "export KUBECONFIG=$(clustermesh lab up)",
+        "clustermesh lab up --cluster-names paris,oslo,rome --nodes 1",
+    ),
+    "clustermesh version": ("clustermesh version -o json",),
+    "clustermesh-dbg bpf ipcache list": ("clustermesh-dbg bpf ipcache list -o json",),
+    "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list",),
+    "clustermesh-dbg bpf policy get": ("clustermesh-dbg bpf policy get 12",),
+    "clustermesh-dbg bpf policy list": ("clustermesh-dbg bpf policy list -o json",),
+    "clustermesh-dbg endpoint list": ("clustermesh-dbg endpoint list",),
+    "clustermesh-dbg identity list": ("clustermesh-dbg identity list -o json",),
+    "clustermesh-dbg kvstore check": ("clustermesh-dbg kvstore check dump.json -o json",),
+    "clustermesh-dbg monitor": (
+        "clustermesh-dbg monitor --type drop",
+        "clustermesh-dbg monitor --type trace --every 100 -o json",
+    ),
+    "clustermesh-dbg node list": ("clustermesh-dbg node list",),
+    "clustermesh-dbg service list": ("clustermesh-dbg service list -o json",),
+    "clustermesh-dbg status": (
+        "clustermesh-dbg status --all-clusters",
+        "clustermesh-dbg status --brief",
+    ),
+    "clustermesh-dbg troubleshoot clustermesh": (
+        "clustermesh-dbg troubleshoot clustermesh west",
+        "clustermesh-dbg troubleshoot clustermesh -o json",
+    ),
+    "clustermesh-dbg troubleshoot kvstore": (
+        "clustermesh-dbg troubleshoot kvstore --etcd-config /var/lib/cilium/etcd-config.yaml",
+    ),
+    "clustermesh-dbg version": ("clustermesh-dbg version",),
+}
+
+
+def with_examples(ctx: click.Context, command: click.Command | None) -> click.Command | None:
+    """The command below `ctx`, with its examples at the end of its help."""
+    if command is not None and not command.epilog and command.name:
+        lines = EXAMPLES.get(f"{path(ctx)} {command.name}", ())
+        if lines:
+            command = copy(command)  # two programs may have the same one
+            command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+    return command
+
+
+def path(ctx: click.Context) -> str:
+    """The words that lead to a group. The program's own name may be anything: its group says it."""
+    words: list[str] = []
+    here: click.Context | None = ctx
+    while here is not None and here.parent is not None:
+        words.insert(0, here.command.name or "")
+        here = here.parent
+    program = getattr(here.command, "program", "") if here else ""
+    return " ".join([program or "clustermesh", *words])

@@ -57,6 +57,10 @@ CASES: dict[str, tuple[Body, MeshSettings]] = {
             SETTINGS, image="r/m@sha256:" + "0" * 64, etcd_image=ETCD_IMAGE.partition(":")[0] + ":v3.6.0"
         ),
     ),
+    "a node set aside": (
+        {"controlNode": True, "agent": {"tolerations": []}, "mcs": {"enabled": True}},
+        replace(SETTINGS, on_control_node=True, mcs_api=True),
+    ),
     "certificates of one's own": ({"tls": {"auto": {"method": "none"}}}, replace(SETTINGS, renews=False)),
     "short certificates": (
         {"tls": {"auto": {"schedule": "0 * * * *", "validityDays": 7}}},

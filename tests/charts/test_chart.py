@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
@@ -161,8 +162,6 @@ def test_helms_own_certificates_are_as_good_as_ours(render: Render) -> None:
 
 
 def _decoded(text: str) -> bytes:
-    import base64
-
     return base64.b64decode(text)
 
 
@@ -269,3 +268,33 @@ def test_what_cannot_work_is_refused_before_anything_is_installed(
 ) -> None:
     with pytest.raises(ChartError, match=re.escape(word)):
         render(values)
+
+
+def _documented() -> list[Body]:
+    text = (ROOT / "docs/install.md").read_text()
+    blocks = re.findall(r"```yaml\n# values.yaml\n(.*?)```", text, re.DOTALL)
+    return [yaml.safe_load(block) for block in blocks]
+
+
+@pytest.mark.parametrize("values", _documented())
+def test_the_values_in_the_documentation_are_accepted(render: Render, values: Body) -> None:
+    assert ("Deployment", "clustermesh-apiserver") in render(values)
+
+
+def test_every_value_is_in_the_schema_and_the_other_way_round() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    del schema["properties"]["global"]  # Helm's own
+    assert _paths(values) == _known(schema)
+
+
+def _paths(values: Any, at: str = "") -> set[str]:
+    if not isinstance(values, dict) or not values or at.endswith(("labels", "certManagerIssuer")):
+        return {at}
+    return {path for key, value in values.items() for path in _paths(value, f"{at}.{key}")}
+
+
+def _known(schema: Body, at: str = "") -> set[str]:
+    if "properties" not in schema or at.endswith("certManagerIssuer"):
+        return {at}
+    return {path for key, below in schema["properties"].items() for path in _known(below, f"{at}.{key}")}

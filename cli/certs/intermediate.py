@@ -17,12 +17,11 @@ from certs.errors import CertificateError
 from certs.issue import Authority
 from cli import facts, secret
 from cli.certs import root
-from cli.connect import split
 from cli.errors import CommandError, RefusedError
 from cli.facts import ClusterFacts
 from cli.running import run, say
 from cli.settings import CA_SECRET, ROTATION_SECRET
-from cli.target import Target, with_target
+from cli.target import Target, split, with_target
 
 
 @click.command()

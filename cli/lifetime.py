@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from certs.check import load_chain
 from certs.errors import CertificateError
+from certs.reissue import life_of
 from cli import secret
 
-SOON = timedelta(days=14)  # renewal is due at 30 days: whoever gets here was not renewed
 DAY = timedelta(days=1)
 
 
@@ -20,6 +20,7 @@ class Lifetime:
     secret: str
     not_after: datetime | None
     left: timedelta = timedelta()
+    is_late: bool = True  # five sixths of its life are over, and nobody has renewed it
 
     @property
     def is_good(self) -> bool:
@@ -34,17 +35,18 @@ def lifetimes(leaves: secret.Secrets, now: datetime) -> list[Lifetime]:
 
 def _lifetime(name: str, pem: bytes, now: datetime) -> Lifetime:
     try:
-        ends = min(certificate.not_valid_after_utc for certificate in load_chain(pem))
+        chain = load_chain(pem)
     except CertificateError:
         return Lifetime(name, None)
-    return Lifetime(name, ends, ends - now)
+    ends = min(certificate.not_valid_after_utc for certificate in chain)
+    return Lifetime(name, ends, ends - now, any(life_of(each).is_late(now) for each in chain))
 
 
 def lines(found: list[Lifetime]) -> list[str]:
     """What ends soon or has ended; one line when all is well."""
     if not found:
         return []
-    bad = [each for each in found if each.left < SOON]
+    bad = [each for each in found if each.is_late]
     if not bad:
         first = found[0]
         return [f"✅ Certificates are valid for {first.left // DAY} days ({first.secret} ends first)"]
@@ -56,7 +58,9 @@ def _line(each: Lifetime) -> str:
         return f"❌ Secret {each.secret} has no certificate that can be read"
     if not each.is_good:
         return f"❌ The certificate in Secret {each.secret} expired at {each.not_after.isoformat()}"
-    return f"⚠️  The certificate in Secret {each.secret} expires in {each.left // DAY} days"
+    return (
+        f"⚠️  The certificate in Secret {each.secret} expires in {each.left // DAY} days and was not renewed"
+    )
 
 
 def as_objects(found: list[Lifetime]) -> list[dict[str, object]]:

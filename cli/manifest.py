@@ -138,8 +138,6 @@ def agent(settings: MeshSettings) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "serviceAccountName": AGENT,
         "hostNetwork": True,
-        # A node set aside for the control plane has no workloads and needs no agent; else every node does.
-        "tolerations": [] if settings.on_control_node else [{"operator": "Exists"}],
         "containers": [_agent(settings)],
         "volumes": [
             {"name": "run", "hostPath": {"path": RUN_DIR, "type": "DirectoryOrCreate"}},
@@ -148,6 +146,8 @@ def agent(settings: MeshSettings) -> dict[str, Any]:
             {"name": "peers", "projected": {"sources": _agent_files()}},
         ],
     }
+    if not settings.on_control_node:  # such a node has no workloads and needs no agent; else every node does
+        pod["tolerations"] = [{"operator": "Exists"}]
     return {"metadata": _metadata(AGENT, settings), "spec": _workload(AGENT, pod)}
 
 

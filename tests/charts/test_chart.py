@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
@@ -56,6 +57,10 @@ CASES: dict[str, tuple[Body, MeshSettings]] = {
         replace(
             SETTINGS, image="r/m@sha256:" + "0" * 64, etcd_image=ETCD_IMAGE.partition(":")[0] + ":v3.6.0"
         ),
+    ),
+    "a node set aside": (
+        {"controlNode": True, "agent": {"tolerations": []}, "mcs": {"enabled": True}},
+        replace(SETTINGS, on_control_node=True, mcs_api=True),
     ),
     "certificates of one's own": ({"tls": {"auto": {"method": "none"}}}, replace(SETTINGS, renews=False)),
     "short certificates": (
@@ -157,8 +162,6 @@ def test_helms_own_certificates_are_as_good_as_ours(render: Render) -> None:
 
 
 def _decoded(text: str) -> bytes:
-    import base64
-
     return base64.b64decode(text)
 
 
@@ -265,3 +268,33 @@ def test_what_cannot_work_is_refused_before_anything_is_installed(
 ) -> None:
     with pytest.raises(ChartError, match=re.escape(word)):
         render(values)
+
+
+def _documented() -> list[Body]:
+    text = (ROOT / "docs/install.md").read_text()
+    blocks = re.findall(r"```yaml\n# values.yaml\n(.*?)```", text, re.DOTALL)
+    return [yaml.safe_load(block) for block in blocks]
+
+
+@pytest.mark.parametrize("values", _documented())
+def test_the_values_in_the_documentation_are_accepted(render: Render, values: Body) -> None:
+    assert ("Deployment", "clustermesh-apiserver") in render(values)
+
+
+def test_every_value_is_in_the_schema_and_the_other_way_round() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    del schema["properties"]["global"]  # Helm's own
+    assert _paths(values) == _known(schema)
+
+
+def _paths(values: Any, at: str = "") -> set[str]:
+    if not isinstance(values, dict) or not values or at.endswith(("labels", "certManagerIssuer")):
+        return {at}
+    return {path for key, value in values.items() for path in _paths(value, f"{at}.{key}")}
+
+
+def _known(schema: Body, at: str = "") -> set[str]:
+    if "properties" not in schema or at.endswith("certManagerIssuer"):
+        return {at}
+    return {path for key, below in schema["properties"].items() for path in _known(below, f"{at}.{key}")}

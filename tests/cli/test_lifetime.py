@@ -29,7 +29,7 @@ def test_when_all_is_well_the_first_to_end_is_named() -> None:
 def test_what_ends_soon_is_said_and_what_has_ended_is_not_good() -> None:
     found = lifetimes({"a": leaf(3), "b": leaf(-1), "c": leaf(90), "d": {}}, NOW)
     text = "\n".join(lines(found))
-    assert "expires in 3 days" in text
+    assert "expires in 3 days and was not renewed" in text
     assert "❌ The certificate in Secret b expired at 2025-12-31" in text
     assert "❌ Secret d has no certificate" in text
     assert {each.secret for each in found if not each.is_good} == {"b", "d"}
@@ -39,6 +39,12 @@ def test_what_ends_soon_is_said_and_what_has_ended_is_not_good() -> None:
         "c": 90,
         "d": 0,
     }
+
+
+def test_short_lives_are_well_until_most_of_them_is_over() -> None:
+    issued = AUTHORITY.issue(profile.remote(), NOW, validity=timedelta(days=6)).certificate_pem
+    assert "✅" in lines(lifetimes({"a": {secret.CERTIFICATE: issued}}, NOW + timedelta(days=4)))[0]
+    assert "⚠️" in lines(lifetimes({"a": {secret.CERTIFICATE: issued}}, NOW + timedelta(days=5)))[0]
 
 
 def test_a_cluster_without_certificates_says_nothing_of_them() -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from certs import bundle, profile
 from certs.check import Purpose, check, load_chain, require_pair
 from certs.issue import Authority, Issued
 from clustermesh_apiserver import certgen
+from clustermesh_apiserver.certgencommand import certgen_command
 from k8s.client import Client
 from k8s.resource import SECRET
 from kvstore.memory import MemoryBackend
+from tests.cli.conftest import write_kubeconfig
 from tests.k8s.apiserver import lab_api
 
 NAMESPACE = "kube-system"
@@ -124,3 +129,15 @@ async def test_an_authority_that_ends_soon_is_told_of_while_there_is_time(kube: 
     await store(kube, certgen.CA_SECRET, ca(authority))
     (problem,) = await certgen.renew(kube, NAMESPACE, NOW)
     assert "clustermesh certs rotate-ca" in problem
+
+
+async def test_the_command_fails_when_anything_could_not_be_renewed(tmp_path: Path) -> None:
+    async with lab_api(MemoryBackend()) as api:
+        words = ["--kubeconfig", str(write_kubeconfig(tmp_path / "kubeconfig", {"east": api}))]
+        lost = await asyncio.to_thread(CliRunner().invoke, certgen_command, words)
+        assert lost.exit_code == 1 and "Secret cilium-ca: it is not there" in lost.output
+        made = await asyncio.to_thread(
+            CliRunner().invoke, certgen_command, [*words, "--cluster-name=east", "--ca-generate"]
+        )
+        assert made.exit_code == 0, made.output
+        assert (await stored(api.client, SERVER)).keys() == {"tls.crt", "tls.key", "ca.crt"}

@@ -69,6 +69,13 @@ imagePullSecrets:
 {{- with .of.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- if and .root.Values.controlNode .isControl }}
+hostNetwork: true
+nodeSelector:
+  clustermesh.io/control: ""
+tolerations:
+  - operator: Exists
+{{- else }}
 {{- with .of.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -76,6 +83,7 @@ nodeSelector:
 {{- with .of.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

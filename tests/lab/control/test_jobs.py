@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from k8s.resource import CRONJOB, JOB, POD
 from lab.control import cron
@@ -100,3 +102,19 @@ def test_schedules_mean_what_cron_means(text: str, moment: datetime, fits: bool)
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         cron.parse(text)
+
+
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
+MINUTE = timedelta(minutes=1)
+
+
+@settings(deadline=None)
+@given(MOMENTS, st.timedeltas(timedelta(), timedelta(hours=8)), st.sampled_from(["*/7 * * * *", "5 3 * * 1"]))
+def test_the_latest_moment_fits_and_none_after_it_does(now: datetime, ago: timedelta, text: str) -> None:
+    schedule, since = cron.parse(text), now - ago
+    found = schedule.latest(since, now)
+    assert found is None or (since < found <= now and schedule.fits(found))
+    later = now.replace(second=0, microsecond=0)
+    while later > max(found or since, since):
+        assert not schedule.fits(later)
+        later -= MINUTE

@@ -111,6 +111,11 @@ def _node_ready(body: Json) -> str:
     return "Ready" if ready else "NotReady"
 
 
+def _job_status(body: Json) -> str:
+    conditions = body.get("status", {}).get("conditions", [])
+    return next((str(row["type"]) for row in conditions if row.get("status") == "True"), "Running")
+
+
 _COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "Pod": (
         ("Ready", _containers_ready),
@@ -134,6 +139,8 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
         ("Desired", _at("status", "desiredNumberScheduled", default=0)),
         ("Ready", _at("status", "numberReady", default=0)),
     ),
+    "CronJob": (("Schedule", _at("spec", "schedule")), ("Last Schedule", _at("status", "lastScheduleTime"))),
+    "Job": (("Status", _job_status),),
     "Node": (("Status", _node_ready),),
     "Namespace": (("Status", _at("status", "phase")),),
     "ConfigMap": (("Data", lambda body: len(body.get("data", {}))),),

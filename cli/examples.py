@@ -12,6 +12,10 @@ from copy import copy
 import click
 
 EXAMPLES: Mapping[str, Sequence[str]] = {
+    "clustermesh certs intermediate": (
+        "clustermesh certs intermediate --root ./mesh-root --context east --cluster-name east",
+        "clustermesh certs intermediate --root ./mesh-root --context east --destination-context west",
+    ),
     "clustermesh certs renew": (
         "clustermesh certs renew --context east",
         "clustermesh certs renew --context east --force --dry-run",
@@ -20,6 +24,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh certs revoke west --context east --destination-context west",
         "clustermesh certs revoke west --context east --destination-context west --undo",
     ),
+    "clustermesh certs root": ("clustermesh certs root ./mesh-root --years 20",),
     "clustermesh certs rotate-ca": (
         "clustermesh certs rotate-ca --context east --destination-context west --dry-run",
         "clustermesh certs rotate-ca --context east --destination-context west",
@@ -28,6 +33,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh certs show --context east",
         "clustermesh certs show --context east -o json",
     ),
+    "clustermesh certs trust": ("clustermesh certs trust ./mesh-root/root.crt --context east",),
     "clustermesh completion": (
         "source <(clustermesh completion bash)",
         "clustermesh completion fish > ~/.config/fish/completions/clustermesh.fish",

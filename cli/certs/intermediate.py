@@ -52,11 +52,6 @@ def intermediate(
 
     Before `enable`, or in a running mesh after `certs trust root.crt` in every cluster. Again: a new
     authority below the same root, which nobody has to be told.
-
-    \b
-    Examples:
-      clustermesh certs intermediate --root ./mesh-root --context east --cluster-name east
-      clustermesh certs intermediate --root ./mesh-root --context east --destination-context west
     """
     run(_intermediate(target, root.load(directory), cluster_name, timedelta(days=days), split(contexts)))
 

@@ -23,13 +23,7 @@ YEAR = 365
     "--years", type=click.IntRange(1, 50), default=10, show_default=True, help="How long it is good."
 )
 def root(*, directory: Path, name: str, years: int) -> None:
-    """Make a root in DIRECTORY: root.crt for everybody, root.key for nobody else.
-
-    \b
-    Examples:
-      clustermesh certs root ./mesh-root
-      clustermesh certs intermediate --root ./mesh-root --context east
-    """
+    """Make a root in DIRECTORY: root.crt for everybody, root.key for nobody else."""
     run(_root(directory, name, timedelta(days=years * YEAR)))
 
 

@@ -18,12 +18,7 @@ from cli.target import Target, with_target
 @with_target
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def trust(*, target: Target, file: Path) -> None:
-    """Accept the authorities in the PEM file FILE too. Nothing restarts; pods follow within minutes.
-
-    \b
-    Example:
-      clustermesh certs trust ./mesh-root/root.crt --context east
-    """
+    """Accept the authorities in the PEM file FILE too. Nothing restarts; pods follow within minutes."""
     run(_trust(target, bundle.parse(file.read_bytes())))
 
 

@@ -26,14 +26,8 @@ from k8s.errors import KubernetesError
 from k8s.objects import Pod
 from k8s.resource import POD
 
-EXAMPLES = """\b
-Examples:
-  clustermesh trace shop/client web.shop:80
-  clustermesh trace shop/client 10.2.1.5:8080 --context east --destination-context west
-"""
 
-
-@click.command(epilog=EXAMPLES)
+@click.command()
 @click.argument("source", metavar="SRC")
 @with_destination
 @with_target

@@ -17,15 +17,10 @@ from cli.running import run
 from cli.target import Target, with_target
 from k8s.errors import KubernetesError
 
-EXAMPLES = """\b
-Examples:
-  clustermesh verify --context east
-  clustermesh verify --context east -o json | jq 'map_values(.equal)'
-"""
 HEAD = ("NODE", "KERNEL", "ENTRIES", "MISSING", "EXTRA", "DIFFERENT")
 
 
-@click.command(epilog=EXAMPLES)
+@click.command()
 @with_target
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def verify(*, target: Target, output: str) -> None:

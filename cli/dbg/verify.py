@@ -14,14 +14,9 @@ from cli.errors import CommandError
 from cli.running import run
 
 PATH = "/v1/verify"
-EXAMPLES = """\b
-Examples:
-  clustermesh-dbg verify                      every map and hook, in one table
-  clustermesh-dbg verify -o json | jq '.maps[] | select(.counts.missing > 0)'
-"""
 
 
-@click.command(epilog=EXAMPLES)
+@click.command()
 @click.option("--timeout", type=duration, default="90s", show_default=True, help="For the whole comparison.")
 @with_host
 @with_output

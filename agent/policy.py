@@ -113,11 +113,16 @@ class Policies:
     def meaning(
         self, labels: Labels, ports: NamedPorts, identity: Identity
     ) -> tuple[EndpointPolicy, dict[str, EndpointPolicy]]:
-        """What all policies, and each by itself, say to an endpoint about one other identity."""
+        """What all policies, and each that selects it, say to an endpoint about one other identity."""
         known = {identity: self._identities.all[identity]} if identity in self._identities.all else {}
         scope = self._scope(ports, known, self.cidrs.all)
-        single = {key: resolve([policy], labels, scope) for key, policy in self._policies.items()}
-        return resolve(self._policies.values(), labels, scope), single
+        selecting = {
+            key: policy
+            for key, policy in self._policies.items()
+            if any(rule.subject.matches(labels) for rule in policy.rules)
+        }
+        single = {key: resolve([policy], labels, scope) for key, policy in selecting.items()}
+        return resolve(selecting.values(), labels, scope), single
 
     def start(self) -> None:
         """Policies and our own identities are listed. Nothing is wanted of the kernel before."""

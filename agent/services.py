@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from agent.desired import Clock, Desired
 from agent.unaddressed import Unaddressed
 from mesh.addressing import ClusterID
-from mesh.candidates import Candidate, Situation, candidates
+from mesh.candidates import Situation
 from mesh.matching import Matcher, Source
 from mesh.merge import UNNAMED, Backend, Frontend, LocalBackend, LocalService, local_sources, merge
 from mesh.preference import is_global, read
@@ -241,18 +241,17 @@ class Services:
         else:
             self._frontends.pop(key, None)
 
-    def candidates(self, frontend: Frontend, withdrawn: Mapping[str, str]) -> list[Candidate]:
-        """Every endpoint of the frontend's service, and why it serves or does not. `withdrawn`: reasons."""
+    def situation(self, frontend: Frontend, withdrawn: Mapping[str, str]) -> Situation:
+        """What was known when the frontend's backends were chosen; nothing of it changes afterwards.
+        `withdrawn`: reasons, by address."""
         key = self._owners.get(frontend, "")
         service = self._local.get(key)
         if service is None:
-            return []
+            return Situation((), ())
         reasons = {ip: withdrawn.get(ip, "its node does not answer") for ip in self._withdrawn}
         remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(service)]
-        situation = Situation(
-            self._own_sources(key, service), remotes, self._cluster, reasons, self._unaddressed.waiting
-        )
-        return candidates(service, frontend, self.wanted.entries.get(frontend, ()), situation)
+        near = self._own_sources(key, service)
+        return Situation(near, remotes, self._cluster, reasons, self._unaddressed.waiting)
 
     def _own_sources(self, key: str, service: LocalService) -> list[tuple[Source, bool]]:
         """Later slices first: of two that name one address the later in name order counts."""

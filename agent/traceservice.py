@@ -13,8 +13,11 @@ from typing import Any
 from agent.errors import NotFoundError
 from agent.tables import Tables
 from agent.tracepath import Held, Names, Paths
+from mesh.candidates import candidates
 from mesh.merge import Backend, Frontend
 from mesh.preference import is_global, is_shared, read
+
+MAX_CANDIDATES = 1000  # that an answer names, those that serve first
 
 
 class ServiceLookup:
@@ -57,7 +60,8 @@ class ServiceLookup:
         annotations = local.annotations if local else {}
         wish = read(annotations)
         chosen = services.wanted.entries.get(frontend, ())
-        told = services.candidates(frontend, self._reasons())
+        situation = services.situation(frontend, self._reasons())
+        told = await asyncio.to_thread(candidates, local, frontend, chosen, situation) if local else []
         held = (await asyncio.to_thread(self._held.recovered_backends)).get(frontend)
         told_of = {
             "name": key,
@@ -69,7 +73,8 @@ class ServiceLookup:
             "cluster-preference": list(wish.order) if wish.order is not None else None,
             "weights": dict(wish.weights) if wish.weights is not None else None,
             "problems": list(wish.problems),
-            "candidates": [each._asdict() for each in told],
+            "candidates": [each._asdict() for each in told[:MAX_CANDIDATES]],
+            "candidates-left-out": max(0, len(told) - MAX_CANDIDATES),
         }
         return told_of, _different_backends(frontend, chosen, held)
 

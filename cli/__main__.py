@@ -18,6 +18,7 @@ COMMANDS = {
     "service": Entry("cli.servicegroup", "service", "Which clusters serve a service, and why not."),
     "status": Entry("cli.status", "status", "Show a cluster's peers as all its agents see them."),
     "trace": Entry("cli.trace", "trace", "Tell the way of a new connection, and who decides about it."),
+    "verify": Entry("cli.verify", "verify", "Compare every node's kernel with what its agent wants."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
 }
 

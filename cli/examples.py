@@ -66,14 +66,37 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "export KUBECONFIG=$(clustermesh lab up)",
         "clustermesh lab up --cluster-names paris,oslo,rome --nodes 1",
     ),
+    "clustermesh trace": (
+        "clustermesh trace default/client web:80 --context east",
+        "clustermesh trace default/client web.default.svc:80 --context east --destination-context west",
+        "clustermesh trace default/client 10.2.1.5:8080 --context east -o json",
+    ),
+    "clustermesh verify": (
+        "clustermesh verify --context east",
+        "clustermesh verify --context east -o json | jq 'map_values(.equal)'",
+    ),
     "clustermesh version": ("clustermesh version -o json",),
+    "clustermesh-dbg bpf ct list global": ("clustermesh-dbg bpf ct list global",),
+    "clustermesh-dbg bpf endpoint list": ("clustermesh-dbg bpf endpoint list",),
     "clustermesh-dbg bpf ipcache list": ("clustermesh-dbg bpf ipcache list -o json",),
-    "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list",),
+    "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list", "clustermesh-dbg bpf lb list --backends"),
     "clustermesh-dbg bpf policy get": ("clustermesh-dbg bpf policy get 12",),
     "clustermesh-dbg bpf policy list": ("clustermesh-dbg bpf policy list -o json",),
+    "clustermesh-dbg endpoint get": (
+        "clustermesh-dbg endpoint get 3",
+        "clustermesh-dbg endpoint get pod-name:default/client",
+    ),
     "clustermesh-dbg endpoint list": ("clustermesh-dbg endpoint list",),
+    "clustermesh-dbg identity get": ("clustermesh-dbg identity get 131079",),
     "clustermesh-dbg identity list": ("clustermesh-dbg identity list -o json",),
     "clustermesh-dbg kvstore check": ("clustermesh-dbg kvstore check dump.json -o json",),
+    "clustermesh-dbg kvstore get": (
+        "clustermesh-dbg kvstore get cilium/cluster-config/east",
+        "clustermesh-dbg kvstore get cilium/state/nodes/v1/ --recursive"
+        " --kvstore-opt etcd.config=/var/lib/cilium/clustermesh/west",
+    ),
+    "clustermesh-dbg map get": ("clustermesh-dbg map get cilium_lxc",),
+    "clustermesh-dbg map list": ("clustermesh-dbg map list",),
     "clustermesh-dbg monitor": (
         "clustermesh-dbg monitor --type drop",
         "clustermesh-dbg monitor --type trace --every 100 -o json",
@@ -82,7 +105,14 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "clustermesh-dbg service list": ("clustermesh-dbg service list -o json",),
     "clustermesh-dbg status": (
         "clustermesh-dbg status --all-clusters",
+        "clustermesh-dbg status --all-nodes",
         "clustermesh-dbg status --brief",
+    ),
+    "clustermesh-dbg trace": (
+        "clustermesh-dbg trace default/client web:80",
+        "clustermesh-dbg trace default/client 172.20.1.5:53 --protocol udp",
+        "clustermesh-dbg trace 10.1.1.4 10.2.1.5:8080",
+        "clustermesh-dbg trace identity:131079 10.1.1.4:8080",
     ),
     "clustermesh-dbg troubleshoot clustermesh": (
         "clustermesh-dbg troubleshoot clustermesh west",
@@ -90,6 +120,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "clustermesh-dbg troubleshoot kvstore": (
         "clustermesh-dbg troubleshoot kvstore --etcd-config /var/lib/cilium/etcd-config.yaml",
+    ),
+    "clustermesh-dbg verify": (
+        "clustermesh-dbg verify",
+        "clustermesh-dbg verify -o json | jq '.maps[] | select(.counts.missing > 0)'",
     ),
     "clustermesh-dbg version": ("clustermesh-dbg version",),
 }

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import click
 import msgspec
 
-from cli import tracetext
+from cli import agentpod, tracetext
+from cli.agentpod import AgentPod
 from cli.errors import CommandError
-from cli.manifest import RUN_DIR
 from cli.running import run, say
-from cli.settings import AGENT
 from cli.target import Target, split, with_target
 from cli.tracedestination import Destination, with_destination
 from k8s import objects
@@ -28,39 +26,8 @@ from k8s.errors import KubernetesError
 from k8s.objects import Pod
 from k8s.resource import POD
 
-CONTAINER = "agent"
-ASKED_AT_ONCE = 8  # agents; each costs the API server a connection
-EXAMPLES = """\b
-Examples:
-  clustermesh trace shop/client web.shop:80
-  clustermesh trace shop/client 10.2.1.5:8080 --context east --destination-context west
-"""
 
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """One agent's pod, and how to reach it."""
-
-    client: Client
-    pod: Pod
-
-    async def trace(self, source: str, destination: Destination) -> dict[str, Any]:
-        """Its answer. Raises CommandError in its own words."""
-        argv = ["clustermesh-dbg", "--host", f"{RUN_DIR}/cilium.sock", "trace", source, destination.text]
-        argv += ["--protocol", destination.protocol.lower(), "-o", "json"]
-        found = await self.client.execute(
-            self.pod.metadata.name, self.pod.metadata.namespace, argv, CONTAINER
-        )
-        if not found.stdout:
-            text = found.stderr.decode("utf-8", "replace").strip().removeprefix("error: ")
-            raise CommandError(f"node {self.pod.spec.nodeName}: {text or f'exit status {found.code}'}")
-        try:
-            return msgspec.json.decode(found.stdout, type=dict[str, Any])
-        except ValueError as error:
-            raise CommandError(f"node {self.pod.spec.nodeName}: its answer is not understood") from error
-
-
-@click.command(epilog=EXAMPLES)
+@click.command()
 @click.argument("source", metavar="SRC")
 @with_destination
 @with_target
@@ -99,7 +66,7 @@ async def _trace(
         for context in contexts:
             other = await opened.enter_async_context(target.other(context).connect())
             known |= await _agents(other, target.namespace)
-        turns = asyncio.Semaphore(ASKED_AT_ONCE)
+        turns = asyncio.Semaphore(agentpod.ASKED_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for path in found["paths"]:
                 agent = known.get(path["delivery"].get("node", ""))
@@ -111,7 +78,7 @@ async def _trace(
 
 async def _from_source(
     client: Client, namespace: str, source: str, destination: Destination
-) -> tuple[dict[str, Any], dict[str, Agent]]:
+) -> tuple[dict[str, Any], dict[str, AgentPod]]:
     """The first agent's answer, and all agents of its cluster by their nodes' addresses."""
     space, slash, name = source.rpartition("/")
     space = space if slash else client.namespace
@@ -120,30 +87,33 @@ async def _from_source(
         raise CommandError(f"there is no pod {space}/{name}")
     node = objects.decode(raw, Pod).spec.nodeName
     known = await _agents(client, namespace)
-    agent = next((each for each in known.values() if each.pod.spec.nodeName == node), None)
+    agent = next((each for each in known.values() if each.node == node), None)
     if agent is None:
         raise CommandError(f"no agent runs on node {node or '(none)'}, where {space}/{name} is")
-    return await agent.trace(f"{space}/{name}", destination), known
+    return await agent.ask(*_words(f"{space}/{name}", destination)), known
 
 
-async def _agents(client: Client, namespace: str) -> dict[str, Agent]:
-    """By their nodes' addresses: agents run in their nodes' network."""
-    raw = await client.list(POD, namespace, label_selector=f"k8s-app={AGENT}")
-    pods = [objects.decode(each, Pod) for each in raw]
-    return {pod.status.hostIP: Agent(client, pod) for pod in pods if pod.status.hostIP}
+async def _agents(client: Client, namespace: str) -> dict[str, AgentPod]:
+    """By their nodes' addresses."""
+    pods = await agentpod.agents(client, namespace)
+    return {agent.pod.status.hostIP: agent for agent in pods if agent.pod.status.hostIP}
+
+
+def _words(source: str, destination: Destination) -> tuple[str, ...]:
+    return "trace", source, destination.text, "--protocol", destination.protocol.lower()
 
 
 async def _arrival(
-    agent: Agent, found: Mapping[str, Any], path: dict[str, Any], turns: asyncio.Semaphore
+    agent: AgentPod, found: Mapping[str, Any], path: dict[str, Any], turns: asyncio.Semaphore
 ) -> None:
     """Put what the backend's own node says in place of what the source's could only guess."""
     protocol = tracetext.PROTOCOLS.get(path["protocol"], "TCP").lower()
     there = Destination(path["address"], path["port"], protocol)
     try:
         async with turns:
-            told = await agent.trace(f"identity:{found['source']['identity']}", there)
-        path["ingress"] = {**told["paths"][0]["ingress"], "decided-by": f"node {agent.pod.spec.nodeName}"}
+            told = await agent.ask(*_words(f"identity:{found['source']['identity']}", there))
+        path["ingress"] = {**told["paths"][0]["ingress"], "decided-by": f"node {agent.node}"}
     except (CommandError, KubernetesError, LookupError) as error:
         say(f"{path['address']}: its node was not asked: {error}")
         return
-    found["differences"].extend(f"on node {agent.pod.spec.nodeName}: {text}" for text in told["differences"])
+    found["differences"].extend(f"on node {agent.node}: {text}" for text in told["differences"])

@@ -69,8 +69,9 @@ def _service(service: Object) -> list[str]:
     if rows:
         table = columns(("", "BACKEND", "CLUSTER", "WHY"), rows)
         lines += [f"    {line}" for line in table.splitlines()]
-    if len(told) > MAX_CANDIDATES:
-        lines.append(f"    ... and {len(told) - MAX_CANDIDATES} more")
+    left = max(0, len(told) - MAX_CANDIDATES) + int(service.get("candidates-left-out") or 0)
+    if left:
+        lines.append(f"    ... and {left} more")
     if not any(each["chosen"] for each in told):
         lines.append("    nobody serves it")
     return lines

@@ -51,3 +51,5 @@ async def test_a_trace_crosses_the_mesh_and_names_the_policy_that_denies(mesh: M
     )
     assert "decided by cluster west" in text
     assert "verdict: unknown" in text
+    nodes = json.loads(await mesh.lab.command("verify", "--context", "west", "-o", "json"))
+    assert {name: said["equal"] for name, said in nodes.items()} == {"node-1": True, "node-2": True}

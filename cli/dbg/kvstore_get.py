@@ -16,15 +16,8 @@ from cli.errors import CommandError
 from cli.running import run
 from kvstore.backend import KeyValue
 
-EXAMPLES = """\b
-Examples:
-  clustermesh-dbg kvstore get cilium/cluster-config/east
-  clustermesh-dbg kvstore get --recursive cilium/state/nodes/v1/ \\
-      --kvstore etcd --kvstore-opt etcd.config=/var/lib/cilium/clustermesh/west
-"""
 
-
-@click.command("get", epilog=EXAMPLES)
+@click.command("get")
 @click.argument("key")
 @click.option("--recursive", is_flag=True, help="Every key that begins with KEY.")
 @click.option("--kvstore", type=click.Choice(["etcd"]), default="etcd", show_default=True)

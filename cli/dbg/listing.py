@@ -14,8 +14,8 @@ from cli.errors import CommandError
 from cli.running import run
 
 
-def _listing(path: str, render: table.Render, text: str) -> click.Command:
-    @click.command("list", help=text)
+def _listing(path: str, render: table.Render, text: str, name: str = "list") -> click.Command:
+    @click.command(name, help=text)
     @with_host
     @with_output
     def command(*, host: str, output: str) -> None:
@@ -53,6 +53,7 @@ bpf_ct = _listing(
     "/v1/map/cilium_ct4_global",
     table.map_entries("CONNECTION", "STATE"),
     "List the connections of this node's endpoints that the kernel knows.",
+    "global",
 )
 maps = _listing("/v1/map", table.maps, "List the kernel maps that can be shown.")
 bpf_policy = _listing(
@@ -100,7 +101,7 @@ endpoint = _getting(
     "ID",
     "/v1/endpoint",
     lambda found: table.endpoints([found]),
-    "Show one endpoint, by its number, container-id:ID or pod-name:NAMESPACE:POD.",
+    "Show one endpoint, by its number, container-id:ID or pod-name:NAMESPACE/POD.",
 )
 map_entries = _getting(
     "NAME", "/v1/map", table.map_entries("Key", "Value"), "Show the entries of one kernel map."

@@ -15,16 +15,9 @@ from cli.running import run
 from cli.tracedestination import Destination, with_destination
 
 PATH = "/v1/trace"
-EXAMPLES = """\b
-Examples:
-  clustermesh-dbg trace shop/client web.shop:80         a service, by name
-  clustermesh-dbg trace shop/client 172.20.1.5:53 --protocol udp
-  clustermesh-dbg trace 10.1.1.4 10.2.1.5:8080          a pod of another cluster, by address
-  clustermesh-dbg trace identity:131079 10.1.1.4:8080   whoever has this identity, arriving here
-"""
 
 
-@click.command(epilog=EXAMPLES)
+@click.command()
 @click.argument("source", metavar="SRC")
 @with_destination
 @with_host

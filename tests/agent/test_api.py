@@ -164,7 +164,6 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
         assert west.pop("outside-addresses") == 0
         assert 0 < west.pop("round-trip-ms") < 1000
         assert west.pop("status").startswith("etcd: 1/1 connected")
-        assert west.pop("round-trip-ms") > 0
         assert west == {
             "name": "west",
             "connected": True,

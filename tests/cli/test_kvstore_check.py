@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.dbg.kvstore_check import check
+from cli.dbg.__main__ import main
 from mesh.addressing import ClusterID
 from mesh.endpointslice import ClusterEndpointSlice, Endpoint, encode
 from tests.mesh import golden
 
 
 def run(*arguments: str, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(check, arguments, input=stdin)
+    return CliRunner().invoke(main, ["kvstore", "check", *arguments], input=stdin)
 
 
 def run_on(entries: list[dict[str, Any]], *arguments: str) -> Result:

@@ -17,7 +17,7 @@ LEAVES = {context.command_path: context for context in reference.leaves()}
 
 def test_the_pages_are_current() -> None:
     stored = {file.name: file.read_text() for file in reference.DIRECTORY.glob("*.md")}
-    # in a process of its own: click keeps the help option that it made when other tests invoked a command alone
+    # in a process of its own: click keeps help options that were made when tests invoked a command alone
     script = (
         "import json, sys; from cli.reference import pages; sys.stdout.reconfigure(encoding='utf-8'); "
         "print(json.dumps(pages()))"

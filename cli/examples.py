@@ -61,13 +61,19 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh lab up --cluster-names paris,oslo,rome --nodes 1",
     ),
     "clustermesh version": ("clustermesh version -o json",),
+    "clustermesh-dbg bpf ct list global": ("clustermesh-dbg bpf ct list global -o json",),
+    "clustermesh-dbg bpf endpoint list": ("clustermesh-dbg bpf endpoint list",),
     "clustermesh-dbg bpf ipcache list": ("clustermesh-dbg bpf ipcache list -o json",),
     "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list",),
     "clustermesh-dbg bpf policy get": ("clustermesh-dbg bpf policy get 12",),
     "clustermesh-dbg bpf policy list": ("clustermesh-dbg bpf policy list -o json",),
+    "clustermesh-dbg endpoint get": ("clustermesh-dbg endpoint get pod-name:default:web -o json",),
     "clustermesh-dbg endpoint list": ("clustermesh-dbg endpoint list",),
+    "clustermesh-dbg identity get": ("clustermesh-dbg identity get 65538",),
     "clustermesh-dbg identity list": ("clustermesh-dbg identity list -o json",),
     "clustermesh-dbg kvstore check": ("clustermesh-dbg kvstore check dump.json -o json",),
+    "clustermesh-dbg map get": ("clustermesh-dbg map get cilium_ipcache_v2",),
+    "clustermesh-dbg map list": ("clustermesh-dbg map list",),
     "clustermesh-dbg monitor": (
         "clustermesh-dbg monitor --type drop",
         "clustermesh-dbg monitor --type trace --every 100 -o json",
@@ -89,10 +95,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
 }
 
 
-def with_examples(ctx: click.Context, command: click.Command | None) -> click.Command | None:
-    """The command below `ctx`, with its examples at the end of its help."""
-    if command is not None and not command.epilog and command.name:
-        lines = EXAMPLES.get(f"{path(ctx)} {command.name}", ())
+def with_examples(ctx: click.Context, name: str, command: click.Command | None) -> click.Command | None:
+    """The command that is called `name` below `ctx`, with its examples at the end of its help."""
+    if command is not None and not command.epilog:
+        lines = EXAMPLES.get(f"{path(ctx)} {name}", ())
         if lines:
             command = copy(command)  # two programs may have the same one
             command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
@@ -104,7 +110,7 @@ def path(ctx: click.Context) -> str:
     words: list[str] = []
     here: click.Context | None = ctx
     while here is not None and here.parent is not None:
-        words.insert(0, here.command.name or "")
+        words.insert(0, here.info_name or "")
         here = here.parent
     program = getattr(here.command, "program", "") if here else ""
     return " ".join([program or "clustermesh", *words])

@@ -129,10 +129,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
 }
 
 
-def with_examples(ctx: click.Context, command: click.Command | None) -> click.Command | None:
-    """The command below `ctx`, with its examples at the end of its help."""
-    if command is not None and not command.epilog and command.name:
-        lines = EXAMPLES.get(f"{path(ctx)} {command.name}", ())
+def with_examples(ctx: click.Context, name: str, command: click.Command | None) -> click.Command | None:
+    """The command that is called `name` below `ctx`, with its examples at the end of its help."""
+    if command is not None and not command.epilog:
+        lines = EXAMPLES.get(f"{path(ctx)} {name}", ())
         if lines:
             command = copy(command)  # two programs may have the same one
             command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
@@ -144,7 +144,7 @@ def path(ctx: click.Context) -> str:
     words: list[str] = []
     here: click.Context | None = ctx
     while here is not None and here.parent is not None:
-        words.insert(0, here.command.name or "")
+        words.insert(0, here.info_name or "")
         here = here.parent
     program = getattr(here.command, "program", "") if here else ""
     return " ".join([program or "clustermesh", *words])

@@ -70,6 +70,7 @@ class Survey:
     pod_cidrs: tuple[str, ...] = ()
     certificate: tuple[check.Finding, ...] = ()  # what is wrong with the server's, as it is stored
     probes: tuple[Probe, ...] = ()
+    known: Mapping[str, int] = field(default_factory=dict)  # peers that it reads, and their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class ClusterFacts:
     mirrored: frozenset[str] = frozenset()  # peers that it follows
     leaves: secret.Secrets = field(default_factory=dict, repr=False)
     config: Mapping[str, str] = field(default_factory=dict)  # ConfigMap cilium-config, whole
-    survey: Survey = Survey()
+    survey: Survey = field(default_factory=Survey)
 
 
 async def read(client: Client, target: Target) -> ClusterFacts:

@@ -24,7 +24,7 @@ class LabGroup(click.Group):
     """Turns what goes wrong in the lab into plain lines on stderr and exit status 1."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return with_examples(ctx, super().get_command(ctx, cmd_name))
+        return with_examples(ctx, cmd_name, super().get_command(ctx, cmd_name))
 
     def invoke(self, ctx: click.Context) -> Any:
         from lab.errors import LabError, MissingRequirementError  # noqa: PLC0415 - see the module

@@ -191,7 +191,24 @@ def _together(one: ClusterFacts, other: ClusterFacts) -> list[Finding]:
             f"'clustermesh enable{other.target.flags} --max-connected-clusters {one.max_connected_clusters}'"
         )
         found.append(Finding(Check.CAPACITY_DIFFERS, reason, mend))
-    return [*found, *_cidrs(one, other, labels)]
+    return [*found, *_known(one, other), *_known(other, one), *_cidrs(one, other, labels)]
+
+
+def _known(reader: ClusterFacts, peer: ClusterFacts) -> list[Finding]:
+    """Whether `reader` follows another cluster already that has the name or the id of `peer`."""
+    found = []
+    label = reader.target.label
+    for name, number in sorted(reader.survey.known.items()):
+        if name != peer.name and str(number) == peer.cluster_id and peer.cluster_id != reader.cluster_id:
+            reason = f"{label} follows {name}, which has the id {number} of {peer.target.label} too"
+            mend = f"{_mend(peer)}; or, if {name} is gone, disconnect it first"
+            found.append(Finding(Check.SAME_CLUSTER_ID, reason, mend))
+        elif name == peer.name and str(number) != peer.cluster_id:
+            reason = f"{label} follows another cluster named {name}, with the id {number}"
+            other = f" --destination-context {peer.target.context}" if peer.target.context else ""
+            mend = f"run 'clustermesh disconnect{reader.target.flags}{other}' first"
+            found.append(Finding(Check.SAME_CLUSTER_NAME, reason, mend))
+    return found
 
 
 def _cidrs(one: ClusterFacts, other: ClusterFacts, labels: str) -> list[Finding]:

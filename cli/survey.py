@@ -21,8 +21,9 @@ from certs.bundle import TrustBundle
 from certs.check import Finding, Problem, Purpose, check
 from certs.errors import CertificateError
 from certs.profile import MESH_DOMAIN
-from cli import secret
+from cli import agentreport, podask, secret
 from cli.facts import Address, ClusterFacts, Probe, Reached, Survey, nodes
+from cli.settings import AGENT, AGENT_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
 from k8s import objects
 from k8s.client import Client
 from k8s.errors import NotFoundError
@@ -49,10 +50,12 @@ async def surveyed(client: Client, cluster: ClusterFacts, now: datetime, *, dial
     trust = accepted(cluster)
     async with asyncio.TaskGroup() as group:
         cidrs = group.create_task(pod_cidrs(client), name="read pod CIDRs")
+        known = group.create_task(known_peers(client, cluster), name="read peers")
         probes = [
             group.create_task(probe(address, name, trust, now), name=f"dial {address}") for address in dialled
         ]
-    found = Survey(cidrs.result(), stored(cluster, now), tuple(task.result() for task in probes))
+    answers = tuple(task.result() for task in probes)
+    found = Survey(cidrs.result(), stored(cluster, now), answers, known.result())
     return replace(cluster, survey=found)
 
 
@@ -75,6 +78,23 @@ async def pod_cidrs(client: Client) -> tuple[str, ...]:
         return found
     listed = await nodes(client)
     return tuple(cidr for node in listed for cidr in node.spec.podCIDRs or (node.spec.podCIDR,) if cidr)
+
+
+async def known_peers(client: Client, cluster: ClusterFacts) -> dict[str, int]:
+    """The ids of the peers that are read already, as far as somebody says them."""
+    namespace = cluster.target.namespace
+    if cluster.kvstoremesh:
+        answers = await podask.answers(client, namespace, SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster")
+        decode = agentreport.mirrored
+    else:
+        answers = await podask.answers(client, namespace, AGENT, AGENT_HEALTH_PORT, "/v1/healthz")
+        decode = agentreport.peers
+    found: dict[str, int] = {}
+    for answer in answers:
+        with suppress(ValueError):  # nothing said, or not understood: then there is nothing to compare with
+            peers = decode(answer.body)
+            found |= {peer.name: peer.config.cluster_id for peer in peers if peer.config}
+    return {name: number for name, number in found.items() if number}
 
 
 def accepted(cluster: ClusterFacts) -> TrustBundle | None:

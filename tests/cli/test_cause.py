@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from aiokit.wait import eventually
 from cli import cause
 from cli.check import Check
 from cli.meshstatus import Connectivity
+from kvstore.memory import MemoryBackend
+from tests.agent.peerdata import PeerData
+from tests.agent.peering import Peering
+from tests.agent.values import tables
 
 AT = "etcd: 0/1 connected: west.mesh.cilium.io:2379 at 198.18.2.2:2379: "
 FAILED = AT + "failed to connect to all addresses; last error: "
@@ -98,3 +103,11 @@ def test_a_pod_that_cannot_be_asked_is_named_itself() -> None:
     assert found.check is Check.NOT_ASKED
     assert "agent-1" in cause.lines([found])[0]
     assert cause.as_objects([found])[0]["check"] == "not-asked"
+
+
+async def test_a_peer_with_our_id_is_named_so_by_its_own_words() -> None:
+    store = MemoryBackend()
+    await PeerData(id=1).publish(store)
+    peering = Peering(store, tables())  # of cluster 1
+    async with peering.running():
+        await eventually(lambda: cause.named(peering.peer.status().text) is Check.SAME_CLUSTER_ID)

@@ -64,6 +64,17 @@ async def test_flags_name_a_cluster_that_has_no_name_yet(clusters: Clusters) -> 
     }
 
 
+async def test_an_id_that_packet_marks_would_hide_is_refused(clusters: Clusters) -> None:
+    config = {"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": {"ipam": "eni"}}
+    await clusters.client("east").apply(CONFIGMAP, config)
+    before = await clusters.everything()
+    result = await clusters.run("enable", "--context", "east", *BALANCED, "--cluster-id", "200")
+    assert result.exit_code == 1
+    assert "east: cluster id 200 has bit 0x80, which ipam eni uses" in result.stderr
+    assert "(upper-half-cluster-id)" in result.stderr
+    assert await clusters.everything() == before
+
+
 async def test_a_live_cluster_is_not_renamed(clusters: Clusters) -> None:
     await clusters.run("enable", "--context", "east", *BALANCED)
     before = await clusters.everything()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from cli import agentreport
 from cli.facts import Address, ClusterFacts
+from cli.lifetime import Lifetime
 from cli.meshstatus import PeersView, summed
 from cli.statusview import MeshStatus, as_json, as_text
 from cli.target import Target
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READY = b"""{"cilium":{"state":"Ok","msg":"up"},"cluster-mesh":{"clusters":[{"name":"west","connected":true,
 "ready":true,"programmed":true,"status":"etcd: 1/1 connected","config":{"required":true,"retrieved":true,
 "cluster-id":2,"sync-canaries":true},"synced":{"nodes":true,"endpoints":true,"identities":true,"services":true},
@@ -133,3 +138,10 @@ def test_the_json_has_the_shape_that_scripts_for_cilium_read() -> None:
     assert west["outside_addresses"] == 4
     assert connectivity["errors"]["agent-2"]["west"] == ["Waiting for initial connection to be established"]
     assert found["ready"] is False
+
+
+def test_an_expired_certificate_is_not_healthy_even_while_connections_stand() -> None:
+    found = replace(status(view(READY)), certificates=(Lifetime("server-cert", NOW, timedelta(days=-1)),))
+    assert not found.is_ready
+    assert "❌ The certificate in Secret server-cert expired" in as_text(found)
+    assert as_json(found)["certificates"][0]["days_left"] == -1

@@ -187,3 +187,15 @@ def test_several_reasons_are_all_said() -> None:
     west = replace(WEST, name="east", cluster_id="1")
     checks = {found.check for found in findings(EAST, [west], allow_mismatching_ca=False)}
     assert checks == {Check.SAME_CLUSTER_NAME, Check.SAME_CLUSTER_ID}
+
+
+def test_a_peer_that_is_followed_already_keeps_its_name_and_id() -> None:
+    east = replace(EAST, survey=Survey(known={"north": 2, "west": 2}))
+    (found,) = findings(east, [WEST], allow_mismatching_ca=False)
+    assert found.check is Check.SAME_CLUSTER_ID
+    assert "east follows north, which has the id 2 of west too" in found.reason
+    west = replace(WEST, survey=Survey(known={"east": 9}))
+    (found,) = findings(EAST, [west], allow_mismatching_ca=False)
+    assert found.check is Check.SAME_CLUSTER_NAME
+    assert "west follows another cluster named east, with the id 9" in found.reason
+    assert "clustermesh disconnect --context west --destination-context east" in found.mend

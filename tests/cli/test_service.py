@@ -13,7 +13,7 @@ from cli import service, status
 from k8s.resource import NAMESPACE, SERVICE
 from tests.cli.conftest import Clusters
 from tests.cli.test_meshstatus import READY
-from tests.cli.test_status import MIRRORED, _pod, connected
+from tests.cli.test_status import MIRRORED, connected, pod
 
 TOLD = b"""[{"namespace":"default","name":"web","exists":true,"global":true,"shared":true,"node-only":false,
 "preference":"","problems":[],"clusters":[{"name":"east","backends":2,"matching":2,"used":2}]}]"""
@@ -33,8 +33,8 @@ async def mesh(clusters: Clusters, told: bytes = TOLD) -> AsyncGenerator[None]:
     await connected(clusters)
     paths = {service.PATH: told, status.AGENTS.path: READY}
     async with (
-        _pod(clusters, "agent-1", status.AGENTS, READY, paths),
-        _pod(clusters, "apiserver-1", status.KVSTOREMESH, MIRRORED),
+        pod(clusters, "agent-1", status.AGENTS, READY, paths),
+        pod(clusters, "apiserver-1", status.KVSTOREMESH, MIRRORED),
     ):
         yield
 

@@ -25,14 +25,14 @@ MIRRORED = b"""[{"name":"west","connected":true,"ready":true,"status":"etcd: 1/1
 async def agent(clusters: Clusters, body: bytes, mirrored: bytes = MIRRORED) -> AsyncGenerator[None]:
     """One agent in east, answering `body`, and one KVStoreMesh, answering `mirrored`."""
     async with (
-        _pod(clusters, "agent-1", status.AGENTS, body),
-        _pod(clusters, "apiserver-1", status.KVSTOREMESH, mirrored),
+        pod(clusters, "agent-1", status.AGENTS, body),
+        pod(clusters, "apiserver-1", status.KVSTOREMESH, mirrored),
     ):
         yield
 
 
 @asynccontextmanager
-async def _pod(
+async def pod(
     clusters: Clusters,
     name: str,
     reader: status.Reader,

@@ -15,10 +15,11 @@ import pytest
 from certs import bundle, profile
 from certs.check import Problem
 from certs.issue import Authority, Issued
-from cli import secret, survey
+from cli import secret, status, survey
 from cli.facts import Address, ClusterFacts, Reached
 from cli.target import Target
 from tests.cli.conftest import Clusters
+from tests.cli.test_status import pod
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=30)
@@ -117,3 +118,15 @@ async def test_connect_refuses_a_server_with_anothers_certificate(clusters: Clus
         )
     assert result.exit_code == 1
     assert "(server-certificate-chain)" in result.stderr
+
+
+async def test_connect_refuses_an_id_that_a_followed_peer_has(
+    clusters: Clusters, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    await clusters.enable()
+    monkeypatch.setattr(survey, "KVSTOREMESH_HEALTH_PORT", unused_tcp_port)
+    said = b'[{"name":"north","config":{"required":true,"retrieved":true,"cluster-id":2}},{"name":"new"}]'
+    async with pod(clusters, "apiserver-1", replace(status.KVSTOREMESH, port=unused_tcp_port), said):
+        result = await clusters.run("connect", "--context", "east", "--destination-context", "west")
+    assert result.exit_code == 1
+    assert "east follows north, which has the id 2 of west too" in result.stderr

@@ -125,11 +125,14 @@ def secret_files() -> dict[str, bytes]:
 
 
 async def served_certificate(mesh: Mesh) -> bytes:
-    """The server certificate in DER, as any client sees it before it is asked for its own."""
+    """The server certificate in DER, as a client sees it."""
+    viewer = mesh.folder / "viewer"
+    write_secret(viewer, mesh.authority.issue(REMOTE, now()), mesh.authority)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(viewer / "tls.crt", viewer / "tls.key")
     _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", mesh.proxy.port, ssl=context), 5)
     shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.transport.abort()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +12,7 @@ from aiokit.wait import eventually
 from clustermesh_apiserver.proxy.authz import role_of
 from clustermesh_apiserver.proxy.caller import Caller, Certificate
 from clustermesh_apiserver.proxy.hub import Head, running_hub
+from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import DEFAULT, Account
 from clustermesh_apiserver.proxy.watch import WatchStream
@@ -23,10 +24,19 @@ CERTIFICATE = Certificate(1, datetime.now(UTC), datetime.now(UTC), b"")  # nobod
 QUESTION = m.WatchRequest(progress_request=m.WatchProgressRequest())
 
 
+CALLER = Caller(role_of(["remote"], "east"), "ipv4:10.0.0.1:1", "ipv4:10.0.0.1", CERTIFICATE)
+
+
 class Client:
-    """The far end of a stream, as gRPC shows it to a handler."""
+    """The far end of a stream, as the transport shows it to a handler."""
+
+    path = WATCH.path
+    caller = CALLER
+    metadata = ()
+    deadline = None
 
     def __init__(self) -> None:
+        self.on_writable: Callable[[], None] = lambda: None
         self.asked: asyncio.Queue[bytes] = asyncio.Queue()
         self.told: list[m.WatchResponse] = []
 
@@ -39,8 +49,14 @@ class Client:
     async def read(self) -> bytes:
         return await self.asked.get()
 
-    async def write(self, answer: bytes) -> None:
-        self.told.append(m.WatchResponse.FromString(answer))
+    def may_send(self) -> bool:
+        return True
+
+    def send(self, message: bytes) -> None:
+        self.told.append(m.WatchResponse.FromString(message))
+
+    async def write(self, message: bytes) -> None:
+        self.send(message)
 
     @property
     def progress(self) -> list[int]:
@@ -65,11 +81,8 @@ def source() -> ScriptedSource:
 async def client(source: ScriptedSource) -> AsyncIterator[Client]:
     """One whose stream has two watches, each with its own at etcd."""
     client = Client()
-    caller = Caller(role_of(["remote"], "east"), "ipv4:10.0.0.1:1", "ipv4:10.0.0.1", CERTIFICATE)
     async with running_hub(source) as hub, asyncio.TaskGroup() as group:
-        stream = WatchStream(
-            caller, Account(DEFAULT), context=client, hub=hub, head=AtHundred(), metrics=Metrics()
-        )
+        stream = WatchStream(client, Account(DEFAULT), hub=hub, head=AtHundred(), metrics=Metrics())
         task = group.create_task(stream.run(), name="stream")
         client.watch(b"a")
         client.watch(b"b")

@@ -13,6 +13,7 @@ it may, and the rest when the transport says that there is room.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Protocol
 
@@ -30,6 +31,7 @@ from clustermesh_apiserver.proxy.quota import Account
 from clustermesh_apiserver.proxy.ring import Lapsed
 from clustermesh_apiserver.proxy.source import Lost
 from clustermesh_apiserver.proxy.status import (
+    BUG,
     DUPLICATE_WATCH,
     EMPTY_RANGE,
     REFUSED,
@@ -50,6 +52,8 @@ MAX_REPLIES = 1024  # answers to requests that the client has not read yet; clie
 FRAGMENT_BYTES = 2 << 20  # etcd's own: over this an answer is cut, for who asked for it
 ROUNDS = 8  # of one stream, one batch of each watch in each, before others get a turn
 _OPEN_END = b"\0"  # as a range_end: all keys from the first on
+
+log = logging.getLogger(__name__)
 
 
 class HeadSource(Protocol):
@@ -274,6 +278,9 @@ class WatchStream:
             self._write_due()
         except Ended as ended:
             self.end(ended.status)
+        except Exception:  # the others whom the hub wakes in this round have no part in it
+            log.exception("stream failed peer=%s", self._call.caller.peer)
+            self.end(BUG)
         finally:
             self._is_pumping = False
 

@@ -16,6 +16,7 @@ from clustermesh_apiserver.proxy.http2.connection import Connection
 from clustermesh_apiserver.proxy.http2.keepalive import BEGIN_SECONDS
 from clustermesh_apiserver.proxy.http2.stream import Stream
 from clustermesh_apiserver.proxy.http2.wire import PlainWire, TlsWire
+from clustermesh_apiserver.proxy.quota import Bucket
 from clustermesh_apiserver.proxy.status import BUG, OUT_OF_TIME, Ended, Status
 
 BACKLOG = 1024
@@ -39,6 +40,7 @@ class Server:
         self._wires: set[PlainWire] = set()
         self._unknown: set[PlainWire] = set()
         self._is_draining = False
+        self._log_budget = Bucket(1.0, 20.0)  # anybody can fail in any number
 
     def __len__(self) -> int:
         return len(self._wires)
@@ -58,6 +60,10 @@ class Server:
             log.warning("client not identified peer=%s error=%s", peer.address, error)
             return None
         return Connection(wire, caller, self._start)
+
+    def failed(self, wire: PlainWire, error: ssl.SSLError) -> None:
+        if self._log_budget.take(asyncio.get_running_loop().time()):
+            log.warning("handshake failed peer=%s reason=%s", wire.address, error.reason)
 
     def gone(self, wire: PlainWire) -> None:
         self._wires.discard(wire)

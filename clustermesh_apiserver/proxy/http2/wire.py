@@ -30,6 +30,9 @@ class Host(Protocol):
     def begin(self, wire: PlainWire, peer: Peer) -> Connection | None:
         """It is known who it is; None: nobody who can be told apart."""
 
+    def failed(self, wire: PlainWire, error: ssl.SSLError) -> None:
+        """Its handshake came to nothing."""
+
     def gone(self, wire: PlainWire) -> None: ...
 
 
@@ -113,7 +116,9 @@ class TlsWire(PlainWire):
                 self._read()
         except ssl.SSLWantReadError:
             self._flush()
-        except ssl.SSLError:  # no certificate, a bad one, an old protocol, or the end of the session
+        except ssl.SSLError as error:  # no certificate, a bad one, an old protocol, or the end of the session
+            if not self._is_secure:
+                self._host.failed(self, error)
             self._flush()
             super().close()
 

@@ -38,9 +38,13 @@ async def test_a_client_without_a_certificate_does_not_get_through_the_handshake
         assert await status(channel) is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_client_of_an_authority_that_we_do_not_trust_is_turned_away(mesh: Mesh) -> None:
+async def test_a_client_of_an_authority_that_we_do_not_trust_is_turned_away(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
     async with mesh.channel(REMOTE, authority=Authority.create(now())) as channel:
         assert await status(channel) is grpc.StatusCode.UNAVAILABLE
+    assert "handshake failed peer=ipv4:127.0.0.1:" in caplog.text
+    assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
 
 
 async def test_an_expired_client_certificate_is_turned_away(mesh: Mesh) -> None:

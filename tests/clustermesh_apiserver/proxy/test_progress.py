@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 import pytest
 
 from aiokit.wait import eventually
+from clustermesh_apiserver.proxy import watch as watch_module
 from clustermesh_apiserver.proxy.authz import role_of
 from clustermesh_apiserver.proxy.caller import Caller, Certificate
 from clustermesh_apiserver.proxy.hub import Head, running_hub
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import DEFAULT, Account
+from clustermesh_apiserver.proxy.ring import BATCH_BYTES
 from clustermesh_apiserver.proxy.watch import WatchStream
 from kvstore import messages as m
 from tests.clustermesh_apiserver.proxy.answers import events, header
@@ -153,3 +155,23 @@ async def test_a_watch_that_ends_meanwhile_is_not_waited_for(client: Client, sou
     source.watches[1].say(ended.SerializeToString())
     await eventually(lambda: client.progress == [130])
     assert [one.watch_id for one in client.told if one.canceled] == [1]
+
+
+async def test_a_watch_that_takes_more_than_its_turn_goes_on_in_the_next(
+    client: Client, source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "ROUNDS", 1)
+    half = bytes(BATCH_BYTES * 2 // 3)  # no two of them fit into one answer
+    source.watches[0].say(*(events([(revision, b"a")], value=half) for revision in (101, 102, 103)))
+    await eventually(lambda: [one.header.revision for one in client.told[2:]] == [101, 102, 103])
+
+
+async def test_a_bug_in_one_stream_does_not_keep_others_from_their_events(
+    client: Client, source: ScriptedSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(message: bytes) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(client, "send", fails)
+    source.watches[0].say(events([(101, b"a")]))
+    await eventually(lambda: "a bug" in caplog.text)

@@ -52,9 +52,10 @@ def message(content: bytes, flag: int = 0) -> bytes:
 
 
 class Memory(asyncio.Transport):
-    """A socket that takes everything at once, unless it is `full`."""
+    """A socket that takes everything at once; one that `lingers` ends only when it is cut."""
 
     def __init__(self) -> None:
+        self.lingers = False
         super().__init__({"peername": ("10.0.0.1", 4711)})
         self.written = bytearray()
         self.protocol: PlainWire | None = None
@@ -65,7 +66,8 @@ class Memory(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
     def close(self) -> None:
-        self.abort()
+        if not self.lingers:
+            self.abort()
 
     def abort(self) -> None:
         protocol, self.protocol = self.protocol, None

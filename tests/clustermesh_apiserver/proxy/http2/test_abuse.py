@@ -11,7 +11,7 @@ import pytest
 from bench import http2
 from bench.http2 import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, frame
 from clustermesh_apiserver.proxy.http2 import connection as connection_module
-from clustermesh_apiserver.proxy.http2 import keepalive, sender, server, settings
+from clustermesh_apiserver.proxy.http2 import keepalive, sender, server, settings, wire
 from clustermesh_apiserver.proxy.http2.frame import CONTINUATION, PRIORITY, PUSH_PROMISE, Code
 from tests.clustermesh_apiserver.proxy.http2.far import ASK, Connect, Far, far, message, settled
 
@@ -198,6 +198,23 @@ async def test_messages_that_nobody_reads_are_not_taken_without_end(monkeypatch:
             client.ask(stream)
             client.send(frame(DATA, 0, stream, message(bytes(15_000))[:15_000]))  # never complete
         await client.ended(Code.ENHANCE_YOUR_CALM, "faster than they can be served")
+
+
+async def test_what_came_on_a_stream_that_is_over_is_not_held(client: Far) -> None:
+    client.send(frame(DATA, 0, 1, message(bytes(100))[:50]))
+    assert client.connection.held == 50
+    client.send(frame(RST_STREAM, 0, 1, bytes(4)))
+    assert client.connection.held == 0
+
+
+async def test_a_client_that_does_not_take_its_goodbye_is_cut_off(
+    client: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "CLOSE_SECONDS", 0.05)
+    client.socket.lingers = True
+    client.send(frame(PING, 0, 1, bytes(8)))
+    assert client.is_open
+    await client.ended(Code.FRAME_SIZE_ERROR)
 
 
 async def test_streams_beyond_the_most_are_refused_also_while_cancelled_ones_still_run(

@@ -144,6 +144,27 @@ async def test_a_large_answer_waits_for_the_connections_window_and_lets_others_b
         assert max(len(one[3]) for one in client.heard()) <= 16_384
 
 
+async def test_two_large_answers_take_turns() -> None:
+    async def answer(call: Call) -> Status:
+        await call.write(LARGE)
+        return OK
+
+    async with far(answer) as connect:
+        client = connect()
+        client.begin(initial_window(2**31 - 1))
+        client.send(opened(0, 2**30))
+        client.wire.pause_writing()
+        for stream in (1, 3):
+            client.ask(stream, ends=True)
+        streams = client.connection.streams
+        await settled(lambda: all(streams[number].progress_at is not None for number in (1, 3)))
+        client.wire.resume_writing()
+        await settled(lambda: bool(client.trailers(1)) and bool(client.trailers(3)))
+        assert client.messages(1) == client.messages(3) == [LARGE]
+        turns = [one[2] for one in client.heard() if one[0] == DATA]
+        assert turns[:12] == [1, 1, 1, 1, 3, 3, 3, 3, 1, 1, 1, 1]
+
+
 async def test_a_socket_that_is_full_holds_streams_back() -> None:
     sent = 0
 

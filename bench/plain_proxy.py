@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 from aiokit.signals import wait_terminated
 from clustermesh_apiserver.proxy import collector
 from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.authz import role_of
-from clustermesh_apiserver.proxy.caller import Caller, Certificate, address_of
+from clustermesh_apiserver.proxy.caller import Caller, Certificate, Peer, address_of
 from clustermesh_apiserver.proxy.door import Door
 from clustermesh_apiserver.proxy.gate import Gate
 from clustermesh_apiserver.proxy.grpc_health import HealthService
@@ -26,10 +25,9 @@ from clustermesh_apiserver.proxy.upstream import OPTIONS, connect
 _NOBODYS = Certificate(0, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), b"")
 
 
-def identify(context: Any, cluster: str) -> Caller:
+def identify(peer: Peer, cluster: str) -> Caller:
     """Everybody is another cluster's agent."""
-    peer: str = context.peer()
-    return Caller(role_of(["remote"], cluster), peer, address_of(peer), _NOBODYS)
+    return Caller(role_of(["remote"], cluster), peer.address, address_of(peer.address), _NOBODYS)
 
 
 async def serve(address: str, upstream_address: str) -> None:

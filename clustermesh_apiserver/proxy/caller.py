@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from clustermesh_apiserver.proxy.authz import Role, role_of
 
@@ -27,6 +27,14 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """What a connection tells of its client. `pem`: its certificate and what was sent with it."""
+
+    address: str
+    pem: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """A client's role, its address with and without the port, and its certificate."""
 
@@ -36,23 +44,22 @@ class Caller:
     certificate: Certificate
 
 
-def caller_of(context: Any, cluster: str) -> Caller:
-    """From the certificate that the TLS handshake has verified."""
-    said = context.auth_context()
-    names = tuple(name.decode("utf-8", "replace") for name in said.get("x509_common_name", ()))
-    pem = b"".join((*said.get("x509_pem_cert", ()), *said.get("x509_pem_cert_chain", ())))
-    peer: str = context.peer()
-    return Caller(_role(names, cluster), peer, address_of(peer), read_certificate(pem))
+def caller_of(peer: Peer, cluster: str) -> Caller:
+    """From the certificate that the TLS handshake has verified. Raises ValueError."""
+    return Caller(
+        _role(peer.pem, cluster), peer.address, address_of(peer.address), read_certificate(peer.pem)
+    )
 
 
 def address_of(peer: str) -> str:
-    """gRPC's name of a peer (ipv4:10.0.0.1:4711, ipv6:[fd00::1]:4711) without the port."""
+    """A peer's name as gRPC writes it (ipv4:10.0.0.1:4711, ipv6:[fd00::1]:4711), without the port."""
     return _PORT.sub("", peer)
 
 
 @lru_cache(_CERTIFICATES)
-def _role(names: tuple[str, ...], cluster: str) -> Role:
-    return role_of(names, cluster)
+def _role(pem: bytes, cluster: str) -> Role:
+    subject = x509.load_pem_x509_certificate(pem).subject
+    return role_of([str(name.value) for name in subject.get_attributes_for_oid(NameOID.COMMON_NAME)], cluster)
 
 
 @lru_cache(_CERTIFICATES)

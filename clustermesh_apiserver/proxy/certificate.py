@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
+import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import grpc
 
 from aiokit import directory
 from certs import bundle
@@ -48,9 +46,20 @@ class Material:
             return f"the certificate is not valid before {self.begins.isoformat()}"
         return ""
 
-    def as_grpc(self) -> Any:
-        pairs = [(self.key_pem, self.certificate_pem)]
-        return grpc.ssl_server_certificate_configuration(pairs, root_certificates=self.trust.pem)
+    def context(self) -> ssl.SSLContext:
+        """For handshakes: TLS 1.3, HTTP/2, and a client's certificate. Raises CertificateError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.set_alpn_protocols(["h2"])
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # whatever is in the bundle is trusted
+        context.num_tickets = 0  # who comes back shows its certificate again
+        try:
+            context.load_verify_locations(cadata=self.trust.pem.decode())
+            _load_pair(context, self.certificate_pem + b"\n" + self.key_pem)
+        except (ssl.SSLError, ValueError) as error:
+            raise CertificateError(f"TLS does not take them: {error}") from error
+        return context
 
 
 def read_material(files: Mapping[str, bytes]) -> Material:
@@ -65,6 +74,16 @@ def read_material(files: Mapping[str, bytes]) -> Material:
     return Material(files[CERTIFICATE], files[KEY], trust, begins, expires)
 
 
+def _load_pair(context: ssl.SSLContext, pem: bytes) -> None:
+    """Python takes certificates only from files: this one is in memory, and only ours."""
+    file = os.memfd_create("certificate")
+    try:
+        os.write(file, pem)
+        context.load_cert_chain(f"/proc/self/fd/{file}")
+    finally:
+        os.close(file)
+
+
 class Certificates:
     """The newest good material of a directory."""
 
@@ -77,8 +96,7 @@ class Certificates:
         self._path = path
         self._metrics = metrics
         self._material: Material | None = None
-        self._given: Material | None = None
-        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
 
     @property
     def hindrance(self) -> str:
@@ -92,22 +110,20 @@ class Certificates:
         async for files in directory.changes(self._path):
             self._offer(files)
 
-    def credentials(self) -> Any:
-        """gRPC server credentials that require a client certificate. Only once `loaded`."""
-        assert self._material is not None
-        with self._lock:
-            self._given = self._material
-        return grpc.dynamic_ssl_server_credentials(self._given.as_grpc(), self._fetch, True)
+    def context(self) -> ssl.SSLContext:
+        """For a handshake that begins now. Only once `loaded`."""
+        assert self._context is not None
+        return self._context
 
     def _offer(self, files: Mapping[str, bytes]) -> None:
         try:
             material = read_material(files)
+            context = material.context()
         except CertificateError as error:
             self._metrics.reloads.labels("refused").inc()
             log.error("certificates not usable directory=%s error=%s", self._path, error)
             return
-        with self._lock:
-            self._material = material
+        self._material, self._context = material, context
         self._metrics.reloads.labels("ok").inc()
         self._metrics.certificate_expiry.set(material.expires.timestamp())
         self._metrics.certificate_seconds.set_function(
@@ -120,11 +136,3 @@ class Certificates:
         if hindrance := self.hindrance:
             log.error("clients will refuse us directory=%s reason=%s", self._path, hindrance)
         self.loaded.set()
-
-    def _fetch(self) -> Any:
-        """For gRPC: called on every handshake, in threads of its own. None means unchanged."""
-        with self._lock:
-            if self._material is None or self._material is self._given:
-                return None
-            self._given = self._material
-            return self._given.as_grpc()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from aiokit import log
-from clustermesh_apiserver.proxy import collector, tls13
+from clustermesh_apiserver.proxy import collector
 from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
 from clustermesh_apiserver.proxy.quota import DEFAULT, Limits
@@ -102,8 +102,7 @@ def proxy(
         revoked_path=revoked_config_path,
         limits=limits,
     )
-    tls13.require()
-    # what is needed to serve includes gRPC, and must not be loaded before that
+    # what is needed to serve includes gRPC, which `--help` need not wait for
     serve = importlib.import_module(SERVE).serve
     collector.calm()
     try:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import grpc
 
-from clustermesh_apiserver.proxy.status import STOPPING, Status
+from clustermesh_apiserver.proxy.call import Call
+from clustermesh_apiserver.proxy.status import STOPPING, Ended, Status
 
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 LOOK_SECONDS = 1.0  # between two looks for a change to tell a watcher
@@ -25,25 +25,22 @@ class HealthService:
     def __init__(self, is_serving: Callable[[], bool]) -> None:
         self._is_serving = is_serving
 
-    async def check(self, request: bytes, context: Any) -> bytes:
-        await _require_whole(request, context)
-        return self._answer()
-
-    async def watch(self, context: Any, is_stopping: Callable[[], bool]) -> None:
-        """The state now, then each change. Ends with the client."""
-        await _require_whole(await context.read(), context)
-        last = b""
-        while not is_stopping():
-            if (answer := self._answer()) != last:
-                await context.write(answer)
-                last = answer
-            await asyncio.sleep(LOOK_SECONDS)
-        await STOPPING.abort(context)
-
-    def _answer(self) -> bytes:
+    def check(self, request: bytes | None) -> bytes:
+        """Raises Ended."""
+        _require_whole(request)
         return SERVING if self._is_serving() else NOT_SERVING
 
+    async def watch(self, call: Call, is_stopping: Callable[[], bool]) -> Status:
+        """The state now, then each change, while we run. Ends with the client. Raises Ended."""
+        request, last = await call.read(), b""
+        while not is_stopping():
+            if (answer := self.check(request)) != last:
+                await call.write(answer)
+                last = answer
+            await asyncio.sleep(LOOK_SECONDS)
+        return STOPPING
 
-async def _require_whole(request: Any, context: Any) -> None:
+
+def _require_whole(request: bytes | None) -> None:
     if request not in (b"", b"\x0a\x00"):  # no name, or an empty one
-        await _UNKNOWN_SERVICE.abort(context)
+        raise Ended(_UNKNOWN_SERVICE)

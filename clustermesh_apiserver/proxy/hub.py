@@ -71,6 +71,12 @@ class Watch:
     def has_lapsed(self) -> bool:
         return self.cursor.has_lapsed
 
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is to be taken (progress excepted) until it is woken."""
+        is_waiting = self.cursor.is_at_end and self.feed.ending is None and not self.is_confirming
+        return is_waiting and self._hub.leads(self.feed)
+
     def take(self) -> Batch | None:
         """The events since the last time. Raises ring.Lapsed."""
         batch = self.cursor.take()
@@ -173,6 +179,10 @@ class Hub:
         watchers.discard(watch)
         if not watchers:
             self._close(watch.feed)
+
+    def leads(self, feed: Feed) -> bool:
+        """Whether watchers of this feed have nowhere to go over to."""
+        return self._feeds[feed.selection][-1] is feed
 
     def move(self, watch: Watch) -> None:
         """A watcher has read its feed to the end: if that is not the lead, can it go over?"""

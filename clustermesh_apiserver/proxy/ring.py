@@ -132,6 +132,10 @@ class Cursor:
     def has_lapsed(self) -> bool:
         return self.position < self.ring.begin
 
+    @property
+    def is_at_end(self) -> bool:
+        return self.position >= self.ring.end
+
     def take(self) -> Batch | None:
         """What has come since the last time, or a part of it that fits one answer. Raises Lapsed."""
         ring = self.ring

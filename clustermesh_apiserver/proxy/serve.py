@@ -84,8 +84,7 @@ async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
                 health=HealthService(lambda: not health.hindrance(upstream, certificates)),
                 metrics=metrics,
             )
-            credentials = certificates.credentials()
-            async with listening(front, config.listen, credentials, _advertise(config)) as port:
+            async with listening(front, config.listen, certificates.context, _advertise(config)) as port:
                 log.info("proxy listens address=%s port=%d upstream=%s", config.listen, port, config.upstream)
                 yield Running(port, health_port)
         finally:

@@ -1,4 +1,4 @@
-"""The proxy's gRPC front: every call is judged, then passed through as bytes.
+"""The proxy's handlers: every call is judged, then passed through as bytes.
 
 Promises: no call reaches etcd before `authz` has allowed it; answers are etcd's own bytes, statuses and
 texts (MemberList's addresses excepted, which would lead around the proxy). Watches are merged by the hub;
@@ -8,22 +8,22 @@ nothing else is shared or cached.
 from __future__ import annotations
 
 import asyncio
-import logging
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
-import grpc
 import grpc.aio
 
 from aiokit.wait import eventually
 from clustermesh_apiserver.proxy import grpc_health
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, RoleKind, admit
-from clustermesh_apiserver.proxy.caller import Caller, caller_of
+from clustermesh_apiserver.proxy.call import Call
+from clustermesh_apiserver.proxy.caller import Caller, Peer, caller_of
 from clustermesh_apiserver.proxy.config import ProxyError
 from clustermesh_apiserver.proxy.door import Door
 from clustermesh_apiserver.proxy.grpc_health import HealthService
 from clustermesh_apiserver.proxy.head import HeadRevision
+from clustermesh_apiserver.proxy.http2.server import bind, serving
 from clustermesh_apiserver.proxy.hub import Hub
 from clustermesh_apiserver.proxy.method import MEMBER_LIST, METHODS, WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
@@ -32,10 +32,13 @@ from clustermesh_apiserver.proxy.relay import Relay
 from clustermesh_apiserver.proxy.session import Sessions
 from clustermesh_apiserver.proxy.status import (
     MALFORMED,
+    OK,
     REFUSED,
     STOPPING,
     TOO_MANY,
     UNKNOWN_METHOD,
+    Ended,
+    Metadata,
     Status,
     of_upstream,
     request_metadata,
@@ -47,29 +50,13 @@ from kvstore import messages
 
 GRACE_SECONDS = 2.0  # for calls in flight when we are asked to end; streams are ended at once
 UNARY_SECONDS = 120.0  # for clients that set no deadline: the largest list takes seconds
-MAX_REQUEST_BYTES = 2 << 20  # etcd itself takes 1.5 MiB
-
-OPTIONS = (
-    # Go's client pings every 10-15 s; gRPC's default is to hang up on whom pings an idle connection.
-    # These exact names: the ones with "recv" in them are silently ignored.
-    ("grpc.http2.min_ping_interval_without_data_ms", 500),
-    ("grpc.keepalive_permit_without_calls", 1),
-    # A client that vanished without a word is noticed, and its streams are freed.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.max_concurrent_streams", 4096),
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),  # otherwise a second proxy would take half of our connections
-)
+REQUEST_SECONDS = 30.0  # from a call's headers to its request
 
 _STATUSES = {"malformed": MALFORMED, "quota": TOO_MANY}
 
-log = logging.getLogger(__name__)
-
 
 class Front:
-    """The handlers."""
+    """`answer` handles any call; it knows nothing of what carries it."""
 
     def __init__(
         self,
@@ -81,7 +68,7 @@ class Front:
         sessions: Sessions,
         health: HealthService,
         metrics: Metrics,
-        identify: Callable[[Any, str], Caller] = caller_of,
+        identify: Callable[[Peer, str], Caller] = caller_of,
     ) -> None:
         self.advertise = ""  # known once the port is
         self.sessions = sessions
@@ -94,126 +81,100 @@ class Front:
         self._health = health
         self._metrics = metrics
 
-    def handler(self, path: str) -> Any:
-        """The handler of a method; without serialisers, so messages stay bytes."""
-        if path == grpc_health.CHECK:
-            return grpc.unary_unary_rpc_method_handler(self._bound(self._check_health, path))
-        if path == grpc_health.WATCH:
-            return grpc.stream_stream_rpc_method_handler(self._bound(self._watch_health, path))
-        method = METHODS.get(path)
-        if method is None:
-            return grpc.stream_stream_rpc_method_handler(self._bound(self._unknown, path))
-        if method.is_stream:
-            return grpc.stream_stream_rpc_method_handler(self._bound(self._stream, path))
-        return grpc.unary_unary_rpc_method_handler(self._bound(self._unary, path))
+    def identify(self, peer: Peer) -> Caller:
+        """Raises ValueError."""
+        return self._identify(peer, self._cluster)
 
-    def _bound(self, call: Callable[[str, Any, Any], Any], path: str) -> Callable[[Any, Any], Any]:
-        async def handle(request: Any, context: Any) -> Any:
-            try:
-                return await call(path, request, context)
-            except grpc.aio.InternalError as error:
-                # The client went away before gRPC told us. This is how its server wants to hear of it:
-                # anything else is logged as a bug of ours.
-                raise asyncio.CancelledError from error
+    async def answer(self, call: Call) -> Status:
+        """Answer a call; how it ended. Raises Ended with any other way to end it."""
+        account = self._enter(call)
+        method = METHODS.get(call.path)
+        if method is not None:
+            return await (self._stream if method.is_stream else self._unary)(call, account)
+        if call.path not in (grpc_health.CHECK, grpc_health.WATCH):
+            raise self._refused(call, Refuse("unknown method"), UNKNOWN_METHOD)
+        if call.caller.role.kind is RoleKind.UNKNOWN:
+            raise self._refused(call, Refuse("unknown client"), REFUSED)
+        if call.path == grpc_health.WATCH:
+            return await self._watch_health(call, account)
+        await call.write(self._health.check(await _only_request(call)))
+        return OK
 
-        return handle
-
-    async def _unknown(self, path: str, _requests: Any, context: Any) -> None:
-        caller, _ = await self._enter(path, context)
-        self._metrics.refuse(caller, path, Refuse("unknown method"))
-        await UNKNOWN_METHOD.abort(context)
-
-    async def _enter(self, path: str, context: Any) -> tuple[Caller, Account]:
-        """Who calls, if it is let in and has not asked too often; the call is ended otherwise."""
-        caller = self._identify(context, self._cluster)
-        account = self._door.enter(caller)
+    def _enter(self, call: Call) -> Account:
+        """The client's account, if it is let in and has not asked too often. Raises Ended."""
+        account = self._door.enter(call.caller)
         if isinstance(account, Account):
-            return caller, account
-        self._metrics.refuse(caller, path, account)
-        await (TOO_MANY if account.reason == "quota" else REFUSED).abort(context)
-        raise AssertionError("abort does not return")
+            return account
+        raise self._refused(call, account, TOO_MANY if account.reason == "quota" else REFUSED)
 
-    async def _unary(self, path: str, request: bytes, context: Any) -> bytes:
-        caller, account = await self._enter(path, context)
-        verdict = admit(caller.role, path, request)
+    def _refused(self, call: Call, refusal: Refuse, status: Status) -> Ended:
+        self._metrics.refuse(call.caller, call.path, refusal)
+        return Ended(status)
+
+    async def _unary(self, call: Call, account: Account) -> Status:
+        role, request = call.caller.role, await _only_request(call)
+        verdict = admit(role, call.path, request)
         if isinstance(verdict, Allow) and not account.may_fetch():
             verdict = Refuse("quota", "bytes in flight")
         if isinstance(verdict, Refuse):
-            self._metrics.refuse(caller, path, verdict)
-            await _STATUSES.get(verdict.reason, REFUSED).abort(context)
-            raise AssertionError("abort does not return")
-        self._metrics.sent_on(caller.role, path)
-        answer = await self._ask(path, verdict, context)
-        _count_in_flight(account, len(answer), context)
-        return self._own_addresses(answer) if path == MEMBER_LIST.path else answer
+            raise self._refused(call, verdict, _STATUSES.get(verdict.reason, REFUSED))
+        self._metrics.sent_on(role, call.path)
+        answer, trailing = await self._ask(call, verdict)
+        if call.path == MEMBER_LIST.path:
+            answer = self._own_addresses(answer)
+        account.bytes_in_flight += len(answer)  # it is in our memory until it is on its way
+        try:
+            await call.write(answer)
+        finally:
+            account.bytes_in_flight -= len(answer)
+        return Status(OK.code, OK.details, trailing)
 
-    async def _ask(self, path: str, allowed: Allow, context: Any) -> bytes:
-        call = self._upstream.unary(path)(
+    async def _ask(self, call: Call, allowed: Allow) -> tuple[bytes, Metadata]:
+        """etcd's answer, and what it said beside it. Raises Ended."""
+        asked = self._upstream.unary(call.path)(
             allowed.request,
-            timeout=_deadline(context, UNARY_SECONDS),
-            metadata=request_metadata(context.invocation_metadata()),
+            timeout=_remaining(call, UNARY_SECONDS),
+            metadata=request_metadata(call.metadata),
         )
         try:
-            answer: bytes = await call
+            answer: bytes = await asked
         except grpc.aio.AioRpcError as error:
-            await of_upstream(error).abort(context)
-            raise AssertionError("abort does not return") from error
-        context.set_trailing_metadata(trailing_of(await call.trailing_metadata()))
-        return answer
+            raise Ended(of_upstream(error)) from None
+        return answer, trailing_of(await asked.trailing_metadata())
 
-    async def _stream(self, path: str, _requests: Any, context: Any) -> None:
-        caller, account = await self._enter(path, context)
+    async def _stream(self, call: Call, account: Account) -> Status:
         if self.sessions.is_stopping:
-            await STOPPING.abort(context)
+            return STOPPING
         if not account.may_stream():
-            self._metrics.refuse(caller, path, Refuse("quota", "streams"))
-            await TOO_MANY.abort(context)
+            raise self._refused(call, Refuse("quota", "streams"), TOO_MANY)
         try:
-            status = await self._streamed(path, caller, account, context)
+            return await (self._watch if call.path == WATCH.path else self._relay)(call, account)
         finally:
             account.streams -= 1
-        if status is not None:
-            await status.abort(context)
 
-    async def _streamed(self, path: str, caller: Caller, account: Account, context: Any) -> Status | None:
-        if path != WATCH.path:
-            return await self._relay(path, caller, context)
-        stream = WatchStream(
-            caller, account, context=context, hub=self._hub, head=self._head, metrics=self._metrics
-        )
-        with self.sessions.open(stream, caller):
+    async def _watch(self, call: Call, account: Account) -> Status:
+        stream = WatchStream(call, account, hub=self._hub, head=self._head, metrics=self._metrics)
+        with self.sessions.open(stream, call.caller):
             return await stream.run()
 
-    async def _relay(self, path: str, caller: Caller, context: Any) -> Status | None:
-        call = self._upstream.stream(path)(
-            timeout=_deadline(context), metadata=request_metadata(context.invocation_metadata())
+    async def _relay(self, call: Call, _account: Account) -> Status:
+        upstream = self._upstream.stream(call.path)(
+            timeout=_remaining(call), metadata=request_metadata(call.metadata)
         )
-        relay = Relay(path, caller, context=context, call=call, metrics=self._metrics)
+        relay = Relay(call, upstream, self._metrics)
         try:
-            with self.sessions.open(relay, caller):
+            with self.sessions.open(relay, call.caller):
                 return await relay.run()
         finally:
-            call.cancel()
+            upstream.cancel()
 
-    async def _check_health(self, path: str, request: bytes, context: Any) -> bytes:
-        await self._enter_known(path, context)
-        return await self._health.check(request, context)
-
-    async def _watch_health(self, path: str, _requests: Any, context: Any) -> None:
-        _, account = await self._enter_known(path, context)
+    async def _watch_health(self, call: Call, account: Account) -> Status:
         if not account.may_stream():
-            await TOO_MANY.abort(context)
+            raise self._refused(call, Refuse("quota", "streams"), TOO_MANY)
         try:
-            await self._health.watch(context, lambda: self.sessions.is_stopping)
+            return await self._health.watch(call, lambda: self.sessions.is_stopping)
         finally:
             account.streams -= 1
-
-    async def _enter_known(self, path: str, context: Any) -> tuple[Caller, Account]:
-        caller, account = await self._enter(path, context)
-        if caller.role.kind is RoleKind.UNKNOWN:
-            self._metrics.refuse(caller, path, Refuse("unknown client"))
-            await REFUSED.abort(context)
-        return caller, account
 
     def _own_addresses(self, answer: bytes) -> bytes:
         """etcd tells its own address, on loopback: clients that follow it would miss the proxy."""
@@ -224,54 +185,47 @@ class Front:
         return listed.SerializeToString()
 
 
-def _count_in_flight(account: Account, size: int, context: Any) -> None:
-    """Until gRPC has handed the answer to the client's connection, it is in our memory."""
-
-    def sent(_context: Any) -> None:
-        account.bytes_in_flight -= size
-
-    account.bytes_in_flight += size
-    context.add_done_callback(sent)
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    def __init__(self, front: Front) -> None:
-        self._front = front
-
-    def service(self, details: Any) -> Any:
-        return self._front.handler(details.method)
-
-
 @asynccontextmanager
 async def listening(
-    front: Front, address: str, credentials: Any, advertise: Callable[[int], str]
+    front: Front,
+    address: str,
+    context: Callable[[], ssl.SSLContext] | None,
+    advertise: Callable[[int], str],
 ) -> AsyncGenerator[int]:
     """Serve on `address` while the block runs; gives the port. Raises ProxyError.
 
-    Without `credentials` (None) in plain text: only a benchmark does that, with an `identify` of its own.
+    `context`: what a new handshake uses; without one (None) in plain text: only a benchmark does that, with
+    an `identify` of its own.
     """
-    server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((_Handlers(front),))
     try:
-        if credentials is None:
-            port: int = server.add_insecure_port(address)
-        else:
-            port = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
+        bound = bind(address)
+    except (OSError, ValueError) as error:
         raise ProxyError(f"cannot listen on {address}: {error}") from error
-    front.advertise = advertise(port)
-    await server.start()
+    async with serving(bound, front.answer, front.identify, context, grace=GRACE_SECONDS) as port:
+        front.advertise = advertise(port)
+        try:
+            yield port
+        finally:
+            front.sessions.stop()
+            with suppress(TimeoutError):
+                await eventually(lambda: not len(front.sessions), GRACE_SECONDS)
+
+
+async def _only_request(call: Call) -> bytes:
+    """The one message of a call that has one. Raises Ended."""
     try:
-        yield port
-    finally:
-        front.sessions.stop()
-        with suppress(TimeoutError):  # else gRPC would end them, in words that no client of etcd knows
-            await eventually(lambda: not len(front.sessions), GRACE_SECONDS)
-        await server.stop(GRACE_SECONDS)
+        async with asyncio.timeout(REQUEST_SECONDS):
+            request, more = await call.read(), await call.read()
+    except TimeoutError:
+        raise Ended(MALFORMED) from None
+    if request is None or more is not None:
+        raise Ended(MALFORMED)
+    return request
 
 
-def _deadline(context: Any, longest: float | None = None) -> float | None:
-    remaining: float | None = context.time_remaining()
-    if remaining is None:
+def _remaining(call: Call, longest: float | None = None) -> float | None:
+    """Seconds until the call's deadline; where it has none, `longest`."""
+    if call.deadline is None:
         return longest
+    remaining = max(0.0, call.deadline - asyncio.get_running_loop().time())
     return remaining if longest is None else min(remaining, longest)

@@ -34,21 +34,22 @@ class Status:
     details: str
     trailing: Metadata = ()
 
-    async def abort(self, context: Any) -> None:
-        """End the downstream call with it; never returns."""
-        await context.abort(self.code, self.details, self.trailing)
 
-
+OK = Status(grpc.StatusCode.OK, "")
 REFUSED = Status(grpc.StatusCode.PERMISSION_DENIED, PERMISSION_DENIED)
 MALFORMED = Status(grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: malformed request")
 UNKNOWN_METHOD = Status(grpc.StatusCode.UNIMPLEMENTED, "not served by this proxy")
 STOPPING = Status(grpc.StatusCode.UNAVAILABLE, "etcdserver: server stopped")
-GONE = Status(grpc.StatusCode.CANCELLED, "the client is gone")
 UPSTREAM_LOST = Status(grpc.StatusCode.UNAVAILABLE, _NOT_CONNECTED)
 STALLED = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, "the client does not read what it asked for")
 # Unavailable is what etcd's Go client takes as a reason to watch on from its last revision by itself.
 TOO_SLOW = Status(grpc.StatusCode.UNAVAILABLE, "etcdserver: the watcher fell behind what is kept for it")
 REVOKED = Status(grpc.StatusCode.PERMISSION_DENIED, PERMISSION_DENIED)
+TOO_LARGE = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, "etcdserver: request is too large")
+COMPRESSED = Status(grpc.StatusCode.UNIMPLEMENTED, "messages are taken as they are, not compressed")
+CUT_SHORT = Status(grpc.StatusCode.INTERNAL, "the request ends in the middle of a message")
+OUT_OF_TIME = Status(grpc.StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded")
+BUG = Status(grpc.StatusCode.INTERNAL, "the proxy failed, its log says how")
 TOO_MANY = Status(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
 
 

@@ -5,20 +5,24 @@ cancellations where they belong, answers to create requests in the requests' ord
 answered as etcd answers it (created and cancelled at once) and the stream lives on. One message is in
 flight at a time: whoever reads slowly holds no memory here and gets larger batches; whoever falls behind
 what the ring keeps, or reads nothing for STALL_SECONDS, is cut off and may resume by revision.
+
+Requests are read in the call's task. Events need none: the hub wakes the stream, which writes at once what
+it may, and the rest when the transport says that there is room.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
 import grpc.aio
 
 from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
-from clustermesh_apiserver.proxy.caller import Caller
+from clustermesh_apiserver.proxy.call import Call
 from clustermesh_apiserver.proxy.feed import Selection
 from clustermesh_apiserver.proxy.hub import Head, Hub, TooManyFeeds, Watch
 from clustermesh_apiserver.proxy.method import WATCH
@@ -27,9 +31,9 @@ from clustermesh_apiserver.proxy.quota import Account
 from clustermesh_apiserver.proxy.ring import Lapsed
 from clustermesh_apiserver.proxy.source import Lost
 from clustermesh_apiserver.proxy.status import (
+    BUG,
     DUPLICATE_WATCH,
     EMPTY_RANGE,
-    GONE,
     REFUSED,
     STALLED,
     TOO_MANY,
@@ -39,14 +43,17 @@ from clustermesh_apiserver.proxy.status import (
     WATCH_PERMISSION_DENIED,
     Ended,
     Status,
+    status_of,
 )
-from clustermesh_apiserver.proxy.twoway import TwoWay
 from kvstore import messages
 
 STALL_SECONDS = 60.0  # longer than a client's garbage collection or a short partition of its network
 MAX_REPLIES = 1024  # answers to requests that the client has not read yet; clients send few at a time
 FRAGMENT_BYTES = 2 << 20  # etcd's own: over this an answer is cut, for who asked for it
+ROUNDS = 8  # of one stream, one batch of each watch in each, before others get a turn
 _OPEN_END = b"\0"  # as a range_end: all keys from the first on
+
+log = logging.getLogger(__name__)
 
 
 class HeadSource(Protocol):
@@ -74,40 +81,58 @@ class _Watched:
         self.fragment = request.fragment
 
 
-class WatchStream(TwoWay):
-    def __init__(
-        self,
-        caller: Caller,
-        account: Account,
-        *,
-        context: Any,
-        hub: Hub,
-        head: HeadSource,
-        metrics: Metrics,
-    ) -> None:
-        super().__init__(WATCH.path)
-        self._caller = caller
+def _nobody() -> None: ...
+
+
+class WatchStream:
+    def __init__(self, call: Call, account: Account, *, hub: Hub, head: HeadSource, metrics: Metrics) -> None:
+        self.path = WATCH.path
+        self._call = call
         self._account = account
-        self._context = context
         self._hub = hub
         self._head = head
         self._metrics = metrics
         self._watched: dict[int, _Watched] = {}
         self._next_id = 0
         self._replies: deque[bytes] = deque()
-        self._news = asyncio.Event()
+        self._parts: deque[bytes] = deque()  # of an answer that was cut for a client that wanted that
         self._read = asyncio.Event()  # the client has taken all replies
         self._header = messages.ResponseHeader()
         self._confirming: set[int] = set()  # ids of watches that have yet to say how far they are
         self._confirmed = 0  # the lowest of what the others have said
         self._writing_since: float | None = None
+        self._is_pumping = False
+        self._has_news = False
+        self._status: Status | None = None
+        self._until: asyncio.Timeout | None = None
+        self._loop = asyncio.get_running_loop()
 
-    async def run(self) -> Status | None:
+    async def run(self) -> Status:
+        """Until the stream ends; the status to end it with."""
+        self._call.on_writable = self._writable
         try:
-            return await super().run()
+            async with asyncio.timeout(None) as self._until:
+                await self._requests()
+                await self._loop.create_future()  # who asks no more still gets its events
+        except TimeoutError:
+            assert self._status is not None
+            return self._status
+        except (grpc.aio.AioRpcError, Ended) as error:
+            return self._status or status_of(error)
         finally:
+            self._call.on_writable = _nobody  # or the two of us would hold each other
+            self._until = None
+            self._status = self._status or UPSTREAM_LOST  # what is woken from now on is not written any more
             for watch_id in list(self._watched):
                 self._forget(watch_id)
+        raise AssertionError("a stream ends by an error")
+
+    def end(self, status: Status) -> None:
+        """End it from outside, whatever it is doing."""
+        if self._status is None:
+            self._status = status
+            if self._until is not None:
+                self._until.reschedule(self._loop.time())
 
     def check(self, now: float) -> None:
         """End it if its client reads too slowly. `now`: the loop's time."""
@@ -121,19 +146,19 @@ class WatchStream(TwoWay):
             self.end(TOO_SLOW)
 
     async def _requests(self) -> None:
-        clock = asyncio.get_running_loop().time
-        while (raw := await self._context.read()) is not grpc.aio.EOF:
-            if not self._account.may_ask(clock()):
+        role = self._call.caller.role
+        while (raw := await self._call.read()) is not None:
+            if not self._account.may_ask(self._loop.time()):
                 self._refuse(Refuse("quota", "requests"))
                 raise Ended(TOO_MANY)
-            verdict = admit(self._caller.role, WATCH.path, raw)
+            verdict = admit(role, WATCH.path, raw)
             if isinstance(verdict, Refuse):
                 self._refuse(verdict)
                 if verdict.reason != "range":
                     raise Ended(REFUSED)
                 await self._say(reply.never_made(await self._ask_head(), WATCH_PERMISSION_DENIED))
             else:
-                self._metrics.sent_on(self._caller.role, WATCH.path)
+                self._metrics.sent_on(role, WATCH.path)
                 await self._request(verdict)
 
     async def _request(self, allowed: Allow) -> None:
@@ -169,7 +194,7 @@ class WatchStream(TwoWay):
             return None
         try:
             watch = self._hub.join(
-                _selection(request), start, self._head.newest, self._news.set, account.may_open_feed
+                _selection(request), start, self._head.newest, self._pump, account.may_open_feed
             )
         except TooManyFeeds:
             account.watches -= 1
@@ -187,7 +212,7 @@ class WatchStream(TwoWay):
         self._account.feeds -= watched.is_first
         if self._confirming == {watch_id} and self._confirmed:  # only its word was still missing
             self._replies.append(reply.progress(self._header, self._confirmed))
-            self._news.set()
+            self._pump()
         self._confirming.discard(watch_id)
         return True
 
@@ -235,33 +260,69 @@ class WatchStream(TwoWay):
         """Queue an answer to a request. A client that asks on and does not read has to wait."""
         self._replies.append(answer)
         self._read.clear()
-        self._news.set()
+        self._pump()
         if len(self._replies) >= MAX_REPLIES:
             await self._read.wait()
 
-    async def _answers(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while await self._round():
-                pass
+    def _writable(self) -> None:
+        self._writing_since = None
+        self._pump()
 
-    async def _round(self) -> bool:
-        """Write what is due, of each watch one batch. Whether anything was."""
-        wrote = bool(self._replies)
-        while self._replies:
-            await self._write(self._replies.popleft())
-        self._read.set()
+    def _pump(self) -> None:
+        """Write what is due, as long as the transport takes it."""
+        self._has_news = True
+        if self._is_pumping or self._status is not None:
+            return  # woken by what we do ourselves, or over
+        self._is_pumping = True
+        try:
+            self._write_due()
+        except Ended as ended:
+            self.end(ended.status)
+        except Exception:  # the others whom the hub wakes in this round have no part in it
+            log.exception("stream failed peer=%s", self._call.caller.peer)
+            self.end(BUG)
+        finally:
+            self._is_pumping = False
+
+    def _write_due(self) -> None:
+        """Raises Ended."""
+        for _ in range(ROUNDS):
+            self._has_news = False
+            is_more_due = self._round()
+            if self._writing_since is not None:
+                return  # _writable goes on
+            if not is_more_due and not self._has_news:
+                return
+        self._loop.call_soon(self._pump)
+
+    def _round(self) -> bool:
+        """Write what is due, of each watch one batch. Whether more may be."""
+        if self._replies:
+            while self._replies and self._may_write():
+                self._write(self._replies.popleft())
+            self._read.set()
+        is_more_due = False
         for watched in list(self._watched.values()):
-            wrote |= await self._serve(watched)
-        return wrote
+            if not self._may_write():
+                break
+            is_more_due |= self._serve(watched)
+        return is_more_due
 
-    async def _serve(self, watched: _Watched) -> bool:
+    def _may_write(self) -> bool:
+        while self._call.may_send():
+            if not self._parts:
+                return True
+            self._write(self._parts.popleft())
+        if self._writing_since is None:
+            self._writing_since = self._loop.time()
+        return False
+
+    def _serve(self, watched: _Watched) -> bool:
         watch, watch_id = watched.watch, watched.watch_id
         if self._watched.get(watch_id) is not watched:
             return False  # cancelled while another one was written
         if (revision := watch.take_confirmed()) is not None:  # first: there may be events all the time
-            await self._confirmed_by(watch_id, revision)
+            self._confirmed_by(watch_id, revision)
             return True
         try:
             batch = watch.take()
@@ -269,14 +330,14 @@ class WatchStream(TwoWay):
             self._lapsed()
             raise Ended(TOO_SLOW) from None
         if batch is not None:
-            await self._write_events(watched, reply.with_id(batch.raw, watch_id))
-            return True
+            self._write_events(watched, reply.with_id(batch.raw, watch_id))
+            return watched.progress or not watch.is_settled
         if watched.progress and (said := watch.take_progress()) is not None:
-            await self._write(reply.with_id(said, watch_id))
+            self._write(reply.with_id(said, watch_id))
             return True
-        return await self._serve_ending(watched)
+        return self._serve_ending(watched)
 
-    async def _serve_ending(self, watched: _Watched) -> bool:
+    def _serve_ending(self, watched: _Watched) -> bool:
         try:
             ending = watched.watch.take_ending()
         except TooManyFeeds:
@@ -286,35 +347,30 @@ class WatchStream(TwoWay):
         if isinstance(ending, Lost):
             raise Ended(ending.status)
         self._forget(watched.watch_id)
-        await self._write(reply.with_id(ending.raw, watched.watch_id))
+        self._write(reply.with_id(ending.raw, watched.watch_id))
         return True
 
-    async def _confirmed_by(self, watch_id: int, revision: int) -> None:
+    def _confirmed_by(self, watch_id: int, revision: int) -> None:
         self._confirmed = min(self._confirmed or revision, revision)
         self._confirming.discard(watch_id)
         if not self._confirming:
-            await self._write(reply.progress(self._header, self._confirmed))
+            self._write(reply.progress(self._header, self._confirmed))
 
-    async def _write_events(self, watched: _Watched, raw: bytes) -> None:
+    def _write_events(self, watched: _Watched, raw: bytes) -> None:
         if watched.fragment and len(raw) > FRAGMENT_BYTES:
-            for part in reply.fragments(raw, FRAGMENT_BYTES):
-                await self._write(part)
+            self._parts.extend(reply.fragments(raw, FRAGMENT_BYTES))
+            self._may_write()
         else:
-            await self._write(raw)
+            self._write(raw)
 
-    async def _write(self, answer: bytes) -> None:
-        self._writing_since = asyncio.get_running_loop().time()
-        try:
-            await self._context.write(answer)
-        except grpc.aio.InternalError as error:
-            raise Ended(GONE) from error
-        self._writing_since = None
+    def _write(self, answer: bytes) -> None:
+        self._call.send(answer)
 
     def _lapsed(self) -> None:
         self._metrics.slow_readers.labels("lapsed").inc()
 
     def _refuse(self, refusal: Refuse) -> None:
-        self._metrics.refuse(self._caller, WATCH.path, refusal)
+        self._metrics.refuse(self._call.caller, WATCH.path, refusal)
 
 
 def _selection(request: messages.WatchCreateRequest) -> Selection:

@@ -38,9 +38,13 @@ async def test_a_client_without_a_certificate_does_not_get_through_the_handshake
         assert await status(channel) is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_client_of_an_authority_that_we_do_not_trust_is_turned_away(mesh: Mesh) -> None:
+async def test_a_client_of_an_authority_that_we_do_not_trust_is_turned_away(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
     async with mesh.channel(REMOTE, authority=Authority.create(now())) as channel:
         assert await status(channel) is grpc.StatusCode.UNAVAILABLE
+    assert "handshake failed peer=ipv4:127.0.0.1:" in caplog.text
+    assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
 
 
 async def test_an_expired_client_certificate_is_turned_away(mesh: Mesh) -> None:
@@ -125,11 +129,14 @@ def secret_files() -> dict[str, bytes]:
 
 
 async def served_certificate(mesh: Mesh) -> bytes:
-    """The server certificate in DER, as any client sees it before it is asked for its own."""
+    """The server certificate in DER, as a client sees it."""
+    viewer = mesh.folder / "viewer"
+    write_secret(viewer, mesh.authority.issue(REMOTE, now()), mesh.authority)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(viewer / "tls.crt", viewer / "tls.key")
     _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", mesh.proxy.port, ssl=context), 5)
     shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.transport.abort()

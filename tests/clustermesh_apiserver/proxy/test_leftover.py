@@ -6,19 +6,16 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from clustermesh_apiserver.proxy.authz import role_of
-from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.hub import Hub, running_hub
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import DEFAULT, Account
 from clustermesh_apiserver.proxy.status import REVOKED, STALLED
 from clustermesh_apiserver.proxy.watch import WatchStream
 from tests.clustermesh_apiserver.proxy.scripted_source import ScriptedSource
-from tests.clustermesh_apiserver.proxy.test_progress import CERTIFICATE, AtHundred, Client
+from tests.clustermesh_apiserver.proxy.test_progress import AtHundred, Client
 
 
 @pytest.fixture
@@ -29,10 +26,8 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def stream_of(client: Any, hub: Hub) -> WatchStream:
-    caller = Caller(role_of(["remote"], "east"), "", "", CERTIFICATE)
-    account = Account(DEFAULT)
-    return WatchStream(caller, account, context=client, hub=hub, head=AtHundred(), metrics=Metrics())
+def stream_of(client: Client, hub: Hub) -> WatchStream:
+    return WatchStream(client, Account(DEFAULT), hub=hub, head=AtHundred(), metrics=Metrics())
 
 
 class Nonsense(Client):

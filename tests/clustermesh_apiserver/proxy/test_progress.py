@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from aiokit.wait import eventually
+from clustermesh_apiserver.proxy import watch as watch_module
 from clustermesh_apiserver.proxy.authz import role_of
 from clustermesh_apiserver.proxy.caller import Caller, Certificate
 from clustermesh_apiserver.proxy.hub import Head, running_hub
+from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import DEFAULT, Account
+from clustermesh_apiserver.proxy.ring import BATCH_BYTES
 from clustermesh_apiserver.proxy.watch import WatchStream
 from kvstore import messages as m
 from tests.clustermesh_apiserver.proxy.answers import events, header
@@ -23,10 +26,19 @@ CERTIFICATE = Certificate(1, datetime.now(UTC), datetime.now(UTC), b"")  # nobod
 QUESTION = m.WatchRequest(progress_request=m.WatchProgressRequest())
 
 
+CALLER = Caller(role_of(["remote"], "east"), "ipv4:10.0.0.1:1", "ipv4:10.0.0.1", CERTIFICATE)
+
+
 class Client:
-    """The far end of a stream, as gRPC shows it to a handler."""
+    """The far end of a stream, as the transport shows it to a handler."""
+
+    path = WATCH.path
+    caller = CALLER
+    metadata = ()
+    deadline = None
 
     def __init__(self) -> None:
+        self.on_writable: Callable[[], None] = lambda: None
         self.asked: asyncio.Queue[bytes] = asyncio.Queue()
         self.told: list[m.WatchResponse] = []
 
@@ -39,8 +51,14 @@ class Client:
     async def read(self) -> bytes:
         return await self.asked.get()
 
-    async def write(self, answer: bytes) -> None:
-        self.told.append(m.WatchResponse.FromString(answer))
+    def may_send(self) -> bool:
+        return True
+
+    def send(self, message: bytes) -> None:
+        self.told.append(m.WatchResponse.FromString(message))
+
+    async def write(self, message: bytes) -> None:
+        self.send(message)
 
     @property
     def progress(self) -> list[int]:
@@ -65,11 +83,8 @@ def source() -> ScriptedSource:
 async def client(source: ScriptedSource) -> AsyncIterator[Client]:
     """One whose stream has two watches, each with its own at etcd."""
     client = Client()
-    caller = Caller(role_of(["remote"], "east"), "ipv4:10.0.0.1:1", "ipv4:10.0.0.1", CERTIFICATE)
     async with running_hub(source) as hub, asyncio.TaskGroup() as group:
-        stream = WatchStream(
-            caller, Account(DEFAULT), context=client, hub=hub, head=AtHundred(), metrics=Metrics()
-        )
+        stream = WatchStream(client, Account(DEFAULT), hub=hub, head=AtHundred(), metrics=Metrics())
         task = group.create_task(stream.run(), name="stream")
         client.watch(b"a")
         client.watch(b"b")
@@ -140,3 +155,23 @@ async def test_a_watch_that_ends_meanwhile_is_not_waited_for(client: Client, sou
     source.watches[1].say(ended.SerializeToString())
     await eventually(lambda: client.progress == [130])
     assert [one.watch_id for one in client.told if one.canceled] == [1]
+
+
+async def test_a_watch_that_takes_more_than_its_turn_goes_on_in_the_next(
+    client: Client, source: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "ROUNDS", 1)
+    half = bytes(BATCH_BYTES * 2 // 3)  # no two of them fit into one answer
+    source.watches[0].say(*(events([(revision, b"a")], value=half) for revision in (101, 102, 103)))
+    await eventually(lambda: [one.header.revision for one in client.told[2:]] == [101, 102, 103])
+
+
+async def test_a_bug_in_one_stream_does_not_keep_others_from_their_events(
+    client: Client, source: ScriptedSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(message: bytes) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(client, "send", fails)
+    source.watches[0].say(events([(101, b"a")]))
+    await eventually(lambda: "a bug" in caplog.text)

@@ -33,7 +33,7 @@ _RULES: Sequence[tuple[str, Check]] = [
     # after a good handshake: TLS 1.3 refuses a client without a word
     (r"failed to connect to all addresses.*UNAVAILABLE.*Socket closed", Check.PEER_REFUSES_US),
     (r"synchronization (in progress|status unknown)|not programmed yet|not ready", Check.SYNCING),
-    (r"configuration retrieval status unknown", Check.SYNCING),
+    (r"configuration retrieval status unknown|the configuration of \S+ changed", Check.SYNCING),
     (rf"^{UNKNOWN}$", Check.PEER_UNKNOWN),
 ]
 

@@ -59,6 +59,7 @@ RECORDED = [
     ("Err: PERMISSION_DENIED: etcdserver: permission denied", Check.PEER_REFUSES_US),
     ("synchronization in progress for endpoints, services", Check.SYNCING),
     ("not programmed yet", Check.SYNCING),
+    ("Err: the configuration of west changed", Check.SYNCING),
     ("unknown status", Check.PEER_UNKNOWN),
 ]
 

@@ -11,7 +11,7 @@ from cli import check
 from cli.check import Check, Finding
 from cli.checkoption import with_dial, with_skip_check
 from cli.completing import complete_context
-from cli.connect import members, surveys
+from cli.members import members, surveys
 from cli.preflight import findings
 from cli.running import run
 from cli.target import Target, split, with_target

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from certs import bundle
-from cli import facts, peerfile, secret
 from cli.check import Check
 from cli.checkoption import with_dial, with_skip_check
 from cli.completing import complete_context
-from cli.errors import RefusedError
-from cli.facts import Address, ClusterFacts
-from cli.links import MODES, Link, links
-from cli.preflight import findings
-from cli.running import run, say
-from cli.survey import is_remote, surveyed
+from cli.exchange import export_bundle, import_bundles
+from cli.facts import Address
+from cli.links import MODES, links
+from cli.members import Judging, Member, judge, members, share_trust, surveys, tell
+from cli.running import run
 from cli.target import Target, split, with_target
-from k8s.client import Client
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One cluster of a command: how to talk to it and what it said."""
-
-    client: Client
-    facts: ClusterFacts
 
 
 @click.command()
@@ -40,7 +27,6 @@ class Member:
     "contexts",
     multiple=True,
     shell_complete=complete_context,
-    required=True,
     help="Context of a cluster to connect to; repeat it or separate several by commas.",
 )
 @click.option("--connection-mode", type=click.Choice(MODES), default="bidirectional", show_default=True)
@@ -48,6 +34,19 @@ class Member:
 @click.option("--source-endpoint", multiple=True, help="IP:PORT at which this cluster is reached.")
 @click.option(
     "--allow-mismatching-ca", is_flag=True, help="Let each cluster trust the other's authority too."
+)
+@click.option(
+    "--export",
+    "export_path",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write this cluster's peer bundle to a file (-: stdout) and change nothing.",
+)
+@click.option(
+    "--import",
+    "import_paths",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    multiple=True,
+    help="Let this cluster know the one that a peer bundle is of; repeatable.",
 )
 @with_skip_check
 @with_dial
@@ -59,26 +58,29 @@ def connect(
     destination_endpoint: tuple[str, ...],
     source_endpoint: tuple[str, ...],
     allow_mismatching_ca: bool,
+    export_path: Path | None,
+    import_paths: tuple[Path, ...],
     skip_check: tuple[Check, ...],
     dial: bool | None,
 ) -> None:
-    """Connect this cluster with others."""
+    """Connect this cluster with others: by their contexts, or by exchanged peer bundles.
+
+    A peer bundle is a file without secrets. Each side exports its own and imports the other's, so that nobody
+    needs the other's kubeconfig.
+    """
     destinations = split(contexts)
+    if sum(map(bool, (destinations, export_path, import_paths))) != 1:
+        raise click.UsageError("give one of --destination-context, --export and --import")
+    judging = Judging(allow_mismatching_ca, skip_check, dial)
+    if export_path:
+        return run(export_bundle(target, export_path, _addresses(source_endpoint), judging))
+    if import_paths:
+        return run(import_bundles(target, import_paths, _addresses(destination_endpoint), judging))
     if destination_endpoint and len(destinations) > 1:
         raise click.UsageError("--destination-endpoint is for one destination only")
     given = {"": _addresses(source_endpoint)}
     given |= dict.fromkeys(destinations, _addresses(destination_endpoint))
-    run(
-        _connect(
-            target,
-            destinations,
-            connection_mode,
-            given,
-            allow_mismatching_ca=allow_mismatching_ca,
-            skip=skip_check,
-            dial=dial,
-        )
-    )
+    return run(_connect(target, destinations, connection_mode, given, judging))
 
 
 async def _connect(
@@ -86,85 +88,17 @@ async def _connect(
     destinations: Sequence[str],
     mode: str,
     given: Mapping[str, tuple[Address, ...]],
-    *,
-    allow_mismatching_ca: bool,
-    skip: Collection[Check] = (),
-    dial: bool | None = None,
+    judging: Judging,
 ) -> None:
     async with members(target, destinations) as found:
-        local, *remotes = [_at(member, given.get(key, ())) for key, member in found.items()]
-        await examine(local, remotes, allow_mismatching_ca=allow_mismatching_ca, skip=skip, dial=dial)
-        by_name = {member.facts.name: member for member in (local, *remotes)}
-        if allow_mismatching_ca:
-            await _share_trust(list(by_name.values()))
-        for link in links(mode, local.facts.name, [remote.facts.name for remote in remotes]):
-            await _link(by_name, link)
-
-
-@asynccontextmanager
-async def members(target: Target, contexts: Sequence[str]) -> AsyncGenerator[dict[str, Member]]:
-    """Clients and facts of the local cluster (key "") and of the others, by context."""
-    async with AsyncExitStack() as stack:
-        found: dict[str, Member] = {}
-        for key, of in [("", target), *((context, target.other(context)) for context in contexts)]:
-            client = await stack.enter_async_context(of.connect())
-            found[key] = Member(client, await facts.read(client, of))
-        yield found
-
-
-async def examine(
-    local: Member,
-    remotes: Sequence[Member],
-    *,
-    allow_mismatching_ca: bool,
-    skip: Collection[Check] = (),
-    dial: bool | None = None,
-) -> None:
-    """Look at everything before the first change. Raises RefusedError; says what only may be wrong."""
-    ours, *others = await surveys([local, *remotes], datetime.now(UTC), dial=dial)
-    found = findings(ours, others, allow_mismatching_ca=allow_mismatching_ca, skip=skip)
-    for finding in found:
-        if not finding.refuses:
-            say(f"warning: {finding.text}")
-    if reasons := [finding.text for finding in found if finding.refuses]:
-        raise RefusedError(reasons)
-
-
-async def surveys(clusters: Sequence[Member], now: datetime, *, dial: bool | None) -> list[ClusterFacts]:
-    """What the clusters said, with all that had to be looked for. `dial` None: where that says anything."""
-    if dial is None:
-        dial = all(is_remote(each.client.server) for each in clusters)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(
-                surveyed(each.client, each.facts, now, dial=dial), name=f"survey {each.facts.target.label}"
-            )
-            for each in clusters
-        ]
-    return [task.result() for task in tasks]
-
-
-async def _link(by_name: Mapping[str, Member], link: Link) -> None:
-    """Let `link.reader` know how to reach `link.peer`."""
-    reader, peer = by_name[link.reader], by_name[link.peer]
-    namespace = reader.facts.target.namespace
-    text = peerfile.remote(link.peer, peer.facts.addresses)
-    files = peerfile.secrets({link.peer: text}, namespace, mirrored=reader.facts.kvstoremesh)
-    applied = [
-        await reader.client.apply(secret.SECRET, secret.files(namespace, *each)) for each in files.items()
-    ]
-    where = ", ".join(str(address) for address in peer.facts.addresses)
-    known = "already knows" if set(applied) == {"unchanged"} else "now knows"
-    say(f"{link.reader} {known} {link.peer} at {where}")
-
-
-async def _share_trust(clusters: Sequence[Member]) -> None:
-    """Let every leaf of every cluster accept the authorities of all."""
-    everybody = bundle.merge(member.facts.trust for member in clusters if member.facts.trust)
-    for member in clusters:
-        namespace = member.facts.target.namespace
-        for body in secret.bodies(namespace, secret.with_trust(member.facts.leaves, everybody)):
-            await member.client.apply(secret.SECRET, body)
+        clusters = [_at(member, given.get(key, ())) for key, member in found.items()]
+        ours, *others = await surveys(clusters, datetime.now(UTC), dial=judging.dial)
+        judge(ours, others, judging)
+        by_name = {member.facts.name: member for member in clusters}
+        if judging.allow_mismatching_ca:
+            await share_trust(clusters, [member.facts.trust for member in clusters])
+        for link in links(mode, ours.name, [other.name for other in others]):
+            await tell(by_name[link.reader], by_name[link.peer].facts)
 
 
 def _at(member: Member, given: tuple[Address, ...]) -> Member:

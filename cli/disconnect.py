@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from cli.completing import complete_context
-from cli.connect import Member, members
+from cli.completing import complete_cluster, complete_context
 from cli.errors import CommandError
 from cli.links import MODES, links
+from cli.members import Member, members
 from cli.running import run, say
 from cli.settings import MIRRORED_SECRET, PEERS_SECRET
 from cli.target import Target, split, with_target
@@ -23,13 +23,38 @@ from k8s.resource import SECRET
     "contexts",
     multiple=True,
     shell_complete=complete_context,
-    required=True,
     help="Context of a cluster to disconnect from; repeat it or separate several by commas.",
 )
+@click.option(
+    "--cluster",
+    "peers",
+    multiple=True,
+    shell_complete=complete_cluster,
+    help="Name of a cluster to forget here only: it is not asked, and may be gone for good. Repeatable.",
+)
 @click.option("--connection-mode", type=click.Choice(MODES), default="bidirectional", show_default=True)
-def disconnect(*, target: Target, contexts: tuple[str, ...], connection_mode: str) -> None:
+def disconnect(
+    *, target: Target, contexts: tuple[str, ...], peers: tuple[str, ...], connection_mode: str
+) -> None:
     """Disconnect this cluster from others."""
-    run(_disconnect(target, split(contexts), connection_mode))
+    if bool(contexts) == bool(peers):
+        raise click.UsageError("give one of --destination-context and --cluster")
+    if peers:
+        return run(_forget(target, split(peers)))
+    return run(_disconnect(target, split(contexts), connection_mode))
+
+
+async def _forget(target: Target, peers: Sequence[str]) -> None:
+    async with members(target, []) as found:
+        [local] = found.values()
+        known = local.facts.peers | local.facts.mirrored
+        for peer in peers:
+            if peer not in known:
+                told = ", ".join(sorted(known)) or "nobody"
+                raise CommandError(f"{local.facts.name} does not know {peer}: it knows {told}")
+        for peer in peers:
+            await _unlink(local, peer)
+            say(f"{peer} is not told: there, run 'clustermesh disconnect --cluster {local.facts.name}'")
 
 
 async def _disconnect(target: Target, destinations: Sequence[str], mode: str) -> None:

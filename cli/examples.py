@@ -42,9 +42,14 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh connect --context east --destination-context west",
         "clustermesh connect --context east --destination-context west,north --connection-mode mesh",
         "clustermesh connect --destination-context west --destination-endpoint 203.0.113.7:2379",
+        "clustermesh connect --context east --export east.yaml",
+        "clustermesh connect --context east --import west.yaml --allow-mismatching-ca",
     ),
     "clustermesh disable": ("clustermesh disable --context east",),
-    "clustermesh disconnect": ("clustermesh disconnect --context east --destination-context west",),
+    "clustermesh disconnect": (
+        "clustermesh disconnect --context east --destination-context west",
+        "clustermesh disconnect --context east --cluster west",
+    ),
     "clustermesh enable": (
         "clustermesh enable --context east --cluster-name east --cluster-id 1 --wait",
         "clustermesh enable --context east --service-type NodePort --dry-run",

@@ -45,18 +45,24 @@ class _Peer:
 
 async def surveyed(client: Client, cluster: ClusterFacts, now: datetime, *, dial: bool) -> ClusterFacts:
     """The same facts, with a survey. Raises KubernetesError."""
-    dialled = cluster.addresses if dial else ()
-    name = f"{cluster.name}.{MESH_DOMAIN}"
-    trust = accepted(cluster)
     async with asyncio.TaskGroup() as group:
         cidrs = group.create_task(pod_cidrs(client), name="read pod CIDRs")
         known = group.create_task(known_peers(client, cluster), name="read peers")
-        probes = [
-            group.create_task(probe(address, name, trust, now), name=f"dial {address}") for address in dialled
-        ]
-    answers = tuple(task.result() for task in probes)
+        probes = group.create_task(probed(cluster, now), name="dial") if dial else None
+    answers = probes.result() if probes else ()
     found = Survey(cidrs.result(), stored(cluster, now), answers, known.result())
     return replace(cluster, survey=found)
+
+
+async def probed(cluster: ClusterFacts, now: datetime) -> tuple[Probe, ...]:
+    """How each of the cluster's addresses answers from here."""
+    name, trust = f"{cluster.name}.{MESH_DOMAIN}", accepted(cluster)
+    async with asyncio.TaskGroup() as group:
+        probes = [
+            group.create_task(probe(address, name, trust, now), name=f"dial {address}")
+            for address in cluster.addresses
+        ]
+    return tuple(task.result() for task in probes)
 
 
 def is_remote(server: str) -> bool:

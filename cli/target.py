@@ -20,11 +20,15 @@ NAMESPACE = "kube-system"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A kubeconfig context (None: the current one) and the namespace of the mesh's objects there."""
+    """A kubeconfig context (None: the current one) and the namespace of the mesh's objects there.
+
+    `title`: what messages call a cluster that has no context here.
+    """
 
     kubeconfig: Path | None = None
     context: str | None = None
     namespace: str = NAMESPACE
+    title: str = ""
 
     @property
     def flags(self) -> str:
@@ -35,7 +39,7 @@ class Target:
 
     @property
     def label(self) -> str:
-        return self.context or "the current context"
+        return self.title or self.context or "the current context"
 
     def other(self, context: str) -> Target:
         return replace(self, context=context)

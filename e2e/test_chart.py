@@ -92,7 +92,11 @@ async def _run(lab: Driver, root: Path) -> None:
             await lab.apply(cluster, deployment("web", replicas=1), service("web"))
         await lab.apply("east", deployment("client", replicas=1, image=SLEEP_IMAGE))
         await eventually(lambda: _is_reachable(lab), ANSWER_SECONDS, 0.2)
-        await lab.command("connect", "--context", "east", "--destination-context", "west")
+        bundles = {cluster: str(root.with_name(f"{cluster}.yaml")) for cluster in IDS}
+        for cluster, file in bundles.items():
+            await lab.command("connect", "--context", cluster, "--export", file)
+        for cluster, other in (("east", "west"), ("west", "east")):
+            await lab.command("connect", "--context", cluster, "--import", bundles[other])
         await lab.command("status", "--context", "east", "--wait", "--wait-duration", "60s")
         await lab.command("certs", "show", "--context", "east")
         (client,) = await lab.wait_pods("east", "client", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from certs import bundle
+from cli import secret
 from cli.__main__ import main
 from k8s.client import Client
 from k8s.resource import CONFIGMAP, NODE, SECRET, SERVICE, Resource
@@ -69,6 +72,17 @@ class Clusters:
         await self.client(cluster).merge_patch(
             SERVICE, "clustermesh-apiserver", status, "kube-system", "status"
         )
+
+    async def trusted(self) -> dict[str, set[bytes]]:
+        """The authorities that each cluster's certificates come with."""
+        found: dict[str, set[bytes]] = {}
+        for cluster in self.apis:
+            for name in secret.LEAVES:
+                body = await self.get(cluster, SECRET, name)
+                assert body is not None
+                trust = bundle.parse(base64.b64decode(body["data"][secret.TRUST]))
+                found[f"{cluster} {name}"] = set(trust.key_ids)
+        return found
 
     async def everything(self) -> dict[str, list[bytes]]:
         """What the commands may change, for comparing."""

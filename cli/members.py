@@ -1,0 +1,95 @@
+"""The clusters of one command: asked, judged before the first change, and told of each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from certs import bundle
+from certs.bundle import TrustBundle
+from cli import facts, peerfile, secret
+from cli.check import Check
+from cli.errors import RefusedError
+from cli.facts import ClusterFacts
+from cli.preflight import findings
+from cli.running import say
+from cli.survey import is_remote, surveyed
+from cli.target import Target
+from k8s.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One cluster of a command: how to talk to it and what it said."""
+
+    client: Client
+    facts: ClusterFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What an operator wants passed over. `dial` None: where dialling says anything."""
+
+    allow_mismatching_ca: bool = False
+    skip: Collection[Check] = ()
+    dial: bool | None = None
+
+
+@asynccontextmanager
+async def members(target: Target, contexts: Sequence[str]) -> AsyncGenerator[dict[str, Member]]:
+    """Clients and facts of the local cluster (key "") and of the others, by context."""
+    async with AsyncExitStack() as stack:
+        found: dict[str, Member] = {}
+        for key, of in [("", target), *((context, target.other(context)) for context in contexts)]:
+            client = await stack.enter_async_context(of.connect())
+            found[key] = Member(client, await facts.read(client, of))
+        yield found
+
+
+def judge(ours: ClusterFacts, others: Sequence[ClusterFacts], judging: Judging) -> None:
+    """Raises RefusedError; says what only may be wrong."""
+    found = findings(ours, others, allow_mismatching_ca=judging.allow_mismatching_ca, skip=judging.skip)
+    for finding in found:
+        if not finding.refuses:
+            say(f"warning: {finding.text}")
+    if reasons := [finding.text for finding in found if finding.refuses]:
+        raise RefusedError(reasons)
+
+
+async def surveys(clusters: Sequence[Member], now: datetime, *, dial: bool | None) -> list[ClusterFacts]:
+    """What the clusters said, with all that had to be looked for. `dial` None: where that says anything."""
+    if dial is None:
+        dial = all(is_remote(each.client.server) for each in clusters)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(
+                surveyed(each.client, each.facts, now, dial=dial), name=f"survey {each.facts.target.label}"
+            )
+            for each in clusters
+        ]
+    return [task.result() for task in tasks]
+
+
+async def tell(reader: Member, peer: ClusterFacts) -> None:
+    """Let `reader` know how to reach `peer`."""
+    namespace = reader.facts.target.namespace
+    text = peerfile.remote(peer.name, peer.addresses)
+    files = peerfile.secrets({peer.name: text}, namespace, mirrored=reader.facts.kvstoremesh)
+    applied = [
+        await reader.client.apply(secret.SECRET, secret.files(namespace, *each)) for each in files.items()
+    ]
+    where = ", ".join(str(address) for address in peer.addresses)
+    known = "already knows" if set(applied) == {"unchanged"} else "now knows"
+    say(f"{reader.facts.name} {known} {peer.name} at {where}")
+
+
+async def share_trust(clusters: Sequence[Member], authorities: Iterable[TrustBundle | None]) -> None:
+    """Let every leaf of the clusters accept these authorities too."""
+    everybody = bundle.merge(each for each in authorities if each)
+    for member in clusters:
+        namespace = member.facts.target.namespace
+        for body in secret.bodies(namespace, secret.with_trust(member.facts.leaves, everybody)):
+            await member.client.apply(secret.SECRET, body)

@@ -7,6 +7,7 @@ import click
 from cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
+    "apply": Entry("cli.plan", "apply", "Make clusters know each other as mesh.yaml says."),
     "certs": Entry("cli.certs.group", "certs", "The certificates of the mesh."),
     "checks": Entry("cli.checkgroup", "checks", "What is checked before clusters are connected."),
     "completion": Entry("cli.completion", "completion", "Print a shell's completion script."),
@@ -15,6 +16,7 @@ COMMANDS = {
     "disconnect": Entry("cli.disconnect", "disconnect", "Disconnect this cluster from others."),
     "enable": Entry("cli.enable", "enable", "Make a cluster ready to be connected."),
     "lab": Entry("cli.lab", "lab", "Whole clusters on this machine, to try and to test."),
+    "plan": Entry("cli.plan", "plan", "Show what apply would change."),
     "service": Entry("cli.servicegroup", "service", "Which clusters serve a service, and why not."),
     "status": Entry("cli.status", "status", "Show a cluster's peers as all its agents see them."),
     "trace": Entry("cli.trace", "trace", "Tell the way of a new connection, and who decides about it."),

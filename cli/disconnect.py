@@ -53,7 +53,7 @@ async def _forget(target: Target, peers: Sequence[str]) -> None:
                 told = ", ".join(sorted(known)) or "nobody"
                 raise CommandError(f"{local.facts.name} does not know {peer}: it knows {told}")
         for peer in peers:
-            await _unlink(local, peer)
+            await unlink(local, peer)
             say(f"{peer} is not told: there, run 'clustermesh disconnect --cluster {local.facts.name}'")
 
 
@@ -65,10 +65,10 @@ async def _disconnect(target: Target, destinations: Sequence[str], mode: str) ->
             raise CommandError(f"no cluster name known for {', '.join(nameless)}: nothing to disconnect")
         by_name = {member.facts.name: member for member in (local, *remotes)}
         for link in links(mode, local.facts.name, [remote.facts.name for remote in remotes]):
-            await _unlink(by_name[link.reader], link.peer)
+            await unlink(by_name[link.reader], link.peer)
 
 
-async def _unlink(reader: Member, peer: str) -> None:
+async def unlink(reader: Member, peer: str) -> None:
     facts = reader.facts
     if peer not in facts.peers | facts.mirrored:
         say(f"{facts.name} does not know {peer}")

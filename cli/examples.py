@@ -12,6 +12,7 @@ from copy import copy
 import click
 
 EXAMPLES: Mapping[str, Sequence[str]] = {
+    "clustermesh apply": ("clustermesh apply -f mesh.yaml",),
     "clustermesh certs intermediate": (
         "clustermesh certs intermediate --root ./mesh-root --context east --cluster-name east",
         "clustermesh certs intermediate --root ./mesh-root --context east --destination-context west",
@@ -70,6 +71,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "clustermesh lab up": (
         "export KUBECONFIG=$(clustermesh lab up)",
         "clustermesh lab up --cluster-names paris,oslo,rome --nodes 1",
+    ),
+    "clustermesh plan": (
+        "clustermesh plan -f mesh.yaml",
+        "clustermesh plan -f mesh.yaml -o json",
+        "clustermesh plan -f mesh.yaml --manifests ./manifests",
     ),
     "clustermesh trace": (
         "clustermesh trace default/client web:80 --context east",

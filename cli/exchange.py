@@ -41,7 +41,9 @@ async def import_bundles(
     target: Target, paths: Sequence[Path], addresses: tuple[Address, ...], judging: Judging
 ) -> None:
     """`addresses`: where we reach the one peer, if not where its bundle says."""
-    peers = [_at(peerbundle.parse(_read(path), str(path)), addresses) for path in paths]
+    peers = [
+        _at(peerbundle.parse(read_file(path, peerbundle.MAX_BYTES), str(path)), addresses) for path in paths
+    ]
     if addresses and len(peers) > 1:
         raise CommandError("--destination-endpoint is for one peer bundle only")
     now = datetime.now(UTC)
@@ -75,10 +77,11 @@ def _say_fingerprints(cluster: ClusterFacts) -> None:
         say(f"authority of {cluster.name}, to be compared on both sides: SHA-256 {fingerprint}")
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path, most: int) -> bytes:
+    """Its content; of a larger one a byte more than `most`. Raises CommandError."""
     try:
         with path.open("rb") as file:
-            return file.read(peerbundle.MAX_BYTES + 1)
+            return file.read(most + 1)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from None
 

@@ -1,0 +1,114 @@
+"""`mesh.yaml`: which clusters there are, and who reads whom. Strict: what is not known is an error. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+import yaml
+
+from cli.errors import CommandError
+from cli.facts import Address
+from cli.target import NAMESPACE
+from mesh.addressing import parse_cluster_name
+from mesh.errors import MeshError
+
+MAX_BYTES = 1024 * 1024  # five hundred clusters with their endpoints
+
+_Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class _Endpoint(msgspec.Struct, forbid_unknown_fields=True):
+    ip: str
+    port: _Port = 2379
+
+
+class _Cluster(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    id: Annotated[int, msgspec.Meta(ge=1, le=511)]
+    context: str = ""
+    bundle: str = ""
+    namespace: str = NAMESPACE
+    endpoints: list[_Endpoint] = []
+
+
+class _Mesh(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    kind: str
+    version: int
+    clusters: Annotated[list[_Cluster], msgspec.Meta(min_length=1)]
+    reads: dict[str, list[str]] | None = None
+    share_authorities: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MeshCluster:
+    """A cluster that is asked by its `context`, or only known from a peer bundle (a path, as written)."""
+
+    name: str
+    cluster_id: int
+    context: str = ""
+    bundle: str = ""
+    namespace: str = NAMESPACE
+    endpoints: tuple[Address, ...] = ()  # empty: where its Service or its bundle says
+
+
+@dataclass(frozen=True, slots=True)
+class MeshFile:
+    """`reads`: cluster -> whom it follows. `share_authorities`: every cluster accepts those of all."""
+
+    clusters: Mapping[str, MeshCluster]
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    share_authorities: bool = False
+
+
+def parse(content: bytes, origin: str) -> MeshFile:
+    """Raises CommandError, which says where."""
+    try:
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"larger than {MAX_BYTES // 1024} KiB")
+        found = msgspec.yaml.decode(content, type=_Mesh)
+        if (found.kind, found.version) != ("Mesh", 1):
+            raise ValueError(f"kind {found.kind!r} version {found.version}, not Mesh version 1")
+        clusters = _clusters(found.clusters)
+        return MeshFile(clusters, _reads(found.reads, clusters), found.share_authorities)
+    except (msgspec.DecodeError, yaml.YAMLError, ValueError, MeshError) as error:
+        raise CommandError(f"{origin}: {error}") from None
+
+
+def _clusters(given: list[_Cluster]) -> dict[str, MeshCluster]:
+    clusters: dict[str, MeshCluster] = {}
+    ids: dict[int, str] = {}
+    for each in given:
+        parse_cluster_name(each.name)
+        if each.name in clusters:
+            raise ValueError(f"cluster {each.name} is there twice")
+        if each.id in ids:
+            raise ValueError(f"clusters {ids[each.id]} and {each.name} both have the id {each.id}")
+        if bool(each.context) == bool(each.bundle):
+            raise ValueError(f"cluster {each.name} needs a context or a bundle, and not both")
+        ids[each.id] = each.name
+        endpoints = tuple(Address(endpoint.ip, endpoint.port) for endpoint in each.endpoints)
+        clusters[each.name] = MeshCluster(
+            each.name, each.id, each.context, each.bundle, each.namespace, endpoints
+        )
+    return clusters
+
+
+def _reads(
+    given: Mapping[str, list[str]] | None, clusters: Mapping[str, MeshCluster]
+) -> dict[str, tuple[str, ...]]:
+    """Of clusters that can be changed from here. Nothing said: all read all."""
+    own = [name for name, cluster in clusters.items() if cluster.context]
+    if given is None:
+        return {name: tuple(other for other in clusters if other != name) for name in own}
+    for reader, peers in given.items():
+        for name in (reader, *peers):
+            if name not in clusters:
+                raise ValueError(f"reads: {name} is not among the clusters")
+        if reader not in own:
+            raise ValueError(f"reads: {reader} has no context, so it cannot be told anything from here")
+        if reader in peers:
+            raise ValueError(f"reads: {reader} cannot read itself")
+    return {name: tuple(dict.fromkeys(given.get(name, ()))) for name in own}

@@ -1,0 +1,127 @@
+"""What has to change so that clusters know each other as `mesh.yaml` says. Pure.
+
+Peers that a cluster knows and the file does not name are let go of: the file is the whole truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from certs import bundle
+from certs.bundle import TrustBundle
+from certs.errors import CertificateError
+from cli import peerfile, secret
+from cli.facts import Address, ClusterFacts
+from cli.meshfile import MeshCluster, MeshFile
+from cli.settings import MIRRORED_SECRET, PEERS_SECRET
+
+Secrets = Mapping[str, Mapping[str, str]]  # name -> files
+
+
+class Action(Enum):
+    """What happens to a peer in a cluster's configuration; `ACCEPT`: to its authority."""
+
+    ACCEPT = "accept"
+    ADD = "add"
+    CHANGE = "change"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    cluster: str
+    action: Action
+    peer: str = ""
+    addresses: tuple[Address, ...] = ()
+
+    @property
+    def text(self) -> str:
+        where = ", ".join(str(address) for address in self.addresses)
+        match self.action:
+            case Action.ACCEPT:
+                return f"{self.cluster}: accept the authorities of {self.peer}"
+            case Action.ADD:
+                return f"{self.cluster}: know {self.peer} at {where}"
+            case Action.CHANGE:
+                return f"{self.cluster}: know {self.peer} otherwise: at {where}"
+            case Action.REMOVE:
+                return f"{self.cluster}: forget {self.peer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A cluster as it is now: its facts, and the files that tell of its peers. From a bundle: no files."""
+
+    facts: ClusterFacts
+    files: Secrets = field(default_factory=dict)
+
+
+def strangers(mesh: MeshFile, clusters: Mapping[str, Known]) -> list[str]:
+    """Clusters that are not who the file says; empty when all are."""
+    return [
+        f"{each.name}: {known.facts.target.label} is cluster {known.facts.name or 'without a name'!s} "
+        f"with id {known.facts.cluster_id or 'none'}, not {each.name} with id {each.cluster_id}"
+        for each in mesh.clusters.values()
+        if not _is(each, known := clusters[each.name])
+    ]
+
+
+def changes(mesh: MeshFile, clusters: Mapping[str, Known]) -> list[Change]:
+    """In the order in which they are made: trust first, so that no connection is refused for a moment."""
+    accepted = [change for name in mesh.reads for change in _accepting(mesh, name, clusters)]
+    told = [change for name in mesh.reads for change in _telling(mesh, name, clusters)]
+    return [*accepted, *sorted(told, key=lambda change: change.action is Action.REMOVE)]
+
+
+def wanted(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> Secrets:
+    """The Secrets that tell a cluster of its peers, whole."""
+    facts = clusters[name].facts
+    files = {peer: peerfile.remote(peer, clusters[peer].facts.addresses) for peer in mesh.reads[name]}
+    found = peerfile.secrets(files, facts.target.namespace, mirrored=facts.kvstoremesh)
+    return {secret_name: found.get(secret_name, {}) for secret_name in (MIRRORED_SECRET, PEERS_SECRET)}
+
+
+def _is(each: MeshCluster, known: Known) -> bool:
+    return (known.facts.name, known.facts.cluster_id) == (each.name, str(each.cluster_id))
+
+
+def _telling(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> list[Change]:
+    have, want = clusters[name].files, wanted(mesh, name, clusters)
+    found = []
+    peers = {peer for files in (*have.values(), *want.values()) for peer in files}
+    for peer in sorted(peers):
+        before, after = _of(have, peer), _of(want, peer)
+        if before == after:
+            continue
+        if not after:
+            found.append(Change(name, Action.REMOVE, peer))
+        else:
+            action = Action.CHANGE if before else Action.ADD
+            found.append(Change(name, action, peer, clusters[peer].facts.addresses))
+    return found
+
+
+def _of(secrets: Secrets, peer: str) -> dict[str, str]:
+    return {name: files[peer] for name, files in secrets.items() if peer in files}
+
+
+def _accepting(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> list[Change]:
+    if not mesh.share_authorities:
+        return []
+    held = [_held(data) for data in clusters[name].facts.leaves.values()]
+    return [
+        Change(name, Action.ACCEPT, other)
+        for other, known in clusters.items()
+        if other != name
+        and (trust := known.facts.trust) is not None
+        and any(each is None or not each.trusts_all_of(trust) for each in held)
+    ]
+
+
+def _held(data: secret.Data) -> TrustBundle | None:
+    try:
+        return bundle.parse(data.get(secret.TRUST, b""))
+    except CertificateError:
+        return None

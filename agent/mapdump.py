@@ -41,7 +41,7 @@ def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
         "cilium_lb4_backends_v3": _backends,
         "cilium_lb4_reverse_nat": _reverse_nat,
     }
-    return known[name]
+    return known.get(name, _bytes)
 
 
 def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
@@ -56,6 +56,11 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
         "cilium_lb4_backends_v3": lambda: _backends(services.backends.dump()),
         "cilium_lb4_reverse_nat": lambda: _reverse_nat(services.reverse_nat.dump()),
     }
+
+
+def _bytes(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """For a map that has no words."""
+    return [{"key": key.hex(), "value": value.hex()} for key, value in sorted(entries.items())]
 
 
 def _ipcache(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

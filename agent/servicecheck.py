@@ -69,13 +69,13 @@ def _states(target: ServiceTarget, wanted: Wanted, moving: Set[Frontend]) -> lis
     keys = frozenset(key for frontend in moving if (key := _master(frontend)))
     return [
         MapState(
-            name,
+            NAMES.get(table, table.value),
             sizes[table],
             len(held[table]),
             found[table],
             keys if table is Table.SERVICES else frozenset(),
         )
-        for table, name in NAMES.items()
+        for table in Table
     ]
 
 
@@ -87,13 +87,13 @@ def differing(
     steady = {frontend: backends for frontend, backends in wanted.items() if frontend not in moving}
     held = _tables(dumps)
     steps = _planned(dumps, steady, moving)
-    found: dict[Table, dict[bytes, Pair]] = {table: {} for table in NAMES}
+    found: dict[Table, dict[bytes, Pair]] = {table: {} for table in Table}
     for step in steps:
         table = held[step.table]
         found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
         found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
     fresh = _written({}, Mirror().plan(wanted))
-    right, mended = meanings(Dumps(*fresh.values())), meanings(Dumps(*_written(held, steps).values()))
+    right, mended = meanings(_dumps(fresh)), meanings(_dumps(_written(held, steps)))
     for key in filter(None, map(_master, steady)):
         if right.get(key) != mended.get(key):  # the writer does not see it
             found[Table.SERVICES][key] = Pair(fresh[Table.SERVICES].get(key), dumps.services.get(key))
@@ -151,7 +151,7 @@ def _frontend(key: bytes) -> Frontend:
 
 def _written(maps: Mapping[Table, Mapping[bytes, bytes]], steps: Sequence[Step]) -> _Maps:
     """The maps after these steps."""
-    result: _Maps = {table: dict(maps.get(table, {})) for table in NAMES}
+    result: _Maps = {table: dict(maps.get(table, {})) for table in Table}
     for step in steps:
         result[step.table].update(step.upserts)
         for key in step.deletes:
@@ -167,4 +167,8 @@ def _master(frontend: Frontend) -> bytes | None:
 
 
 def _tables(dumps: Dumps) -> dict[Table, Mapping[bytes, bytes]]:
-    return dict(zip(NAMES, (dumps.services, dumps.backends, dumps.reverse_nat), strict=True))
+    return {table: getattr(dumps, table.value) for table in Table}
+
+
+def _dumps(tables: Mapping[Table, Mapping[bytes, bytes]]) -> Dumps:
+    return Dumps(**{table.value: entries for table, entries in tables.items()})

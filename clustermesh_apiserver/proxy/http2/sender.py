@@ -49,6 +49,7 @@ class Sender:
         self._sent = 0
         self._is_paused = False
         self._is_closed = False
+        self._is_running = False
         self._flush_due = False
         self._has_sent_headers = False
         self._waiting: dict[Waiting, None] = {}
@@ -129,6 +130,15 @@ class Sender:
 
     def run(self) -> None:
         """Give the waiting streams their turns while there is room."""
+        if self._is_running:
+            return  # a stream that had its turn sends: the others are still to have theirs
+        self._is_running = True
+        try:
+            self._run()
+        finally:
+            self._is_running = False
+
+    def _run(self) -> None:
         until = self._sent + PASS_BYTES
         while self._waiting and self.has_room:
             if self._sent > until:

@@ -187,6 +187,25 @@ async def test_a_socket_that_is_full_holds_streams_back() -> None:
         await settled(lambda: sent * 10_000 > 2 * ROOM_BYTES)
 
 
+async def test_any_number_of_streams_may_wait_for_a_socket() -> None:
+    number = 2000
+
+    async def answer(call: Call) -> Status:
+        if not call.may_send():
+            call.on_writable = lambda: call.send(b"x")
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    async with far(answer) as connect:
+        client = connect()
+        client.begin()
+        client.wire.pause_writing()
+        for stream in range(1, 2 * number, 2):
+            client.ask(stream)
+        await asyncio.sleep(0)
+        client.wire.resume_writing()
+        await settled(lambda: sum(one[0] == DATA for one in client.heard()) == number)
+
+
 ENDINGS = {
     "refused": (REFUSED, "7", "etcdserver: permission denied"),
     "no ascii": (Status(grpc.StatusCode.UNKNOWN, "50 % nö\n"), "2", "50 %25 n%C3%B6%0A"),

@@ -39,6 +39,14 @@ ETCD_PEER_URL = "http://127.0.0.1:2377"
 EXPORTER_HEALTH_PORT = 9880
 PROXY_HEALTH_PORT = 9882
 PROBE_SECONDS = 2
+# What agents read of ConfigMap cilium-config when they start; keys that are not there leave their defaults.
+AGENT_SETTINGS = (
+    "policy-default-local-cluster",
+    "enable-service-topology",
+    "clustermesh-cache-ttl",
+    "clustermesh-address-check",
+    "clustermesh-withdraw-after",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +316,7 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
         "env": [
             _from_field("NODE_NAME", "spec.nodeName"),
             _from_field("NODE_IP", "status.hostIP"),
-            _from_config("CLUSTERMESH_POLICY_DEFAULT_LOCAL_CLUSTER", "policy-default-local-cluster"),
+            *(_from_config(f"CLUSTERMESH_{key.replace('-', '_').upper()}", key) for key in AGENT_SETTINGS),
         ],
         "securityContext": {"privileged": True, "runAsUser": 0},  # loads programs, writes maps, makes links
         "ports": [_port("metrics", AGENT_HEALTH_PORT)],

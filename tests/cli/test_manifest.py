@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from agent.__main__ import main as agent
 from cli import manifest, secret
 from cli.enable import as_yaml
 from cli.settings import MeshSettings
@@ -218,14 +219,20 @@ def test_all_objects_are_plain_enough_for_yaml() -> None:
     assert [each["kind"] for each in yaml.safe_load_all(text)].count("ServiceAccount") == 3
 
 
-def test_the_agents_take_policy_defaults_from_the_clusters_configuration() -> None:
+def test_the_agents_take_settings_from_the_clusters_configuration() -> None:
     bodies = [each.complete for each in manifest.objects(SETTINGS, {})]
     (agents,) = (body for body in bodies if body["kind"] == "DaemonSet")
     (container,) = agents["spec"]["template"]["spec"]["containers"]
-    (variable,) = (each for each in container["env"] if "POLICY" in each["name"])
-    reference = variable["valueFrom"]["configMapKeyRef"]
-    assert (reference["name"], reference["key"]) == ("cilium-config", "policy-default-local-cluster")
-    assert reference["optional"]  # Cilium's own default where nobody said anything
+    known = {f"CLUSTERMESH_{(option.name or '').upper()}" for option in agent.params}
+    variables = {
+        each["name"]: each["valueFrom"]["configMapKeyRef"]
+        for each in container["env"]
+        if "configMapKeyRef" in each["valueFrom"]
+    }
+    assert variables.keys() <= known
+    assert {reference["key"] for reference in variables.values()} == set(manifest.AGENT_SETTINGS)
+    assert all(reference["name"] == "cilium-config" for reference in variables.values())
+    assert all(reference["optional"] for reference in variables.values())  # what nobody says has a default
 
 
 def test_only_the_renewal_reads_the_authoritys_key_and_it_writes_only_leaves() -> None:

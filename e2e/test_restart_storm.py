@@ -11,6 +11,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from aiokit.wait import eventually
@@ -53,22 +54,34 @@ async def test_after_a_storm_of_killed_agents_every_kernel_map_is_what_is_wanted
 
 
 async def _storm(node: NodePlan, chance: random.Random) -> None:
-    killed, first = 0, chance.randrange(2)
-    for turn in range(KILLS):
-        killed = await _other_agent(node, killed)
-        await asyncio.sleep(chance.uniform(*LIVES[(first + turn) % 2]))
-        os.kill(killed, signal.SIGKILL)
+    killed, first, kills = 0, chance.randrange(2), 0
+    while kills < KILLS:
+        found = await _other_agent(node, killed)
+        await asyncio.sleep(chance.uniform(*LIVES[(first + kills) % 2]))
+        try:
+            os.kill(found, signal.SIGKILL)
+        except ProcessLookupError:  # a child of the agent's, between its fork and its own program
+            continue
+        killed, kills = found, kills + 1
 
 
 async def _other_agent(node: NodePlan, killed: int) -> int:
     found: list[int] = []
 
     def is_there() -> bool:
-        found[:] = [pid for pid in in_namespace(pids_of(*AGENT), node.namespace) if pid != killed]
+        running = in_namespace(pids_of(*AGENT), node.namespace)
+        found[:] = [pid for pid in running if pid != killed and _parent(pid) not in running]
         return bool(found)
 
     await eventually(is_there, STORM_SECONDS, 0.1)
     return found[0]
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 async def _equal(mesh: Mesh, node: NodePlan, seed: int) -> dict[str, Any]:

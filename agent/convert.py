@@ -8,7 +8,15 @@ from typing import Literal
 
 from agent.ipcache import IPCacheEntry, host_prefix
 from agent.services import Slice
-from k8s.objects import CiliumEndpoint, CiliumNode, Endpoint, EndpointConditions, EndpointSlice, Service
+from k8s.objects import (
+    CiliumEndpoint,
+    CiliumNode,
+    Endpoint,
+    EndpointConditions,
+    EndpointSlice,
+    Service,
+    ServiceSpec,
+)
 from mesh.addressing import PeerScope
 from mesh.ipcache import IPEntry
 from mesh.merge import LocalBackend, LocalService, ServicePort
@@ -19,6 +27,7 @@ from mesh.topology import is_zonal
 
 # slices that a mesh controller made of remote backends: they come to us from the peers themselves (spec 5.5)
 MIRRORED_BY = "endpointslice-mesh-controller.cilium.io"
+DEFAULT_STICKY, MAX_STICKY = 10_800, 86_400  # seconds
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 
 
@@ -38,7 +47,17 @@ def local_service(service: Service) -> LocalService:
         ports=tuple(ServicePort(port.name, port.protocol, port.port) for port in spec.ports),
         node_only=spec.internalTrafficPolicy == "Local",
         zonal=is_zonal(service.metadata.annotations, spec.trafficDistribution),
+        sticky=_sticky(spec),
     )
+
+
+def _sticky(spec: ServiceSpec) -> int:
+    """Seconds that a client keeps its backend; 0 without session affinity. Bounds are Kubernetes'."""
+    if spec.sessionAffinity != "ClientIP":
+        return 0
+    config = spec.sessionAffinityConfig
+    told = config.clientIP.timeoutSeconds if config and config.clientIP else None
+    return DEFAULT_STICKY if told is None else min(max(told, 1), MAX_STICKY)
 
 
 def service_slice(piece: EndpointSlice) -> Slice | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bpf import ct_map, endpoint_map, ipcache_map, lb_map, policy_map
+from bpf import affinity_map, ct_map, endpoint_map, ipcache_map, lb_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
+from bpf.lb_plan import Dumps
 
 Dump = Callable[[], list[dict[str, Any]]]
 Words = Callable[[Mapping[bytes, bytes]], list[dict[str, Any]]]
@@ -40,6 +42,7 @@ def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
         "cilium_lb4_services_v2": lambda entries: _services(entries, backends),
         "cilium_lb4_backends_v3": _backends,
         "cilium_lb4_reverse_nat": _reverse_nat,
+        "cilium_lb_affinity_match": _matches,
     }
     return known.get(name, _bytes)
 
@@ -55,6 +58,8 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
         "cilium_lb4_services_v2": lambda: _services(services.services.dump(), services.backends.dump()),
         "cilium_lb4_backends_v3": lambda: _backends(services.backends.dump()),
         "cilium_lb4_reverse_nat": lambda: _reverse_nat(services.reverse_nat.dump()),
+        "cilium_lb4_affinity": lambda: _affinity(services.affinity.dump(), services.dump()),
+        "cilium_lb_affinity_match": lambda: _matches(services.matches.dump()),
     }
 
 
@@ -79,7 +84,6 @@ def _ipcache(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
                 "identity": value.identity,
                 "tunnel-endpoint": value.tunnel or "",
                 "encrypt-key": value.encrypt_key,
-                "flags": words,
             }
         )
     return found
@@ -189,6 +193,7 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
                 "count": value.count,
                 "flags": [] if key.slot else _flag_words(value.flags),
                 "rev-nat": value.rev_nat,
+                "affinity-timeout-seconds": value.sticky,
             }
         )
     return sorted(found, key=lambda entry: (entry["frontend"], entry["scope"], entry["slot"]))
@@ -226,3 +231,41 @@ def _reverse_nat(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
         number = lb_map.unpack_rev_nat_id(raw_key)
         found.append({"key": str(number), "value": f"{ip}:{port}", "id": number, "frontend": f"{ip}:{port}"})
     return sorted(found, key=lambda entry: entry["id"])
+
+
+def _affinity(clients: Mapping[bytes, bytes], dumps: Dumps) -> list[dict[str, Any]]:
+    """Also those whose time is over: they go when they are looked at."""
+    frontends = {lb_map.unpack_rev_nat_id(k): lb_map.unpack_rev_nat(v) for k, v in dumps.reverse_nat.items()}
+    backends = {lb_map.unpack_backend_id(k): lb_map.unpack_backend(v) for k, v in dumps.backends.items()}
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    found = []
+    for key, value in clients.items():
+        client = affinity_map.unpack_client(key, value)
+        ip, port = frontends.get(client.rev_nat, ("", 0))
+        backend = backends.get(client.backend_id)
+        found.append(
+            {
+                "key": f"netns {client.cookie} ({client.rev_nat})",
+                "value": f"{backend.ip}:{backend.port}/{backend.protocol}" if backend else "gone",
+                "netns-cookie": client.cookie,
+                "rev-nat": client.rev_nat,
+                "frontend": f"{ip}:{port}" if ip else "",
+                "backend-id": client.backend_id,
+                "seconds-ago": max(0, int(now) - client.last_used),
+            }
+        )
+    return sorted(found, key=lambda entry: (entry["rev-nat"], entry["netns-cookie"]))
+
+
+def _matches(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    found = []
+    for backend_id, rev_nat in sorted(map(affinity_map.unpack_match, entries)):
+        found.append(
+            {
+                "key": f"{backend_id} ({rev_nat})",
+                "value": "",
+                "backend-id": backend_id,
+                "rev-nat": rev_nat,
+            }
+        )
+    return found

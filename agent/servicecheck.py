@@ -1,8 +1,8 @@
-"""Are the three service maps what the services table wants? Two answers that must agree.
+"""Are the service maps what the services table wants? Two answers that must agree.
 
 The writer's own: its plan over what the maps hold would write nothing. And one that does not trust the
 plan's bookkeeping: after that plan each frontend, followed through the maps as the socket programs follow it,
-leads to the same flags, reverse address and backends as in maps that are written from nothing.
+leads to the same flags, reverse address, backends and session affinity as in maps written from nothing.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from agent.desired import Desired
 from agent.difference import MapState, Pair
 from agent.errors import AgentError
 from agent.servicesync import ServiceSync, ServiceTarget
-from bpf import lb_map, spec
-from bpf.lb_plan import BackendLike, Dumps, Mirror, Step, Table
+from bpf import affinity_map, lb_map, spec
+from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Backend, Frontend
 
 NAMES = {
     Table.SERVICES: spec.LB4_SERVICES.name,
     Table.BACKENDS: spec.LB4_BACKENDS.name,
     Table.REVERSE_NAT: spec.LB4_REVERSE_NAT.name,
+    Table.MATCHES: spec.LB_AFFINITY_MATCH.name,
 }
 
 Wanted = Mapping[Frontend, Sequence[BackendLike]]
+Sticky = Mapping[Frontend, int]
 _Maps = dict[Table, dict[bytes, bytes]]
 
 
@@ -37,15 +39,21 @@ class Meaning(NamedTuple):
     master: lb_map.ServiceValue
     reverse: bytes | None
     slots: frozenset[tuple[object, int]]  # what a slot says and leads to; how often
+    matched: frozenset[bytes | None] = frozenset()  # the backends that may keep clients
 
 
 class ServiceCheck:
     """Satisfies `agent.tablecheck.Check`."""
 
     def __init__(
-        self, wanted: Desired[Frontend, tuple[Backend, ...]], sync: ServiceSync, target: ServiceTarget
+        self,
+        wanted: Desired[Frontend, tuple[Backend, ...]],
+        sticky: Desired[Frontend, int],
+        sync: ServiceSync,
+        target: ServiceTarget,
     ) -> None:
         self._wanted = wanted
+        self._sticky = sticky
         self._sync = sync
         self._target = target
 
@@ -54,22 +62,22 @@ class ServiceCheck:
 
     async def confirm(self, seen: Sequence[MapState]) -> list[MapState]:
         """All of it again: the maps are small, and their entries mean nothing alone."""
-        wanted = self._sync.writable()
-        moving = self._wanted.dirty_keys()
+        wanted, sticky = self._sync.writable(), dict(self._sticky.entries)
+        moving = self._wanted.dirty_keys() | self._sticky.dirty_keys()
         try:
-            return await asyncio.to_thread(_states, self._target, wanted, moving)
+            return await asyncio.to_thread(_states, self._target, wanted, sticky, moving)
         except ValueError as error:
             raise AgentError(f"a service cannot be said in the maps' layout: {error}") from error
 
 
-def _states(target: ServiceTarget, wanted: Wanted, moving: Set[Frontend]) -> list[MapState]:
+def _states(target: ServiceTarget, wanted: Wanted, sticky: Sticky, moving: Set[Frontend]) -> list[MapState]:
     dumps = target.dump()
-    found, sizes = differing(dumps, wanted, moving)
+    found, sizes = differing(dumps, wanted, moving, sticky)
     held = _tables(dumps)
     keys = frozenset(key for frontend in moving if (key := _master(frontend)))
     return [
         MapState(
-            NAMES.get(table, table.value),
+            NAMES[table],
             sizes[table],
             len(held[table]),
             found[table],
@@ -80,19 +88,19 @@ def _states(target: ServiceTarget, wanted: Wanted, moving: Set[Frontend]) -> lis
 
 
 def differing(
-    dumps: Dumps, wanted: Wanted, moving: Set[Frontend] = frozenset()
+    dumps: Dumps, wanted: Wanted, moving: Set[Frontend] = frozenset(), sticky: Sticky = NO_AFFINITY
 ) -> tuple[dict[Table, dict[bytes, Pair]], dict[Table, int]]:
     """Entries that differ, and how many are wanted, by map. Frontends that are `moving` are left out; while
     there are some, entries that nothing leads to are not told."""
     steady = {frontend: backends for frontend, backends in wanted.items() if frontend not in moving}
     held = _tables(dumps)
-    steps = _planned(dumps, steady, moving)
+    steps = _planned(dumps, steady, moving, sticky)
     found: dict[Table, dict[bytes, Pair]] = {table: {} for table in Table}
     for step in steps:
         table = held[step.table]
         found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
         found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
-    fresh = _written({}, Mirror().plan(wanted))
+    fresh = _written({}, Mirror().plan(wanted, sticky=sticky))
     right, mended = meanings(_dumps(fresh)), meanings(_dumps(_written(held, steps)))
     for key in filter(None, map(_master, steady)):
         if right.get(key) != mended.get(key):  # the writer does not see it
@@ -100,19 +108,26 @@ def differing(
     return found, {table: len(entries) for table, entries in fresh.items()}
 
 
-def _planned(dumps: Dumps, steady: Wanted, moving: Set[Frontend]) -> list[Step]:
+def _planned(dumps: Dumps, steady: Wanted, moving: Set[Frontend], sticky: Sticky) -> list[Step]:
     """What the writer would write."""
     mirror = Mirror.recover(dumps)
     if not moving:
-        return mirror.plan(steady)
+        return mirror.plan(steady, sticky=sticky)
     known = {_frontend(key) for key in _masters(dumps.services)} - moving - steady.keys()
     unwanted = [frontend for frontend in known if _master(frontend)]
-    return mirror.plan_changes({**steady, **dict.fromkeys(unwanted)})
+    return mirror.plan_changes({**steady, **dict.fromkeys(unwanted)}, sticky=sticky)
 
 
 def meanings(dumps: Dumps) -> dict[bytes, Meaning]:
     """By master entry's key; only services, not the groups that they name."""
-    return {key: _meaning(key, dumps) for key in _masters(dumps.services)}
+    matched: dict[int, set[bytes | None]] = {}
+    for number, rev_nat in map(affinity_map.unpack_match, dumps.matches):
+        matched.setdefault(rev_nat, set()).add(dumps.backends.get(lb_map.pack_backend_id(number)))
+    found = {}
+    for key in _masters(dumps.services):
+        rev_nat = lb_map.unpack_service_value(dumps.services[key]).rev_nat
+        found[key] = _meaning(key, dumps)._replace(matched=frozenset(matched.get(rev_nat, ())))
+    return found
 
 
 def _meaning(key: bytes, dumps: Dumps) -> Meaning:

@@ -45,6 +45,7 @@ class Services:
         """`cluster` and `node` are the names of ours; `knows_zones`: services may prefer backends for our
         zone; `is_addressed` tells whether packets to a remote backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
+        self.sticky: Desired[Frontend, int] = Desired(clock)  # session affinity, in seconds
         self._cluster = cluster
         self._node = node
         self._knows_zones = knows_zones
@@ -232,10 +233,15 @@ class Services:
         for frontend, backends in new.items():
             self._owners[frontend] = key
             self.wanted.upsert(frontend, backends)
+            if service is not None and service.sticky:
+                self.sticky.upsert(frontend, service.sticky)
+            else:
+                self.sticky.remove(frontend)
         for frontend in self._frontends.get(key, frozenset()) - new.keys():
             if self._owners.get(frontend) == key:  # else another service has taken the address over
                 del self._owners[frontend]
                 self.wanted.remove(frontend)
+                self.sticky.remove(frontend)
         if new:
             self._frontends[key] = frozenset(new)
         else:

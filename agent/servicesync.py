@@ -1,4 +1,4 @@
-"""The services table and the three kernel maps that a service is made of.
+"""The services table and the kernel maps that a service is made of.
 
 `bpf.lb_plan` decides the writes and their order; this file says what is wanted, and looks at the maps again
 after a failure.
@@ -16,7 +16,7 @@ from agent.mapsync import MAX_REPORTED, THREAD_FROM, SyncError
 from bpf import lb_map
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room, fit
-from bpf.lb_plan import BackendLike, Dumps
+from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps
 from mesh.merge import Backend, Frontend
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,19 @@ class ServiceTarget(Protocol):
     """`bpf.services.ServiceMaps`."""
 
     def dump(self) -> Dumps: ...
-    def sync(self, services: Mapping[Frontend, Sequence[BackendLike]], *, complete: bool = True) -> int: ...
-    def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int: ...
+    def sync(
+        self,
+        services: Mapping[Frontend, Sequence[BackendLike]],
+        *,
+        complete: bool = True,
+        sticky: Mapping[Frontend, int] = NO_AFFINITY,
+    ) -> int: ...
+    def change(
+        self,
+        changes: Mapping[Frontend, Sequence[BackendLike] | None],
+        *,
+        sticky: Mapping[Frontend, int] = NO_AFFINITY,
+    ) -> int: ...
     def pressure(self) -> Mapping[str, float]: ...
     def room(self) -> Room: ...
 
@@ -35,8 +46,14 @@ class ServiceTarget(Protocol):
 class ServiceSync:
     """Everything happens in `upsert`: the plan puts its removals where they belong."""
 
-    def __init__(self, wanted: Desired[Frontend, tuple[Backend, ...]], target: ServiceTarget) -> None:
+    def __init__(
+        self,
+        wanted: Desired[Frontend, tuple[Backend, ...]],
+        sticky: Desired[Frontend, int],
+        target: ServiceTarget,
+    ) -> None:
         self._wanted = wanted
+        self._sticky = sticky
         self._target = target
         self._must_compare = True
         self._full = ""  # why not all fits
@@ -91,17 +108,17 @@ class ServiceSync:
         """Done by `upsert`."""
 
     async def _sync(self) -> None:
-        self._wanted.take_dirty()
+        self._take_dirty()
         self._misfits.clear()
-        wanted = self.writable()
-        await asyncio.to_thread(self._target.sync, wanted)
+        wanted, sticky = self.writable(), dict(self._sticky.entries)
+        await asyncio.to_thread(self._target.sync, wanted, sticky=sticky)
 
     async def _fill(self) -> None:
         """As much as there is room for. What nobody wants goes first: it makes the room."""
-        self._wanted.take_dirty()
+        self._take_dirty()
         self._misfits.clear()
         wanted = self.writable()
-        chosen = await asyncio.to_thread(_fill, self._target, wanted)
+        chosen = await asyncio.to_thread(_fill, self._target, wanted, dict(self._sticky.entries))
         self._unfit = sum(len(b) - len(chosen[f]) if f in chosen else len(b) + 1 for f, b in wanted.items())
         if not self._unfit:
             self._full = ""
@@ -114,14 +131,19 @@ class ServiceSync:
     async def _change(self) -> None:
         entries = self._wanted.entries
         changes: dict[Frontend, Sequence[BackendLike] | None] = {}
-        for frontend in self._wanted.take_dirty():
+        sticky: dict[Frontend, int] = {}
+        for frontend in self._take_dirty():
             if self._fits(frontend):
                 backends = entries.get(frontend)
                 changes[frontend] = None if backends is None else self._fitting(backends)
+                sticky[frontend] = self._sticky.entries.get(frontend, 0)
         if sum(len(backends or ()) for backends in changes.values()) < THREAD_FROM:
-            self._target.change(changes)
+            self._target.change(changes, sticky=sticky)
         else:
-            await asyncio.to_thread(self._target.change, changes)
+            await asyncio.to_thread(self._target.change, changes, sticky=sticky)
+
+    def _take_dirty(self) -> set[Frontend]:
+        return self._wanted.take_dirty() | self._sticky.take_dirty()
 
     def _fits(self, frontend: Frontend) -> bool:
         """IPv6 and unheard-of protocols have no map yet."""
@@ -142,7 +164,7 @@ class ServiceSync:
 
 
 def _fill(
-    target: ServiceTarget, wanted: Mapping[Frontend, Sequence[BackendLike]]
+    target: ServiceTarget, wanted: Mapping[Frontend, Sequence[BackendLike]], sticky: Mapping[Frontend, int]
 ) -> Mapping[Frontend, Sequence[BackendLike]]:
     """First only removals, then what fits; that. Raises MapError."""
     chosen = fit(wanted, target.room())
@@ -151,12 +173,13 @@ def _fill(
     }
     shrunk = {f: [b for b in chosen[f] if _place(b) in standing[f]] for f in standing if f in chosen}
     try:
-        target.sync(shrunk)
+        target.sync(shrunk, sticky=sticky)
     except MapFullError:  # shares are new and need entries of their own: those services begin anew
         target.sync(
-            {f: [] if any(b.weight for b in backends) else backends for f, backends in shrunk.items()}
+            {f: [] if any(b.weight for b in backends) else backends for f, backends in shrunk.items()},
+            sticky=sticky,
         )
-    target.sync(chosen)
+    target.sync(chosen, sticky=sticky)
     return chosen
 
 

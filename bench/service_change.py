@@ -59,7 +59,7 @@ async def measure(size: int, maps: datapath.Datapath, weights: str) -> None:
         services.set_slice(f"shop/web-{number:04}", piece(number, 0))
     services.set_remote("west", "shop/web", service.decode("shop/web", record(range(half))))
     services.start()
-    sync = ServiceSync(services.wanted, maps.services)
+    sync = ServiceSync(services.wanted, services.sticky, maps.services)
     await sync.upsert()
 
     async def timed(name: str, change: object) -> None:

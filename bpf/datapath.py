@@ -22,9 +22,11 @@ from bpf.spec import (
     EVENT_CONFIG,
     EVENTS,
     IPCACHE,
+    LB4_AFFINITY,
     LB4_BACKENDS,
     LB4_REVERSE_NAT,
     LB4_SERVICES,
+    LB_AFFINITY_MATCH,
     METRICS,
     OVERLAY_PROGRAMS,
     POD_PROGRAMS,
@@ -60,7 +62,13 @@ class Datapath:
             self.metrics = enter(METRICS)
             self.event_config = enter(EVENT_CONFIG)
             self.events = opened.enter_context(Ring.open(pins.map(EVENTS), EVENTS))
-            self.services = ServiceMaps(enter(LB4_SERVICES), enter(LB4_BACKENDS), enter(LB4_REVERSE_NAT))
+            self.services = ServiceMaps(
+                enter(LB4_SERVICES),
+                enter(LB4_BACKENDS),
+                enter(LB4_REVERSE_NAT),
+                enter(LB_AFFINITY_MATCH),
+                enter(LB4_AFFINITY),
+            )
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:

@@ -94,6 +94,15 @@ LB4_REVERSE_SK_KEY = Layout(
 LB4_REVERSE_SK_VALUE = Layout(
     "lb4_reverse_sk_value", (("address", "4s"), ("port", "2s"), ("rev_nat_index", "2s"))
 )
+LB4_AFFINITY_KEY = Layout(
+    "lb4_affinity_key",
+    (("client", "Q"), ("rev_nat_id", "2s"), ("netns_cookie", "B"), ("pad1", "B"), ("pad2", "I")),
+)
+LB4_AFFINITY_VALUE = Layout("lb4_affinity_value", (("last_used", "Q"), ("backend_id", "I"), ("pad", "I")))
+LB_AFFINITY_MATCH_KEY = Layout(
+    "lb_affinity_match_key", (("backend_id", "I"), ("rev_nat_id", "2s"), ("pad", "H"))
+)
+LB_AFFINITY_MATCH_VALUE = Layout("unsigned char", (("pad", "B"),))  # that it is there says everything
 ENDPOINT_KEY = Layout(
     "endpoint_key", (("address", "16s"), ("family", "B"), ("key", "B"), ("cluster_id", "H"))
 )

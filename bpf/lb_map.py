@@ -7,6 +7,9 @@ order is decided in `lb_plan.py`.
 Where clusters have shares, a slot names a *group* instead: the list of one cluster's
 backends, which stands under the same address and port in a scope of its own. Cilium
 has no such slots, and leaves `qcount` unused in them.
+
+A service with session affinity says so in its master's flags, and how long a client
+keeps its backend where other entries have a backend's id.
 """
 
 import socket
@@ -27,6 +30,9 @@ PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 SCOPE_EXTERNAL, SCOPE_INTERNAL = 0, 1
 GROUP_SCOPES = range(2, 256)
 
+FLAG_SESSION_AFFINITY = 1 << 4
+MAX_STICKY = 0xFFFFFF  # seconds; Cilium uses the rest of the field otherwise
+
 BACKEND_ACTIVE, BACKEND_TERMINATING, BACKEND_QUARANTINED, BACKEND_MAINTENANCE = range(4)
 
 
@@ -46,6 +52,7 @@ class ServiceValue:
     rev_nat: int = 0
     flags: int = 0
     group: int = 0  # in a slot: the scope of the group that it names, instead of a backend
+    sticky: int = 0  # in a master: seconds that a client keeps its backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +127,19 @@ def pack_service_value(
     return LB4_SERVICE_VALUE.pack(backend_id, count, _big(rev_nat), flags & 0xFF, flags >> 8, group)
 
 
+def pack_master(count: int, rev_nat: int, sticky: int = 0) -> bytes:
+    """The value of a master entry; `sticky` in seconds, 0 without session affinity."""
+    if not 0 <= sticky <= MAX_STICKY:
+        raise ValueError(f"no session affinity lasts {sticky} seconds")
+    return pack_service_value(sticky, count, rev_nat, FLAG_SESSION_AFFINITY if sticky else 0)
+
+
 def unpack_service_value(raw: bytes) -> ServiceValue:
     backend_id, count, rev_nat, flags, flags2, group = LB4_SERVICE_VALUE.unpack(raw)
-    return ServiceValue(backend_id, count, _number(rev_nat), flags | flags2 << 8, group)
+    sticky = 0
+    if flags & FLAG_SESSION_AFFINITY:
+        backend_id, sticky = 0, backend_id & MAX_STICKY
+    return ServiceValue(backend_id, count, _number(rev_nat), flags | flags2 << 8, group, sticky)
 
 
 def pack_backend_id(backend_id: int) -> bytes:

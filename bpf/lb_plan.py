@@ -12,6 +12,9 @@ possible. One endpoint's change in a long list costs a few writes, not a rewritt
 Where backends have weights, each cluster's backends are a list of their own (a group),
 and the service's slots name groups, each as often as its share: groups are written
 before the slots that name them.
+
+A service with session affinity also has a match for each of its backends. They are
+written before a client can be sent to one, and go before the backend does.
 """
 
 from collections import Counter
@@ -21,10 +24,11 @@ from enum import Enum
 from functools import lru_cache
 from itertools import chain, groupby
 from operator import attrgetter
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from bpf import lb_map
+from bpf import affinity_map, lb_map
 from bpf.errors import MapFullError
+from bpf.lb_affinity import Matches
 
 MAX_REV_NAT = 0xFFFF
 MAX_BACKENDS_OF_SERVICE = 0xFFFF  # a master entry counts in 16 bits
@@ -57,6 +61,7 @@ class Table(Enum):
     SERVICES = "services"
     BACKENDS = "backends"
     REVERSE_NAT = "reverse_nat"
+    MATCHES = "matches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +75,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
-    """The three maps as they stand."""
+    """The maps as they stand."""
 
     services: Mapping[bytes, bytes] = field(default_factory=dict)
     backends: Mapping[bytes, bytes] = field(default_factory=dict)
     reverse_nat: Mapping[bytes, bytes] = field(default_factory=dict)
+    matches: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Held:
     rev_nat: int
     slots: list[int]  # backend ids; 0 where a slot is missing; a group's scope, negative
+    sticky: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +97,23 @@ class _Group:
     values: list[bytes]
 
 
-_Wanted = list[bytes] | list[_Group]  # packed backends, or groups of them
+_List = list[bytes] | list[_Group]  # packed backends, or groups of them
+_Wanted = tuple[_List, int]  # and how long a client keeps its backend
+
+NO_AFFINITY: Mapping[Any, int] = {}
 
 
-def plan(services: Mapping[F, Sequence[BackendLike]], current: Dumps, *, complete: bool = True) -> list[Step]:
+def plan(
+    services: Mapping[F, Sequence[BackendLike]],
+    current: Dumps,
+    *,
+    complete: bool = True,
+    sticky: Mapping[F, int] = NO_AFFINITY,
+) -> list[Step]:
     """Everything wanted against everything that stands. Not `complete`: nothing is removed
-    that is merely unknown to the caller."""
-    return Mirror.recover(current).plan(services, complete=complete)
+    that is merely unknown to the caller. `sticky`: seconds that a client of a service with
+    session affinity keeps its backend."""
+    return Mirror.recover(current).plan(services, complete=complete, sticky=sticky)
 
 
 class Mirror:
@@ -109,6 +126,7 @@ class Mirror:
         self._value_of: dict[int, bytes] = {}
         self._users: Counter[int] = Counter()
         self._rev_nats: dict[int, bytes] = {}
+        self._matches = Matches()
         self._groups: dict[bytes, dict[int, int]] = {}  # service -> cluster -> scope
         self._orphans: list[bytes] = []  # service entries that no master counts
         self._next_id = 1
@@ -124,6 +142,7 @@ class Mirror:
                 mirror._id_of.setdefault(value, number)
         mirror._next_id = max(mirror._value_of, default=0) + 1
         mirror._rev_nats = {lb_map.unpack_rev_nat_id(k): v for k, v in dumps.reverse_nat.items()}
+        mirror._matches = Matches(dumps.matches)
         mirror._recover_services(dumps.services)
         return mirror
 
@@ -134,6 +153,7 @@ class Mirror:
             Table.SERVICES: sum(len(held.slots) + 1 for held in lists),
             Table.BACKENDS: len(self._value_of),
             Table.REVERSE_NAT: len(self._rev_nats),
+            Table.MATCHES: len(self._matches),
         }
 
     def _recover_services(self, entries: Mapping[bytes, bytes]) -> None:
@@ -144,7 +164,7 @@ class Mirror:
             value = lb_map.unpack_service_value(raw)
             slots = [lb_map.with_slot(key, slot) for slot in range(1, value.count + 1)]
             ids = [_named(entries[s]) if s in entries else 0 for s in slots]
-            self._held[key] = _Held(value.rev_nat, ids)
+            self._held[key] = _Held(value.rev_nat, ids, value.sticky)
             self._users.update(ids)
             self._rev_nats.setdefault(value.rev_nat, b"")  # taken, though the map lacks it
             counted.update([key, *slots])
@@ -156,16 +176,28 @@ class Mirror:
                 scopes = self._groups.setdefault(lb_map.with_scope(key, lb_map.SCOPE_EXTERNAL), {})
                 scopes.setdefault(cluster, lb_map.scope_of(key))
 
-    def plan(self, services: Mapping[F, Sequence[BackendLike]], *, complete: bool = True) -> list[Step]:
+    def plan(
+        self,
+        services: Mapping[F, Sequence[BackendLike]],
+        *,
+        complete: bool = True,
+        sticky: Mapping[F, int] = NO_AFFINITY,
+    ) -> list[Step]:
         """All services: those that are not given go, if the picture is complete."""
-        changes: dict[bytes, _Wanted | None] = {_master(f): _wanted(b) for f, b in services.items()}
+        changes: dict[bytes, _Wanted | None] = {
+            _master(f): (_wanted(b), sticky.get(f, 0)) for f, b in services.items()
+        }
         if complete:
             changes |= dict.fromkeys(key for key in self._held.keys() - changes.keys() if not _is_group(key))
         return self._plan(changes, prune=complete)
 
-    def plan_changes(self, changes: Mapping[F, Sequence[BackendLike] | None]) -> list[Step]:
+    def plan_changes(
+        self, changes: Mapping[F, Sequence[BackendLike] | None], *, sticky: Mapping[F, int] = NO_AFFINITY
+    ) -> list[Step]:
         """Only these services; None removes one."""
-        return self._plan({_master(f): None if b is None else _wanted(b) for f, b in changes.items()})
+        return self._plan(
+            {_master(f): None if b is None else (_wanted(b), sticky.get(f, 0)) for f, b in changes.items()}
+        )
 
     def _plan(self, changes: Mapping[bytes, _Wanted | None], *, prune: bool = False) -> list[Step]:
         writes = _Writes()
@@ -180,17 +212,21 @@ class Mirror:
         return writes.steps()
 
     def _upsert(self, key: bytes, wanted: _Wanted, writes: "_Writes") -> None:
+        parts, sticky = wanted
         rev_nat = self._rev_nat(key, self._held.get(key), writes)
-        groups = [part for part in wanted if isinstance(part, _Group)]
+        groups = [part for part in parts if isinstance(part, _Group)]
         scopes = self._scopes(key, [group.cluster for group in groups])
+        members: list[int] = []
         for group in groups:
             ids = self._ids(group.values, writes)
             self._fill(lb_map.with_scope(key, scopes[group.cluster]), ids, rev_nat, writes)
+            members += ids
         if groups:
             top = [-scopes[group.cluster] for group in groups for _ in range(group.share)]
         else:
-            top = self._ids([value for value in wanted if isinstance(value, bytes)], writes)
-        self._fill(key, top, rev_nat, writes)
+            top = members = self._ids([value for value in parts if isinstance(value, bytes)], writes)
+        self._match(rev_nat, members if sticky else (), writes)
+        self._fill(key, top, rev_nat, writes, sticky)
         self._drop_groups(key, set(scopes.values()), writes)
         if scopes:
             self._groups[key] = scopes
@@ -203,7 +239,12 @@ class Mirror:
             self._backend(value, writes)
         return [self._id_of[value] for value in values]
 
-    def _fill(self, key: bytes, ids: list[int], rev_nat: int, writes: "_Writes") -> None:
+    def _match(self, rev_nat: int, ids: Iterable[int], writes: "_Writes") -> None:
+        new, old = self._matches.replace(rev_nat, ids)
+        writes.matches += [(key, affinity_map.MATCH) for key in new]
+        writes.old_matches += old
+
+    def _fill(self, key: bytes, ids: list[int], rev_nat: int, writes: "_Writes", sticky: int = 0) -> None:
         """The list under `key` becomes `ids`."""
         held = self._held.get(key)
         old = held.slots if held else []
@@ -214,13 +255,13 @@ class Mirror:
         into = writes.group_slots if slots and slots[0] < 0 else writes.slots
         for at in [*differ, *range(kept, len(slots))]:
             into.append((lb_map.with_slot(key, at + 1), _slot(slots[at], rev_nat)))
-        if moved or len(old) != len(slots):
+        if held is None or moved or len(old) != len(slots) or held.sticky != sticky:
             masters = writes.group_masters if _is_group(key) else writes.masters
-            masters.append((key, lb_map.pack_service_value(count=len(slots), rev_nat=rev_nat)))
+            masters.append((key, lb_map.pack_master(len(slots), rev_nat, sticky)))
         writes.old_slots += [lb_map.with_slot(key, n) for n in range(len(slots) + 1, len(old) + 1)]
         changed = [old[at] for at in differ], [slots[at] for at in differ]
         self._count(changed[0] + old[kept:], changed[1] + slots[kept:], writes)
-        self._held[key] = _Held(rev_nat, slots)
+        self._held[key] = _Held(rev_nat, slots, sticky)
 
     def _scopes(self, key: bytes, clusters: Iterable[int]) -> dict[int, int]:
         """A scope for each cluster's group: the one it has, or one that nobody uses now."""
@@ -252,6 +293,7 @@ class Mirror:
         if self._rev_nats.get(held.rev_nat) == _frontend(key):
             del self._rev_nats[held.rev_nat]
             writes.old_rev_nats.append(lb_map.pack_rev_nat_id(held.rev_nat))
+            self._match(held.rev_nat, (), writes)
 
     def _backend(self, value: bytes, writes: "_Writes") -> None:
         number = self._free_id()
@@ -313,6 +355,7 @@ class Mirror:
         for number in self._rev_nats.keys() - used:
             del self._rev_nats[number]
             writes.old_rev_nats.append(lb_map.pack_rev_nat_id(number))
+        writes.old_matches += self._matches.prune(used)
         writes.unused |= {number for number in self._value_of if not self._users[number]}
 
 
@@ -329,6 +372,8 @@ class _Writes:
     old_masters: list[bytes] = field(default_factory=list)
     old_slots: list[bytes] = field(default_factory=list)
     old_rev_nats: list[bytes] = field(default_factory=list)
+    matches: list[tuple[bytes, bytes]] = field(default_factory=list)
+    old_matches: list[bytes] = field(default_factory=list)
     old_backends: list[bytes] = field(default_factory=list)
     unused: set[int] = field(default_factory=set)
 
@@ -336,12 +381,14 @@ class _Writes:
         ordered = [
             Step(Table.BACKENDS, upserts=tuple(self.backends)),
             Step(Table.REVERSE_NAT, upserts=tuple(self.rev_nats)),
+            Step(Table.MATCHES, upserts=tuple(self.matches)),
             Step(Table.SERVICES, upserts=tuple(self.slots)),
             Step(Table.SERVICES, upserts=tuple(self.group_masters)),
             Step(Table.SERVICES, upserts=tuple(self.group_slots)),
             Step(Table.SERVICES, upserts=tuple(self.masters)),
             Step(Table.SERVICES, deletes=tuple(self.old_masters)),
             Step(Table.SERVICES, deletes=tuple(self.old_slots)),
+            Step(Table.MATCHES, deletes=tuple(self.old_matches)),
             Step(Table.REVERSE_NAT, deletes=tuple(self.old_rev_nats)),
             Step(Table.BACKENDS, deletes=tuple(self.old_backends)),
         ]
@@ -411,7 +458,7 @@ def _frontend(key: bytes) -> bytes:
     return lb_map.pack_rev_nat(service.ip, service.port)
 
 
-def _wanted(backends: Sequence[BackendLike]) -> _Wanted:
+def _wanted(backends: Sequence[BackendLike]) -> _List:
     """Either all backends have a weight, or none."""
     if not backends or not backends[0].weight:
         return _values(backends)

@@ -99,6 +99,21 @@ LB4_REVERSE_SK = MapSpec(
     65_536,
     flags=0,
 )
+LB4_AFFINITY = MapSpec(
+    "cilium_lb4_affinity",
+    MapType.LRU_HASH,
+    layout.LB4_AFFINITY_KEY,
+    layout.LB4_AFFINITY_VALUE,
+    65_536,
+    flags=0,
+)
+LB_AFFINITY_MATCH = MapSpec(
+    "cilium_lb_affinity_match",
+    MapType.HASH,
+    layout.LB_AFFINITY_MATCH_KEY,
+    layout.LB_AFFINITY_MATCH_VALUE,
+    65_536,
+)
 ENDPOINTS = MapSpec("cilium_lxc", MapType.HASH, layout.ENDPOINT_KEY, layout.ENDPOINT_VALUE, 65_535)
 POLICY = MapSpec("cilium_policy", MapType.HASH, layout.POLICY_KEY, layout.POLICY_VALUE, 131_072)
 CT4 = MapSpec("cilium_ct4_global", MapType.LRU_HASH, layout.CT_KEY, layout.CT_VALUE, 65_536, flags=0)
@@ -120,6 +135,8 @@ MAPS = (
     LB4_BACKENDS,
     LB4_REVERSE_NAT,
     LB4_REVERSE_SK,
+    LB4_AFFINITY,
+    LB_AFFINITY_MATCH,
     ENDPOINTS,
     POLICY,
     CT4,

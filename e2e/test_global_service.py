@@ -7,7 +7,8 @@ import json
 from collections import Counter
 
 from e2e.conftest import Mesh
-from lab.demo.objects import service
+from lab.demo.driver import Answer
+from lab.demo.objects import Object, service
 from lab.demo.steps import failover, until_answered_by
 
 
@@ -39,17 +40,44 @@ async def test_a_service_that_is_no_longer_shared_is_served_at_home_only(mesh: M
     assert all(answer.served_by for answer in answers)
 
 
+async def test_session_affinity_keeps_a_client_at_one_pod_of_the_mesh_while_it_has_it(mesh: Mesh) -> None:
+    await mesh.lab.apply("east", _sticky("ClientIP"))
+    try:
+        async with asyncio.timeout(30):  # a run of 20 of one of four pods is no chance
+            while len({answer.served_by for answer in await _answers(mesh, 20)}) > 1:
+                pass
+        failed, _ = await failover(mesh.lab, mesh.clients["east"], mesh.url)
+        assert failed == 0
+        answers = await _answers(mesh, 20)
+        assert len({answer.served_by for answer in answers}) == 1
+        assert answers[0].cluster == "west"
+    finally:
+        await mesh.lab.apply("east", _sticky("None"))
+    await mesh.restored()
+    await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east", "west"})
+
+
 async def test_status_says_that_every_peer_is_programmed(mesh: Mesh) -> None:
     status = json.loads(await mesh.lab.command("status", "--context", "east", "-o", "json"))
     assert status["connectivity"]["clusters"]["west"]["configured"] == status["connectivity"]["total"]
     assert status["connectivity"]["clusters"]["west"]["connected"] == status["connectivity"]["total"]
 
 
+def _sticky(affinity: str) -> Object:
+    web = service("web")
+    web["spec"]["sessionAffinity"] = affinity
+    return web
+
+
 async def _clusters(mesh: Mesh, count: int) -> list[str]:
-    found: list[str] = []
+    return [answer.cluster for answer in await _answers(mesh, count)]
+
+
+async def _answers(mesh: Mesh, count: int) -> list[Answer]:
+    found: list[Answer] = []
     async with mesh.lab.curling("east", mesh.clients["east"], mesh.url) as answers:
         async for answer in answers:
-            found.append(answer.cluster)
+            found.append(answer)
             if len(found) == count:
                 break
     return found

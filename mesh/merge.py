@@ -76,7 +76,8 @@ class LocalBackend:
 @dataclass(frozen=True, slots=True)
 class LocalService:
     """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only;
-    `zonal`: those that are for their zone."""
+    `zonal`: those that are for their zone. `sticky`: session affinity by client, for so many seconds after
+    its last connection; 0: none. It is a local property (spec 5.2): other clusters' Services do not count."""
 
     namespace: str
     name: str
@@ -86,6 +87,7 @@ class LocalService:
     backends: tuple[LocalBackend, ...] = ()
     node_only: bool = False
     zonal: bool = False
+    sticky: int = 0
 
 
 class Offer(NamedTuple):

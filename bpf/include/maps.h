@@ -50,8 +50,11 @@ struct lb4_service_key {
 	__u8 pad[2];
 };
 
+#define SERVICE_SESSION_AFFINITY (1 << 4) /* in a master's flags */
+#define AFFINITY_SECONDS 0xffffff /* the bits of a master's backend_id that have the time-out */
+
 struct lb4_service_value {
-	__u32 backend_id;
+	__u32 backend_id; /* in a master with session affinity: its time-out */
 	__u16 count;
 	__u16 rev_nat_index; /* BE */
 	__u8 flags;
@@ -94,6 +97,28 @@ struct lb4_reverse_sk_value {
 	__u32 address; /* BE: the service */
 	__u16 port;    /* BE */
 	__u16 rev_nat_index; /* BE */
+};
+
+/* cilium_lb4_affinity: the backend that a client had last. */
+struct lb4_affinity_key {
+	__u64 client;      /* the cookie of its network namespace */
+	__u16 rev_nat_id;  /* BE */
+	__u8 netns_cookie; /* bit 0: `client` is a cookie, not an address */
+	__u8 pad1;
+	__u32 pad2;
+};
+
+struct lb4_affinity_value {
+	__u64 last_used; /* seconds of the monotonic clock */
+	__u32 backend_id;
+	__u32 pad;
+};
+
+/* cilium_lb_affinity_match: which backends a service may keep clients at. */
+struct lb_affinity_match_key {
+	__u32 backend_id;
+	__u16 rev_nat_id; /* BE */
+	__u16 pad;
 };
 
 /* cilium_lxc: the endpoints of this node. */
@@ -265,6 +290,10 @@ BPF_TABLE_PINNED("hash", struct lb4_reverse_nat_key, struct lb4_reverse_nat_valu
 		 MAP_ROOT "/cilium_lb4_reverse_nat", BPF_F_NO_PREALLOC_FLAG);
 BPF_TABLE_PINNED("lru_hash", struct lb4_reverse_sk_key, struct lb4_reverse_sk_value, cilium_lb4_reverse_sk, 65536,
 		 MAP_ROOT "/cilium_lb4_reverse_sk", 0);
+BPF_TABLE_PINNED("lru_hash", struct lb4_affinity_key, struct lb4_affinity_value, cilium_lb4_affinity, 65536,
+		 MAP_ROOT "/cilium_lb4_affinity", 0);
+BPF_TABLE_PINNED("hash", struct lb_affinity_match_key, __u8, cilium_lb_affinity_match, 65536,
+		 MAP_ROOT "/cilium_lb_affinity_match", BPF_F_NO_PREALLOC_FLAG);
 BPF_TABLE_PINNED("hash", struct endpoint_key, struct endpoint_value, cilium_lxc, 65535,
 		 MAP_ROOT "/cilium_lxc", BPF_F_NO_PREALLOC_FLAG);
 BPF_TABLE_PINNED("hash", struct policy_key, struct policy_value, cilium_policy, 131072,

@@ -4,6 +4,10 @@
  * and is told the service's address whenever it asks for its peer.
  *
  * A service that has no backend is refused with EHOSTUNREACH, as Cilium does.
+ *
+ * A service with session affinity sends a client to the backend that it had last, for
+ * as long as it comes back within the time-out and the service has the backend. A client
+ * is a network namespace, so a pod; all of the node's own processes are one.
  */
 #include "../include/metrics.h"
 
@@ -28,11 +32,20 @@ __inline_always struct lb4_service_value *any_slot(struct lb4_service_key *key, 
 	return cilium_lb4_services_v2.lookup(key);
 }
 
-/* A backend of the service whose master entry is `service`; 0 if the lists are just being changed. */
-__inline_always struct lb4_backend_value *choose(struct lb4_service_key *key, struct lb4_service_value *service)
+__inline_always struct lb4_backend_value *backend_of(__u32 id)
+{
+	struct lb4_backend_key key = {};
+
+	key.id = id;
+	return cilium_lb4_backends_v3.lookup(&key);
+}
+
+/* A backend of the service whose master entry is `service`, its number in `id`; 0 if the lists
+ * are just being changed. */
+__inline_always struct lb4_backend_value *choose(struct lb4_service_key *key, struct lb4_service_value *service,
+						 __u32 *id)
 {
 	struct lb4_service_value *entry;
-	struct lb4_backend_key backend = {};
 
 	entry = any_slot(key, service->count);
 	if (entry && entry->qcount) { /* clusters have shares: first a cluster's list, then one of it */
@@ -46,8 +59,71 @@ __inline_always struct lb4_backend_value *choose(struct lb4_service_key *key, st
 	key->backend_slot = 0;
 	if (!entry)
 		return 0;
-	backend.id = entry->backend_id;
-	return cilium_lb4_backends_v3.lookup(&backend);
+	*id = entry->backend_id;
+	return backend_of(*id);
+}
+
+/* Once more if need be: a change is many writes, each of them whole. */
+__inline_always struct lb4_backend_value *choose_now(struct lb4_service_key *key,
+						     struct lb4_service_value *service, __u32 *id)
+{
+	struct lb4_backend_value *backend = choose(key, service, id);
+
+	return backend ? backend : choose(key, service, id);
+}
+
+__inline_always __u64 seconds(void)
+{
+	return bpf_ktime_get_ns() / 1000000000ULL;
+}
+
+/* The backend that this client had last; 0 if it has none, came too late, or the service lost it. */
+__inline_always struct lb4_backend_value *kept(struct lb4_affinity_key *client, __u64 timeout)
+{
+	struct lb4_affinity_value *had = cilium_lb4_affinity.lookup(client);
+	struct lb_affinity_match_key match = {};
+	struct lb4_backend_value *backend;
+	__u64 now = seconds();
+
+	if (!had)
+		return 0;
+	match.backend_id = had->backend_id;
+	match.rev_nat_id = client->rev_nat_id;
+	if (had->last_used + timeout > now && cilium_lb_affinity_match.lookup(&match)) {
+		backend = backend_of(match.backend_id);
+		if (backend) {
+			had->last_used = now;
+			return backend;
+		}
+	}
+	cilium_lb4_affinity.delete(client);
+	return 0;
+}
+
+/* As `choose_now`, for a service with session affinity. */
+__inline_always struct lb4_backend_value *choose_for_client(struct bpf_sock_addr *ctx, struct lb4_service_key *key,
+							    struct lb4_service_value *service)
+{
+	__u64 timeout = service->backend_id & AFFINITY_SECONDS;
+	struct lb4_affinity_value having = {};
+	struct lb4_affinity_key client = {};
+	struct lb4_backend_value *backend, *first;
+
+	client.client = bpf_get_netns_cookie(ctx);
+	client.netns_cookie = 1;
+	client.rev_nat_id = service->rev_nat_index;
+	backend = kept(&client, timeout);
+	if (backend)
+		return backend;
+	backend = choose_now(key, service, &having.backend_id);
+	if (!backend)
+		return 0;
+	having.last_used = seconds();
+	if (!cilium_lb4_affinity.insert(&client, &having))
+		return backend;
+	/* another connection of this client was quicker: both go to its backend */
+	first = kept(&client, timeout);
+	return first ? first : backend;
 }
 
 __inline_always int refuse(__u8 reason)
@@ -65,6 +141,7 @@ __inline_always int translate(struct bpf_sock_addr *ctx)
 	struct lb4_service_key key = {};
 	struct lb4_service_value *service;
 	struct lb4_backend_value *backend;
+	__u32 id;
 
 	if (ctx->protocol != PROTO_TCP_SOCKET && ctx->protocol != PROTO_UDP_SOCKET)
 		return PROCEED;
@@ -76,9 +153,10 @@ __inline_always int translate(struct bpf_sock_addr *ctx)
 		return PROCEED;
 	if (!service->count)
 		return refuse(NO_BACKEND);
-	backend = choose(&key, service);
-	if (!backend)
-		backend = choose(&key, service); /* once more: a change is many writes, each of them whole */
+	if (service->flags & SERVICE_SESSION_AFFINITY)
+		backend = choose_for_client(ctx, &key, service);
+	else
+		backend = choose_now(&key, service, &id);
 	if (!backend)
 		return refuse(NO_BACKEND_SLOT);
 

@@ -8,7 +8,7 @@ from agent.kernel import KernelMaps
 from agent.tables import Tables
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room
-from bpf.lb_plan import BackendLike, Dumps, Mirror, Step, Table
+from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Frontend
 
 
@@ -63,17 +63,26 @@ class FakeServices:
         self.maps = {table: FakeMap(table.value, log) for table in Table}
 
     def dump(self) -> Dumps:
-        return Dumps(
-            *(self.maps[table].dump() for table in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT))
-        )
+        return Dumps(*(self.maps[table].dump() for table in Table))
 
-    def sync(self, services: Mapping[Frontend, Sequence[BackendLike]], *, complete: bool = True) -> int:
+    def sync(
+        self,
+        services: Mapping[Frontend, Sequence[BackendLike]],
+        *,
+        complete: bool = True,
+        sticky: Mapping[Frontend, int] = NO_AFFINITY,
+    ) -> int:
         self._mirror = Mirror.recover(self.dump())
-        return self._write(self._mirror.plan(services, complete=complete))
+        return self._write(self._mirror.plan(services, complete=complete, sticky=sticky))
 
-    def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int:
+    def change(
+        self,
+        changes: Mapping[Frontend, Sequence[BackendLike] | None],
+        *,
+        sticky: Mapping[Frontend, int] = NO_AFFINITY,
+    ) -> int:
         self._mirror = Mirror.recover(self.dump())
-        return self._write(self._mirror.plan_changes(changes))
+        return self._write(self._mirror.plan_changes(changes, sticky=sticky))
 
     def room(self) -> Room:
         return Room(*(self.maps[t].size for t in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)))

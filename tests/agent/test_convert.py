@@ -58,6 +58,22 @@ def test_zones_travel_from_the_slice_and_the_wish_from_the_service() -> None:
     assert [backend.zone for backend in piece.backends] == [Zone("a", ("a", "b")), None]
 
 
+@pytest.mark.parametrize(
+    ("config", "seconds"),
+    [
+        ({}, 10_800),
+        ({"clientIP": {}}, 10_800),
+        ({"clientIP": {"timeoutSeconds": 60}}, 60),
+        ({"clientIP": {"timeoutSeconds": 0}}, 1),
+        ({"clientIP": {"timeoutSeconds": 10**9}}, 86_400),
+    ],
+)
+def test_session_affinity_lasts_as_long_as_kubernetes_says(config: dict[str, Any], seconds: int) -> None:
+    asked = local_service(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
+    assert asked.sticky == seconds
+    assert local_service(service(sessionAffinity="None", sessionAffinityConfig=config)).sticky == 0
+
+
 def slice_with(*endpoints: dict[str, Any], **labels: str) -> EndpointSlice:
     body = {
         "metadata": {

@@ -44,7 +44,11 @@ def made() -> Iterator[Made]:
 
         world, ipcache = tables(), small(spec.IPCACHE)
         services = ServiceMaps(
-            small(spec.LB4_SERVICES), small(spec.LB4_BACKENDS), small(spec.LB4_REVERSE_NAT)
+            small(spec.LB4_SERVICES),
+            small(spec.LB4_BACKENDS),
+            small(spec.LB4_REVERSE_NAT),
+            small(spec.LB_AFFINITY_MATCH),
+            small(spec.LB4_AFFINITY),
         )
         policy, endpoints = small(spec.POLICY), small(spec.ENDPOINTS)
         kernel = KernelMaps(world, ipcache=ipcache, policy=policy, endpoints=endpoints, services=services)

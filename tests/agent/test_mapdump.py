@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.mapdump import dumps
-from bpf import endpoint_map, ipcache_map, policy_map
+from bpf import affinity_map, endpoint_map, ipcache_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.layout import CT_KEY, CT_VALUE
 from mesh.merge import Backend, Frontend
@@ -23,10 +23,13 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
     member = endpoint_map.Endpoint(7, 1, 65541, "02:00:00:00:00:01", "02:00:00:00:00:02", True)
     node.endpoints.update([(endpoint_map.pack_key("10.1.1.5"), endpoint_map.pack_value(member))])
     node.policy.update([(policy_map.pack_key(1, 131079, 80, 6), policy_map.pack_value(deny=True))])
-    node.services.sync({Frontend("172.20.1.5", 80, "TCP"): [Backend("10.2.1.5", 8080, "TCP", 2)]})
     key = CT_KEY.pack(bytes([10, 2, 1, 4]), bytes([10, 1, 1, 9]), b"\x00\x50", b"\x9c\x40", 6, 1)
     opened = CT_VALUE.pack(b"", 7, 900, 1234, 0b10011, b"", b"", 0, 0, 65601, 0, 0)
     node.connections.update([(key, opened)])
+    web = Frontend("172.20.1.5", 80, "TCP")
+    node.services.sync({web: [Backend("10.2.1.5", 8080, "TCP", 2)]}, sticky={web: 60})
+    client = affinity_map.Client(cookie=77, rev_nat=1, backend_id=1, last_used=5)
+    node.services.affinity.update([affinity_map.pack_client(client)])
     shown = {name: [(e["key"], e["value"]) for e in dump()] for name, dump in dumps(node).items()}
     assert shown == {
         "cilium_ipcache_v2": [
@@ -44,9 +47,11 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         ],
         "cilium_policy": [("1 Ingress 131079 80/6", "Deny")],
         "cilium_lb4_services_v2": [
-            ("172.20.1.5:80/TCP (0)", "0.0.0.0:0 (1) (0) [ClusterIP, non-routable]"),
+            ("172.20.1.5:80/TCP (0)", "0.0.0.0:0 (1) (0) [ClusterIP, sessionAffinity, non-routable]"),
             ("172.20.1.5:80/TCP (1)", "10.2.1.5:8080/TCP (1) (1)"),
         ],
         "cilium_lb4_backends_v3": [("1", "10.2.1.5:8080/TCP")],
         "cilium_lb4_reverse_nat": [("1", "172.20.1.5:80")],
+        "cilium_lb4_affinity": [("netns 77 (1)", "10.2.1.5:8080/TCP")],
+        "cilium_lb_affinity_match": [("1 (1)", "")],
     }

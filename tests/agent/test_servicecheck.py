@@ -8,35 +8,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.servicecheck import differing
-from bpf import lb_map
-from bpf.lb_plan import Dumps, Mirror, Table
+from bpf import affinity_map, lb_map
+from bpf.lb_plan import NO_AFFINITY, Dumps, Mirror, Table
 from mesh.merge import Backend, Frontend
+from tests.bpf.test_lb_affinity import STICKY, Sticky
 from tests.bpf.test_lb_plan import BACKENDS, DNS, FRONTENDS, LISTS, SERVICES, WEB, Maps, backend
 
 Services = Mapping[Frontend, Sequence[Backend]]
 
 
-def written(*histories: Services) -> Maps:
+def written(*histories: Services, sticky: Sticky = NO_AFFINITY) -> Maps:
     maps = Maps()
     for services in histories:
-        maps.write(Mirror.recover(maps.dumps).plan(services))
+        maps.write(Mirror.recover(maps.dumps).plan(services, sticky=sticky))
     return maps
 
 
-def told(dumps: Dumps, wanted: Services, moving: frozenset[Frontend] = frozenset()) -> bool:
-    found, _ = differing(dumps, wanted, moving)
+def told(
+    dumps: Dumps,
+    wanted: Services,
+    moving: frozenset[Frontend] = frozenset(),
+    sticky: Sticky = NO_AFFINITY,
+) -> bool:
+    found, _ = differing(dumps, wanted, moving, sticky)
     return any(found.values())
 
 
-@given(SERVICES, SERVICES)
-def test_what_was_written_is_equal_whatever_stood_before(before: Services, services: Services) -> None:
-    dumps = written(before, services).dumps
-    found, sizes = differing(dumps, services)
+@given(SERVICES, SERVICES, STICKY)
+def test_what_was_written_is_equal_whatever_stood_before(
+    before: Services, services: Services, sticky: Sticky
+) -> None:
+    dumps = written(before, services, sticky=sticky).dumps
+    found, sizes = differing(dumps, services, sticky=sticky)
     assert not any(found.values())
     assert sizes == {
         Table.SERVICES: len(dumps.services),
         Table.BACKENDS: len(dumps.backends),
         Table.REVERSE_NAT: len(dumps.reverse_nat),
+        Table.MATCHES: len(dumps.matches),
     }
 
 
@@ -54,13 +63,31 @@ def test_one_changed_bit_of_a_value_is_told(services: Services, table: Table, da
     assert told(maps.dumps, services)
 
 
-@given(SERVICES.filter(bool), st.sampled_from(Table), st.data())
-def test_one_lost_entry_is_told(services: Services, table: Table, data: st.DataObject) -> None:
-    maps = written(services)
+@given(SERVICES.filter(bool), STICKY, st.sampled_from(Table), st.data())
+def test_one_lost_entry_is_told(
+    services: Services, sticky: Sticky, table: Table, data: st.DataObject
+) -> None:
+    maps = written(services, sticky=sticky)
     if not maps.tables[table]:
         return
     del maps.tables[table][data.draw(st.sampled_from(sorted(maps.tables[table])))]
-    assert told(maps.dumps, services)
+    assert told(maps.dumps, services, sticky=sticky)
+
+
+@given(SERVICES, STICKY, STICKY)
+def test_another_session_affinity_is_told(services: Services, held: Sticky, wanted: Sticky) -> None:
+    differs = any(held.get(frontend) != wanted.get(frontend) for frontend in services)
+    assert told(written(services, sticky=held).dumps, services, sticky=wanted) == differs
+    assert not told(written(services, sticky=held).dumps, services, frozenset(services), wanted)
+
+
+def test_a_backend_that_wrongly_keeps_clients_is_told() -> None:
+    maps = written({WEB: [backend(1)], DNS: [backend(2)]}, sticky={WEB: 60})
+    ((number, rev_nat),) = map(affinity_map.unpack_match, maps.tables[Table.MATCHES])
+    (other,) = {lb_map.unpack_backend_id(key) for key in maps.tables[Table.BACKENDS]} - {number}
+    maps.tables[Table.MATCHES][affinity_map.pack_match(other, rev_nat)] = affinity_map.MATCH
+    found, _ = differing(maps.dumps, {WEB: [backend(1)], DNS: [backend(2)]}, sticky={WEB: 60})
+    assert [pair.wanted for pair in found[Table.MATCHES].values()] == [None]
 
 
 @given(SERVICES, FRONTENDS, LISTS, st.sampled_from([True, False]))

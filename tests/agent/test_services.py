@@ -238,3 +238,18 @@ def test_a_backend_whose_address_nobody_has_told_is_used_when_there_is_no_other(
     services.set_local("shop/web", service())
     services.set_remote("west", "shop/web", remote("10.2.1.5"))
     assert ips(services) == ["10.2.1.5"]
+
+
+def test_session_affinity_follows_the_local_service_and_goes_with_it() -> None:
+    services = started()
+    services.set_local("shop/web", replace(service(), sticky=60))
+    services.set_remote("west", "shop/web", remote("10.2.1.5"))
+    assert services.sticky.entries == {FRONT: 60}
+    services.sticky.take_dirty()
+    services.set_local("shop/web", replace(service(), sticky=90))
+    assert services.sticky.take_dirty() == {FRONT}
+    services.set_local("shop/web", service())
+    assert services.sticky.entries == {}
+    services.set_local("shop/web", replace(service(), sticky=60))
+    services.set_local("shop/web", None)
+    assert services.sticky.entries == services.wanted.entries == {}

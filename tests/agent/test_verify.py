@@ -77,7 +77,8 @@ async def test_what_the_data_path_wrote_is_equal() -> None:
     counts = {each["name"]: (each["wanted"], each["entries"]) for each in said["maps"]}
     assert counts.keys() == {
         *("cilium_ipcache_v2", "cilium_policy", "cilium_lxc", "links"),
-        *("cilium_lb4_services_v2", "cilium_lb4_backends_v3", "cilium_lb4_reverse_nat"),
+        *("cilium_lb4_services_v2", "cilium_lb4_backends_v3"),
+        *("cilium_lb4_reverse_nat", "cilium_lb_affinity_match"),
     }
     assert all(wanted == entries for wanted, entries in counts.values())
     assert counts["cilium_lb4_services_v2"] == (2, 2)

@@ -39,6 +39,7 @@ def empty(opened: Datapath) -> None:
     maps = (
         *(opened.ipcache, opened.endpoints, opened.policy, opened.connections, opened.metrics),
         *(services.services, services.backends, services.reverse_nat),
+        *(services.matches, services.affinity),
     )
     for table in maps:
         table.delete(table.dump())

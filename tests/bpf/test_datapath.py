@@ -5,11 +5,13 @@ import hashlib
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bpf import ct_map, datapath, lb_map, link, loader, policy_map
+from bpf import affinity_map, ct_map, datapath, lb_map, link, loader, policy_map
+from bpf.affinity_map import Client
 from bpf.errors import NotLoadedError
 from bpf.pins import Pins
 from bpf.policy_map import Direction
@@ -95,6 +97,114 @@ def test_every_backend_of_a_service_answers_in_time(mesh: World) -> None:
     publish(mesh.east, mesh.far, mesh.near)
     said = {mesh.client.do("tcp", ip=WEB_TCP.ip, port=80)["said"] for _ in range(40)}
     assert said == {"far:hello", "near:hello"}  # by chance not: once in 5e11
+
+
+def stick(node: Node, *pods: Pod, seconds: int = 60) -> None:
+    services = {WEB_TCP: [backend(pod) for pod in pods], WEB_UDP: [backend(pod, "UDP") for pod in pods]}
+    node.datapath.services.sync(services, sticky=dict.fromkeys(services, seconds))
+
+
+def said(pod: Pod, command: str = "tcp", times: int = 30) -> set[str]:
+    """Who answered; each of two by chance not: once in 5e8."""
+    answers = [pod.do(command, ip=WEB_TCP.ip, port=80)["said"] for _ in range(times)]
+    return {answer.partition(":")[0] for answer in answers}
+
+
+def affinities(node: Node) -> list[Client]:
+    entries = node.datapath.services.affinity.dump().items()
+    return [affinity_map.unpack_client(key, value) for key, value in entries]
+
+
+def make_older(node: Node, seconds: int) -> None:
+    aged = [replace(client, last_used=client.last_used - seconds) for client in affinities(node)]
+    node.datapath.services.affinity.update([affinity_map.pack_client(client) for client in aged])
+
+
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_with_session_affinity_a_client_keeps_its_backend(mesh: World, command: str) -> None:
+    stick(mesh.east, mesh.far, mesh.near)
+    assert len(said(mesh.client, command)) == 1
+    (client,) = affinities(mesh.east)
+    make_older(mesh.east, 58)  # back within its time, over and over: that is counted from the last visit
+    (before,) = affinities(mesh.east)
+    assert len(said(mesh.client, command)) == 1
+    (after,) = affinities(mesh.east)
+    assert (after.cookie, after.backend_id) == (client.cookie, client.backend_id)
+    assert after.last_used >= before.last_used + 58
+
+
+def test_a_client_that_comes_back_too_late_chooses_again(mesh: World) -> None:
+    stick(mesh.east, mesh.far, mesh.near)
+    answered: set[str] = set()
+    for _ in range(40):
+        answered |= said(mesh.client, times=1)
+        make_older(mesh.east, 60)
+    assert answered == {"far", "near"}
+
+
+def test_a_backend_that_its_service_loses_loses_its_clients(mesh: World) -> None:
+    """Also while another service still has it."""
+    both = [backend(mesh.far), backend(mesh.near)]
+    other = Frontend("172.20.1.6", 80, "TCP")
+
+    def sync(*backends: Backend) -> None:
+        services = {WEB_TCP: backends, other: both}
+        mesh.east.datapath.services.sync(services, sticky=dict.fromkeys(services, 60))
+
+    sync(*both)
+    (first,) = said(mesh.client)
+    gone, left = both if first == "far" else reversed(both)
+    sync(left)
+    (second,) = said(mesh.client, times=3)
+    assert second != first
+    sync(gone, left)
+    assert said(mesh.client) == {second}
+
+
+def test_clients_and_frontends_have_each_their_own(mesh: World) -> None:
+    stick(mesh.east, mesh.far, mesh.near)
+    for command in ("tcp", "udp"):
+        assert len(said(mesh.client, command)) == len(said(mesh.near, command)) == 1
+    assert len({(client.cookie, client.rev_nat) for client in affinities(mesh.east)}) == 4
+
+
+def test_session_affinity_and_shares_of_clusters_go_together(mesh: World) -> None:
+    near, far = backend(mesh.near)._replace(weight=3), backend(mesh.far)._replace(cluster_id=2, weight=1)
+    answered: set[str] = set()
+    for _ in range(40):  # by chance not both: once in 1e5
+        mesh.east.datapath.services.sync({WEB_TCP: [near, far]}, sticky={WEB_TCP: 60})
+        now = said(mesh.client, times=3)
+        assert len(now) == 1
+        answered |= now
+        mesh.east.datapath.services.affinity.delete(mesh.east.datapath.services.affinity.dump())
+    assert answered == {"far", "near"}
+
+
+def test_without_session_affinity_nothing_is_remembered(mesh: World) -> None:
+    stick(mesh.east, mesh.far, mesh.near)
+    said(mesh.client, times=1)
+    publish(mesh.east, mesh.far, mesh.near)
+    assert said(mesh.client) == {"far", "near"}
+    stick(mesh.east, mesh.far, mesh.near)
+    assert len(said(mesh.client)) == 1
+
+
+def test_a_pod_reaches_itself_through_its_service(mesh: World) -> None:
+    publish(mesh.west, mesh.far)
+    peer = [WEB_TCP.ip, WEB_TCP.port]
+    assert mesh.far.do("tcp", ip=WEB_TCP.ip, port=80) == {"said": "far:hello", "peer": peer}
+    answer = mesh.far.do("udp", ip=WEB_TCP.ip, port=80)
+    assert (answer["said"], answer["peer"]) == ("far:xxxxx", peer)
+
+
+def test_the_node_s_own_processes_are_clients_too(mesh: World) -> None:
+    publish(mesh.east, mesh.near)
+    host = Pod("host", mesh.east.namespace, mesh.east.cgroup, mesh.east.address)
+    try:
+        for command in ("tcp", "udp_connected", "udp"):
+            assert host.do(command, ip=WEB_TCP.ip, port=80)["said"].startswith("near:")
+    finally:
+        host.close()
 
 
 def test_a_service_without_backends_is_refused_at_once(mesh: World) -> None:

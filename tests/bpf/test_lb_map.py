@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from bpf import lb_map
 from bpf.lb_map import BackendValue, ServiceKey, ServiceValue
@@ -20,6 +21,7 @@ def test_a_service_key_survives_the_way_to_bytes_and_back(ip: str, port: int, na
 def test_a_service_value_survives_the_way_to_bytes_and_back(
     backend: int, count: int, rev_nat: int, flags: int
 ) -> None:
+    flags &= ~lb_map.FLAG_SESSION_AFFINITY
     packed = lb_map.pack_service_value(backend, count, rev_nat, flags)
     assert len(packed) == 12
     assert lb_map.unpack_service_value(packed) == ServiceValue(backend, count, rev_nat, flags)
@@ -53,6 +55,9 @@ def test_the_bytes_are_those_of_cilium() -> None:
         == "00000000" + "0300" + "0005" + "40" + "10" + "0000"
     )
     assert (
+        lb_map.pack_master(3, 5, sticky=10_800).hex() == "302a0000" + "0300" + "0005" + "10" + "00" + "0000"
+    )
+    assert (
         lb_map.pack_backend("10.2.1.4", 8080, "UDP", 2).hex()
         == "0a020104" + "1f90" + "11" + "00" + "0200" + "0000"
     )
@@ -67,3 +72,15 @@ def test_what_the_maps_cannot_say_is_refused() -> None:
         lb_map.pack_service("10.0.0.1", 80, "QUIC")
     with pytest.raises(ValueError, match="16 bits"):
         lb_map.pack_backend("10.0.0.1", 65536, "TCP")
+
+
+@given(u16, u16, st.integers(0, lb_map.MAX_STICKY))
+def test_a_master_says_how_long_a_client_keeps_its_backend(count: int, rev_nat: int, seconds: int) -> None:
+    value = lb_map.unpack_service_value(lb_map.pack_master(count, rev_nat, seconds))
+    assert (value.count, value.rev_nat, value.sticky, value.backend_id) == (count, rev_nat, seconds, 0)
+    assert bool(value.flags & lb_map.FLAG_SESSION_AFFINITY) == bool(seconds)
+
+
+def test_a_time_out_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="16777216 seconds"):
+        lb_map.pack_master(1, 1, lb_map.MAX_STICKY + 1)

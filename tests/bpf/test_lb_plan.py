@@ -47,15 +47,14 @@ def backend(n: int) -> Backend:
 
 
 class Maps:
-    """The three maps in memory; a step's writes go in one at a time."""
+    """The maps in memory; a step's writes go in one at a time."""
 
     def __init__(self) -> None:
         self.tables: dict[Table, dict[bytes, bytes]] = {table: {} for table in Table}
 
     @property
     def dumps(self) -> Dumps:
-        tables = (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)
-        return Dumps(*(dict(self.tables[table]) for table in tables))
+        return Dumps(*(dict(self.tables[table]) for table in Table))
 
     def writing(self, steps: Sequence[Step]) -> Iterator[None]:
         """Yields after every single write."""

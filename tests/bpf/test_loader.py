@@ -75,7 +75,13 @@ def test_changed_sources_replace_programs_and_keep_maps(root: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "lost", ["v1/progs/cil_sock4_connect", "v1/maps/cilium_policy", "v1/maps/cilium_node_config"]
+    "lost",
+    [
+        "v1/progs/cil_sock4_connect",
+        "v1/maps/cilium_policy",
+        "v1/maps/cilium_lb4_affinity",
+        "v1/maps/cilium_node_config",
+    ],
 )
 def test_a_lost_pin_is_made_again_with_programs_upon_the_present_maps(root: Path, lost: str) -> None:
     loader.load(root, OPTIONS)

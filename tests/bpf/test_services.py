@@ -72,12 +72,13 @@ def test_after_a_refused_plan_the_maps_are_read_again(node: Datapath) -> None:
 
 
 def test_how_full_the_maps_are_is_known(node: Datapath) -> None:
-    node.services.sync({WEB: backends(1, 2), API: backends(2)})
+    node.services.sync({WEB: backends(1, 2), API: backends(2)}, sticky={API: 60})
     held = {name: share * 65_536 for name, share in node.services.pressure().items()}
     assert held == {
         "cilium_lb4_services_v2": 5,
         "cilium_lb4_backends_v3": 2,
         "cilium_lb4_reverse_nat": 2,
+        "cilium_lb_affinity_match": 1,
     }
 
 

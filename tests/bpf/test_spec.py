@@ -16,6 +16,8 @@ def test_maps_shared_with_cilium_have_its_sizes() -> None:
     assert sizes["cilium_lb4_services_v2"] == (12, 12)
     assert sizes["cilium_lb4_backends_v3"] == (4, 12)
     assert sizes["cilium_lb4_reverse_nat"] == (2, 6)
+    assert sizes["cilium_lb4_affinity"] == (16, 16)
+    assert sizes["cilium_lb_affinity_match"] == (8, 1)
     assert sizes["cilium_lxc"] == (20, 48)
     assert sizes["cilium_ct4_global"] == (14, 56)
     assert sizes["cilium_metrics"] == (8, 16)

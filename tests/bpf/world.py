@@ -249,7 +249,8 @@ class World:
             for pod in pods:
                 self.enforce(node, pod)
             node.datapath.services.sync({})
-            for table in (node.datapath.policy, node.datapath.connections, node.datapath.metrics):
+            opened = node.datapath
+            for table in (opened.policy, opened.connections, opened.metrics, opened.services.affinity):
                 table.delete(table.dump())
 
 

@@ -19,7 +19,7 @@ from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.tables import Tables
 from bpf import ipcache_map
-from bpf.lb_plan import BackendLike
+from bpf.lb_plan import NO_AFFINITY, BackendLike
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
 from kvstore.watch import Delta
@@ -78,13 +78,24 @@ class _ServiceMaps(FakeServices):
         super().__init__(kernel.log)
         self._kernel = kernel
 
-    def sync(self, services: Mapping[Frontend, Sequence[BackendLike]], *, complete: bool = True) -> int:
-        written = super().sync(services, complete=complete)
+    def sync(
+        self,
+        services: Mapping[Frontend, Sequence[BackendLike]],
+        *,
+        complete: bool = True,
+        sticky: Mapping[Frontend, int] = NO_AFFINITY,
+    ) -> int:
+        written = super().sync(services, complete=complete, sticky=sticky)
         self._kernel.backends(services.get(FRONTEND, ()))
         return written
 
-    def change(self, changes: Mapping[Frontend, Sequence[BackendLike] | None]) -> int:
-        written = super().change(changes)
+    def change(
+        self,
+        changes: Mapping[Frontend, Sequence[BackendLike] | None],
+        *,
+        sticky: Mapping[Frontend, int] = NO_AFFINITY,
+    ) -> int:
+        written = super().change(changes, sticky=sticky)
         if FRONTEND in changes:
             self._kernel.backends(changes[FRONTEND] or ())
         return written

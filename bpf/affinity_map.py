@@ -1,0 +1,44 @@
+"""cilium_lb4_affinity and cilium_lb_affinity_match: byte layouts and nothing else.
+
+Cilium's layouts, frozen. The first has the backend that each client of a service with session affinity
+had last, and is the programs' own: an LRU, whose entries are dropped when they are found too old. The
+second says which backends a service may still keep clients at, and is the agent's.
+"""
+
+from dataclasses import dataclass
+
+from bpf.layout import LB4_AFFINITY_KEY, LB4_AFFINITY_VALUE, LB_AFFINITY_MATCH_KEY, LB_AFFINITY_MATCH_VALUE
+
+MATCH = LB_AFFINITY_MATCH_VALUE.pack(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """`cookie`: of the client's network namespace. `last_used`: seconds of the monotonic clock."""
+
+    cookie: int
+    rev_nat: int
+    backend_id: int
+    last_used: int
+
+
+def pack_match(backend_id: int, rev_nat: int) -> bytes:
+    return LB_AFFINITY_MATCH_KEY.pack(backend_id, rev_nat.to_bytes(2, "big"), 0)
+
+
+def unpack_match(raw: bytes) -> tuple[int, int]:
+    """Backend's id and reverse NAT id."""
+    backend_id, rev_nat, _ = LB_AFFINITY_MATCH_KEY.unpack(raw)
+    return int(backend_id), int.from_bytes(rev_nat, "big")
+
+
+def pack_client(client: Client) -> tuple[bytes, bytes]:
+    """A key and its value."""
+    key = LB4_AFFINITY_KEY.pack(client.cookie, client.rev_nat.to_bytes(2, "big"), 1, 0, 0)
+    return key, LB4_AFFINITY_VALUE.pack(client.last_used, client.backend_id, 0)
+
+
+def unpack_client(key: bytes, value: bytes) -> Client:
+    cookie, rev_nat, _, _, _ = LB4_AFFINITY_KEY.unpack(key)
+    last_used, backend_id, _ = LB4_AFFINITY_VALUE.unpack(value)
+    return Client(cookie, int.from_bytes(rev_nat, "big"), backend_id, last_used)

@@ -1,0 +1,36 @@
+"""Which backends a service with session affinity may keep its clients at. Pure.
+
+What `cilium_lb_affinity_match` holds, by reverse NAT id. A backend that a service loses is taken out, so
+that its clients choose again, although another service may still use it.
+"""
+
+from collections.abc import Collection, Iterable
+
+from bpf import affinity_map
+
+
+class Matches:
+    def __init__(self, keys: Iterable[bytes] = ()) -> None:
+        self._held: dict[int, set[int]] = {}
+        for key in keys:
+            backend_id, rev_nat = affinity_map.unpack_match(key)
+            self._held.setdefault(rev_nat, set()).add(backend_id)
+
+    def __len__(self) -> int:
+        return sum(len(ids) for ids in list(self._held.values()))
+
+    def replace(self, rev_nat: int, ids: Iterable[int]) -> tuple[list[bytes], list[bytes]]:
+        """The service's backends become `ids`: keys to write, and keys to remove."""
+        held, wanted = self._held.pop(rev_nat, set()), set(ids)
+        if wanted:
+            self._held[rev_nat] = wanted
+        return _keys(rev_nat, wanted - held), _keys(rev_nat, held - wanted)
+
+    def prune(self, used: Collection[int]) -> list[bytes]:
+        """Keys of services that are no more."""
+        gone = [rev_nat for rev_nat in self._held if rev_nat not in used]
+        return [key for rev_nat in gone for key in self.replace(rev_nat, ())[1]]
+
+
+def _keys(rev_nat: int, ids: Iterable[int]) -> list[bytes]:
+    return [affinity_map.pack_match(backend_id, rev_nat) for backend_id in sorted(ids)]

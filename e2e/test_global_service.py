@@ -57,6 +57,16 @@ async def test_session_affinity_keeps_a_client_at_one_pod_of_the_mesh_while_it_h
     await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east", "west"})
 
 
+async def test_a_pod_is_answered_by_itself_through_its_service(mesh: Mesh) -> None:
+    pod = (await mesh.lab.wait_pods("east", "web", 2))[0]
+    async with asyncio.timeout(30), mesh.lab.curling("east", pod, mesh.url) as answers:
+        async for answer in answers:
+            assert answer.served_by
+            if answer.served_by == f"east/{pod}":
+                return
+    raise AssertionError("curl ended before the pod had answered itself")
+
+
 async def test_status_says_that_every_peer_is_programmed(mesh: Mesh) -> None:
     status = json.loads(await mesh.lab.command("status", "--context", "east", "-o", "json"))
     assert status["connectivity"]["clusters"]["west"]["configured"] == status["connectivity"]["total"]

@@ -112,7 +112,11 @@ class Cluster:
         return ipcache.encode(entry)
 
     def identity_of(self, number: int, version: int = 0) -> Identity:
-        return Identity(self._first_identity + 1 + (number + version) % self.shape.identities)
+        """Scattered over the nodes, as a scheduler does it: a node and an identity rarely meet twice."""
+        return self._identity_number((number * 2654435761 >> 7) + version)
+
+    def _identity_number(self, number: int) -> Identity:
+        return Identity(self._first_identity + 1 + number % self.shape.identities)
 
     def _node(self, number: int) -> tuple[str, bytes]:
         addresses = (
@@ -139,7 +143,7 @@ class Cluster:
             Label(K8S, SERVICE_ACCOUNT_LABEL, "default"),
             Label(K8S, NAMESPACE_LABEL, f"namespace-{number % NAMESPACES}"),
         )
-        return identity.encode(SecurityIdentity(self.identity_of(number), labels))
+        return identity.encode(SecurityIdentity(self._identity_number(number), labels))
 
     def _service(self, number: int) -> tuple[str, bytes]:
         first = number * self.shape.backends

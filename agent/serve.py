@@ -17,7 +17,7 @@ from agent import api, endpoints, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
-from agent.config import Config, find_cgroup_root
+from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
@@ -56,7 +56,6 @@ from peering.times import PeerTimes
 log = logging.getLogger(__name__)
 
 ENDPOINTS_FILE = "endpoints.json"
-CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 10.0, 20  # to all peers together: a TLS handshake costs milliseconds
 
 
 async def serve(config: Config) -> None:

@@ -20,7 +20,11 @@ from rich.console import Console
 
 from bench import generate as generator
 from bench import machine
+from bench import memory as memory_bench
+from bench import mesh as mesh_bench
+from bench import propagation as propagation_bench
 from bench import proxy as proxy_bench
+from bench import service as service_bench
 from bench import sync as sync_bench
 from bench.cluster import Cluster, shape_of
 from bench.figure import Figure, as_json, as_table
@@ -29,7 +33,8 @@ OUTPUT = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
 RUNS = click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Of each figure.")
-Measure = Callable[[Path], Coroutine[Any, Any, list[Figure]]]
+Work = Coroutine[Any, Any, list[Figure]]
+Measure = Callable[[Path], Work]
 
 
 class _Numbers(click.ParamType[list[int]]):
@@ -71,6 +76,58 @@ def proxy(*, output: str, keys: int, watchers: list[int], runs: int) -> None:
 def sync(*, output: str, entries: list[int], runs: int) -> None:
     """A remote cluster from its etcd into the kernel, beside one raw Range and one batched map write."""
     report(lambda at: sync_bench.measure(at, entries=entries, runs=runs), output)
+
+
+@main.command()
+@OUTPUT
+@RUNS
+@click.option("--endpoints", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--rates", type=NUMBERS, default="325,3250", show_default=True, help="Changes a second.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Of each run.")
+def propagation(*, output: str, endpoints: int, rates: list[int], seconds: float, runs: int) -> None:
+    """A put in one etcd until it is read back from another cluster's kernel, beside etcd's own watch."""
+
+    def measure(at: Path) -> Work:
+        return propagation_bench.measure(at, endpoints=endpoints, rates=rates, seconds=seconds, runs=runs)
+
+    report(measure, output)
+
+
+@main.command()
+@OUTPUT
+@RUNS
+@click.option("--entries", type=NUMBERS, default="100000,500000", show_default=True)
+@click.option("--seconds", type=click.FloatRange(0), default=10.0, show_default=True, help="Of changes.")
+def memory(*, output: str, entries: list[int], seconds: float, runs: int) -> None:
+    """What a remote endpoint costs the agent, before and after changes."""
+    report(lambda at: memory_bench.measure(at, entries=entries, seconds=seconds, runs=runs), output)
+
+
+@main.command()
+@OUTPUT
+@RUNS
+@click.option("--backends", type=NUMBERS, default="100,1000,10000", show_default=True)
+def service(*, output: str, backends: list[int], runs: int) -> None:
+    """One endpoint's change in a large global service, until the maps are right."""
+    report(lambda at: service_bench.measure(at, backends=backends, runs=runs), output)
+
+
+@main.command()
+@OUTPUT
+@RUNS
+@click.option("--clusters", type=click.IntRange(1, 250), default=50, show_default=True)
+@click.option(
+    "--share", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Of the whole size."
+)
+@click.option("--churn", type=click.FloatRange(1), default=325.0, show_default=True, help="Changes a second.")
+@click.option("--seconds", type=click.FloatRange(0), default=30.0, show_default=True, help="Of changes.")
+def mesh(*, output: str, clusters: int, share: float, churn: float, seconds: float, runs: int) -> None:
+    """Many clusters into one KVStoreMesh and one agent: 25k nodes, 250k endpoints, 25k identities in all."""
+
+    def measure(at: Path) -> Work:
+        return mesh_bench.measure(at, number=clusters, share=share, seconds=seconds, rate=churn, runs=runs)
+
+    report(measure, output)
 
 
 @main.command()

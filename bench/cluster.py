@@ -56,20 +56,30 @@ def shape_of(endpoints: int, **others: int) -> Shape:
 class Cluster:
     """One cluster: its pairs by kind, and single entries of it as they change."""
 
-    def __init__(self, name: str, cluster_id: int, shape: Shape, *, first_network: int = 10 << 24) -> None:
+    def __init__(
+        self,
+        name: str,
+        cluster_id: int,
+        shape: Shape,
+        *,
+        first_network: int = 10 << 24,
+        cached: bool = False,
+    ) -> None:
+        """`cached`: as a KVStoreMesh would have it, so that many can stand in one etcd."""
         self.name = name
         self.id = ClusterID(cluster_id)
         self.shape = shape
+        self.is_cached = cached
         self._network = first_network
         self._first_identity = _LAYOUT.minimum(cluster_id)
 
-    def config(self, *, canaries: bool = True) -> Pair:
-        said = ClusterConfig(self.id, synced_canaries=canaries, max_connected_clusters=255)
+    def config(self) -> Pair:
+        said = ClusterConfig(self.id, synced_canaries=True, cached=self.is_cached, max_connected_clusters=255)
         return keys.cluster_config(self.name), clusterconfig.encode(said)
 
     def pairs(self, kind: Kind) -> Iterator[Pair]:
         """Every entry of a kind under its whole key, without any canary."""
-        prefix = keys.state_prefix(kind, self.name)
+        prefix = self.prefix(kind)
         match kind:
             case Kind.NODES:
                 entries = (self._node(number) for number in range(self.shape.nodes))
@@ -84,9 +94,13 @@ class Cluster:
         for suffix, value in entries:
             yield prefix + suffix.encode(), value
 
+    def prefix(self, kind: Kind) -> bytes:
+        of = keys.cache_prefix if self.is_cached else keys.state_prefix
+        return of(kind, self.name)
+
     def canaries(self) -> Iterator[Pair]:
         for kind in Kind:
-            yield keys.synced_key(kind, self.name), b"2026-01-01T00:00:00Z"
+            yield keys.synced_key(kind, self.name, cached=self.is_cached), b"2026-01-01T00:00:00Z"
 
     def address(self, number: int) -> str:
         """Of the pod; beyond the shape's endpoints are addresses that nobody has yet."""

@@ -25,7 +25,6 @@ from mesh.keys import Kind
 KEYS_A_TRANSACTION = 100  # etcd takes up to 128
 TRANSACTIONS_AT_ONCE = 16
 BEAT_SECONDS = 30.0
-_IPS = keys.state_prefix(Kind.IPS, "")
 
 
 async def write(
@@ -129,11 +128,13 @@ class Churn:
             which = number % endpoints
             suffix, value = self.cluster.endpoint(which, 1 + number // endpoints)
             told = self.puts[suffix] = Sent(time.monotonic_ns())
-            await put(m.PutRequest(key=_IPS + suffix.encode(), value=value))
+            await put(m.PutRequest(key=self.cluster.prefix(Kind.IPS) + suffix.encode(), value=value))
             told.stored = time.monotonic_ns()
         else:
             which = (number + endpoints // 2) % endpoints
-            await delete(m.DeleteRangeRequest(key=_IPS + self.cluster.address(which).encode()))
+            await delete(
+                m.DeleteRangeRequest(key=self.cluster.prefix(Kind.IPS) + self.cluster.address(which).encode())
+            )
         self.changed(1)
 
 

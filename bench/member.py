@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND
 from agent.datapath import Datapath
 from agent.kernel import KernelMaps
 from agent.local import LocalNode
@@ -27,6 +28,7 @@ from agent.mapsync import MapTarget
 from agent.peerstate import PeerState
 from agent.tables import Tables
 from aiokit.health import Health
+from aiokit.tokenbucket import TokenBucket
 from bench.cluster import service_name
 from bench.loopwatch import LoopWatch
 from bench.process import cpu_seconds, peak_rss_bytes, rss_bytes
@@ -57,7 +59,9 @@ class Stamps:
 
     def take(self) -> dict[str, tuple[int, int]]:
         found = {ip: (self.heard.get(ip, 0), at) for ip, at in self.kernel.items()}
-        self.heard, self.kernel = {}, {}
+        for ip in self.kernel:
+            self.heard.pop(ip, None)
+        self.kernel = {}
         return found
 
 
@@ -110,11 +114,12 @@ class Member:
         self.datapath = Datapath(self.tables, self.kernel, health=Health())
         self.states: dict[str, PeerState] = {}
         ids, connector = ClusterIDs(), connecting(Meter(), lambda _host: ())
+        budget = TokenBucket(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
 
         def make(name: str) -> Peer:
             state = self.states[name] = StampedState(name, self.tables)
             state.stamps = self.stamps
-            return Peer(name, sink=state, connect=connector, ids=ids, local=self.scope)
+            return Peer(name, sink=state, connect=connector, ids=ids, local=self.scope, budget=budget)
 
         self.peers = Peers(peers_directory, self.scope.name, make, self.tables.settle)
         self.tables.set_peer_listings(self._listings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bench.progress import progress
 from bench.store import Store, free_port, running_store
 from certs import profile
 from certs.issue import Authority, Issued
+from certs.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class Scene:
     store: Store
     door: Door
     peers: Path
+    _turns: list[int] = field(default_factory=lambda: [0])
+
+    def turn(self, changes: int) -> int:
+        """The first of so many changes, none of which was made before."""
+        self._turns[0] += changes
+        return self._turns[0] - changes
 
 
 @asynccontextmanager
@@ -61,12 +68,14 @@ async def running_scene(folder: Path, cluster: Cluster) -> AsyncGenerator[Scene]
 
 
 @asynccontextmanager
-async def running_door(folder: Path, store: Store, cluster: str) -> AsyncGenerator[Door]:
-    """The product's own proxy, with mutual TLS."""
+async def running_door(
+    folder: Path, store: Store, cluster: str, client: Profile | None = None
+) -> AsyncGenerator[Door]:
+    """The product's own proxy, with mutual TLS. Clients are other clusters' agents, or `client`."""
     now = datetime.now(UTC)
     authority = Authority.create(now)
     server = write_files(folder / "server", authority, authority.issue(profile.server("bench"), now))
-    client = write_files(folder / "client", authority, authority.issue(profile.remote(), now))
+    files = write_files(folder / "client", authority, authority.issue(client or profile.remote(), now))
     log, port = folder / "proxy.log", free_port()
     arguments = [
         *("-m", "clustermesh_apiserver", "proxy", f"--cluster-name={cluster}", "--log-level=warning"),
@@ -75,7 +84,7 @@ async def running_door(folder: Path, store: Store, cluster: str) -> AsyncGenerat
     ]
     async with child(*python(*arguments), log=log) as process:
         await wait_listening(port, process, log)
-        yield Door(port, client, process.pid)
+        yield Door(port, files, process.pid)
 
 
 def write_files(folder: Path, authority: Authority, issued: Issued) -> Path:

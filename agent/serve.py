@@ -37,6 +37,7 @@ from agent.publisher import Publisher
 from agent.tables import Tables
 from agent.trace import Tracer
 from agent.verify import Verifier
+from aiokit.heap import giving_back
 from aiokit.http import serve_tcp, serve_unix
 from aiokit.signals import wait_terminated
 from aiokit.tokenbucket import TokenBucket
@@ -138,6 +139,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
             group.create_task(give_up_waiting(tables.services), name="waiting backends")
+            group.create_task(giving_back(), name="heap")
             if agent.probing is not None:
                 group.create_task(agent.probing.run(), name="probing")
             agent.lifecycle = lifecycle

@@ -3,6 +3,7 @@
 \b
   ./run bench sync --entries 100000     etcd -> proxy -> agent -> kernel, beside its floor
   ./run bench proxy -o json             lists and watches through the proxy
+  ./run bench all --write-docs          everything at modest sizes; the table goes to docs/performance.md
   ./run bench generate --help           fill an etcd with a cluster of some size, and keep changing it
 """
 
@@ -18,8 +19,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bench import datapath as datapath_bench
+from bench import docs, machine, suite
 from bench import generate as generator
-from bench import machine
 from bench import memory as memory_bench
 from bench import mesh as mesh_bench
 from bench import propagation as propagation_bench
@@ -128,6 +130,34 @@ def mesh(*, output: str, clusters: int, share: float, churn: float, seconds: flo
         return mesh_bench.measure(at, number=clusters, share=share, seconds=seconds, rate=churn, runs=runs)
 
     report(measure, output)
+
+
+@main.command()
+@OUTPUT
+@RUNS
+@click.option("--seconds", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Of each load.")
+def datapath(*, output: str, seconds: float, runs: int) -> None:
+    """Pod to remote pod, and what the hook of connect() costs, beside plain routed veth. Makes a lab."""
+    report(lambda at: datapath_bench.measure(at, seconds=seconds, runs=runs), output)
+
+
+@main.command(name="all")
+@OUTPUT
+@RUNS
+@click.option("--write-docs", is_flag=True, help="Put the table into docs/performance.md.")
+def everything(*, output: str, runs: int, write_docs: bool) -> None:
+    """Everything at sizes that take a few minutes together."""
+    found: list[Figure] = []
+
+    async def measure(at: Path) -> list[Figure]:
+        for name, work in suite.parts(at, runs).items():
+            click.echo(f"bench: {name}", err=True)
+            found.extend(await work())
+        return found
+
+    report(measure, output)
+    if write_docs:
+        docs.write(found, machine.describe())
 
 
 @main.command()

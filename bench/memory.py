@@ -1,17 +1,20 @@
 """`bench memory`: what a remote endpoint costs the agent, and that changes do not make it more.
 
-The growth of the agent's resident memory from before it knew the cluster, all of it counted, divided by the
-endpoints. The floor is what etcd sent of each: its key and its value. The kernel's maps are not in it.
+The agent's resident memory with a cluster, less that with the same cluster without its endpoints, divided by
+the endpoints. The floor is what etcd sent of each: its key and its value. The kernel's maps are not in it.
 """
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from bench.bpffs import mounted
 from bench.cluster import Cluster, shape_of
 from bench.figure import Figure, figure
 from bench.generate import Churn
+from bench.member import TRIM_SECONDS
 from bench.memberclient import Sizes, running_member
 from bench.scene import running_scene
 from bpf import loader
@@ -34,16 +37,26 @@ async def measure(folder: Path, *, entries: list[int], seconds: float, runs: int
 
 
 async def _run(folder: Path, root: Path, cluster: Cluster, seconds: float) -> tuple[Sizes, Sizes, Sizes]:
-    """Before it knew the cluster, when it had all of it, and after the changes."""
+    """With the same cluster but for its endpoints, with all of it, and after changes."""
+    folder.mkdir()
+    bare = Cluster(cluster.name, cluster.id, replace(cluster.shape, endpoints=1))
+    first, _ = await _followed(folder / "bare", root, bare, 0.0)
+    return first, *await _followed(folder / "whole", root, cluster, seconds)
+
+
+async def _followed(folder: Path, root: Path, cluster: Cluster, seconds: float) -> tuple[Sizes, Sizes]:
+    """Once the agent has it all and has given back what that took; and after so many seconds of changes."""
     folder.mkdir()
     async with running_scene(folder, cluster) as scene:
         async with running_member(root / "agent", scene.peers, folder / "agent.log") as member:
-            full = await member.follow()
-            churn = Churn(cluster, replaces=False)
-            await churn.run(scene.store.channel, CHURN, int(CHURN * seconds))
+            await member.follow()
+            await asyncio.sleep(2 * TRIM_SECONDS)
+            full = await member.sizes()
+            await Churn(cluster, replaces=False).run(scene.store.channel, CHURN, int(CHURN * seconds))
+            await asyncio.sleep(2 * TRIM_SECONDS)
             after = await member.drained()
         loader.unload(root / "agent")
-        return member.first, full, after
+        return full, after
 
 
 def _figures(cluster: Cluster, found: list[tuple[Sizes, Sizes, Sizes]]) -> list[Figure]:

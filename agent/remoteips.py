@@ -69,11 +69,12 @@ class RemoteIPs:
             case Recheck.NOTHING:
                 return
             case Recheck.OUTSIDE:
-                suffixes = sorted(self._check.ips)
+                suffixes = set(self._check.ips)
             case Recheck.EVERYTHING:
-                suffixes = [key.decode() for key in held]
+                suffixes = self._check.doubtful([key.decode() for key in held])
+                suffixes |= self._withheld.keys()
         admits, withheld = self._check.admits, self._withheld
-        for suffix in suffixes:
+        for suffix in sorted(suffixes):
             if not admits(suffix):
                 self._take_back(suffix)
             elif suffix in withheld:

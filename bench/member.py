@@ -24,8 +24,8 @@ from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND
 from agent.datapath import Datapath
 from agent.kernel import KernelMaps
 from agent.local import LocalNode
-from agent.mapsync import MapTarget
 from agent.peerstate import PeerState
+from agent.tablecheck import Readable
 from agent.tables import Tables
 from aiokit import collector
 from aiokit.health import Health
@@ -69,12 +69,13 @@ class Stamps:
 
 
 class ReadBack:
-    """A map whose every write is looked up again. Satisfies `agent.mapsync.MapTarget`."""
+    """A map whose every write is looked up again. Satisfies `agent.tablecheck.Readable`."""
 
     def __init__(self, target: PinnedMap, stamps: Stamps) -> None:
         self._target = target
         self._stamps = stamps
         self.dump, self.delete = target.dump, target.delete
+        self.lookup, self.chunks = target.lookup, target.chunks
 
     def update(self, items: Iterable[tuple[bytes, bytes]]) -> None:
         told = list(items)
@@ -106,7 +107,7 @@ class Member:
         self.watch = LoopWatch()
         self.scope = member_scope("bench", 255, 255)
         self.tables = Tables(LocalNode(self.scope, "bench", "198.18.1.11"))
-        target: MapTarget = ReadBack(maps.ipcache, self.stamps)
+        target: Readable = ReadBack(maps.ipcache, self.stamps)
         self.kernel = KernelMaps(
             self.tables,
             ipcache=target,

@@ -25,7 +25,7 @@ from agent.config import (
 )
 from agent.errors import AgentError
 from agent.serve import serve
-from aiokit import log
+from aiokit import collector, log
 from aiokit.failure import leaves
 from aiokit.flag import toggle
 from bpf.errors import BPFError
@@ -142,6 +142,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             probe_port=clustermesh_probe_port,
             withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),
         )
+        collector.calm()
         asyncio.run(serve(config))
     except* (AgentError, AccessError, BPFError, OSError) as errors:
         # what somebody can put right, in one line each; anything else is a bug and shows where it is

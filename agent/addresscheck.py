@@ -8,7 +8,7 @@ not count then, `enforce` leaves out. Decides only; who asked applies it, and as
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum, IntEnum
 
@@ -74,6 +74,14 @@ class AddressCheck:
         is_inside = self._territory.covers(suffix)
         self._note(self.ips, suffix, OUTSIDE_IP, outside=not is_inside)
         return is_inside or self.mode is Mode.WARN
+
+    def doubtful(self, suffixes: Iterable[str]) -> set[str]:
+        """Those for which `admits` must be asked: of the others it would say yes, and has nothing to note."""
+        if not self._can_judge and self.mode is Mode.WARN:
+            return self.ips.intersection(suffixes)
+        if not self._can_judge:
+            return set(suffixes)
+        return self._territory.outside(suffixes) | self.ips.intersection(suffixes)
 
     def restrict(self, service: GlobalService) -> GlobalService:
         """The service with those backends that count."""

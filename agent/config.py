@@ -23,6 +23,7 @@ DEFAULT_BPF_ROOT = Path("/sys/fs/bpf/clustermesh")
 DEFAULT_HEALTH_PORT = 9879
 DEFAULT_PROBE_PORT = 4240  # open between all nodes of a mesh in any case (spec 9.1)
 DEFAULT_WITHDRAW_AFTER = "3s"
+CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 10.0, 20  # to all peers together: a TLS handshake costs milliseconds
 
 _DURATION = re.compile(r"([0-9]+)(h|ms|m|s)")
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
@@ -28,6 +29,7 @@ from mesh.topology import is_zonal
 # slices that a mesh controller made of remote backends: they come to us from the peers themselves (spec 5.5)
 MIRRORED_BY = "endpointslice-mesh-controller.cilium.io"
 DEFAULT_STICKY, MAX_STICKY = 10_800, 86_400  # seconds
+_SHARED = 65536  # identities, and nodes, of a mesh: more than that only cost memory
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 
 
@@ -141,12 +143,23 @@ def named_ports(endpoint: CiliumEndpoint) -> NamedPorts:
 
 
 def remote_entry(entry: IPEntry) -> IPCacheEntry:
-    return IPCacheEntry(int(entry.identity), entry.host_ip or None, entry.encrypt_key)
+    return IPCacheEntry(_same_number(entry.identity), _same_text(entry.host_ip) or None, entry.encrypt_key)
 
 
 def prefix_of(suffix: str) -> str:
     """The prefix that an ip key's suffix names, without the host bits that a peer may have left in it."""
     return str(ip_network(suffix, strict=False)) if "/" in suffix else host_prefix(suffix)
+
+
+@lru_cache(maxsize=_SHARED)
+def _same_number(number: int) -> int:
+    """One object for all that are equal: a mesh has far fewer identities and nodes than addresses."""
+    return number
+
+
+@lru_cache(maxsize=_SHARED)
+def _same_text(text: str) -> str:
+    return text
 
 
 def contains(cidrs: Iterable[str], address: str) -> bool:

@@ -2,26 +2,27 @@
 
 Every claim has a rank and the lowest rank wins, whatever the order in which claims came (rule: what we know
 ourselves is never overridden by a peer). A losing claim is kept: it takes over when the winner withdraws.
-The bulk, a remote address that nobody else claims, costs one dictionary slot.
+The bulk, a remote address that nobody else claims, costs two dictionary slots: who won, and with what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from agent.desired import Clock, Desired
 from mesh.addressing import ReservedIdentity
 from mesh.node import Node
 
-SHARED_CLAIMS = 65536  # more distinct (source, identity, node) triples than this only cost memory
 
+class IPCacheEntry(msgspec.Struct, frozen=True, gc=False):
+    """What the kernel's ipcache says of one prefix. `tunnel` None: no encapsulation.
 
-class IPCacheEntry(NamedTuple):
-    """What the kernel's ipcache says of one prefix. `tunnel` None: no encapsulation."""
+    A struct because there are half a million: 48 bytes each, and none of the garbage collector's business.
+    """
 
     identity: int
     tunnel: str | None
@@ -50,42 +51,46 @@ class Rank(NamedTuple):
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    rank: Rank
-    entry: IPCacheEntry
-
-
 class IPCache:
     """Folds claims into wanted entries."""
 
     def __init__(self, clock: Clock) -> None:
         self.wanted: Desired[str, IPCacheEntry] = Desired(clock)
-        self._winners: dict[str, Claim] = {}
-        # shared claims: a peer's addresses differ far less in value than in key
-        self._claim = lru_cache(maxsize=SHARED_CLAIMS)(Claim)
-        self._losers: dict[str, dict[Rank, Claim]] = {}
+        self._winners: dict[str, Rank] = {}
+        self._losers: dict[str, dict[Rank, IPCacheEntry]] = {}
 
     def upsert(self, prefix: str, rank: Rank, entry: IPCacheEntry) -> None:
-        new = self._claim(rank, entry)
         current = self._winners.get(prefix)
-        if current is not None and current.rank != rank:
+        if current is not None and current != rank:
             losers = self._losers.setdefault(prefix, {})
-            if current.rank < rank:
-                losers[rank] = new
+            if current < rank:
+                losers[rank] = entry
                 return
-            losers[current.rank] = current
-        self._win(prefix, new)
+            losers[current] = self.wanted.entries[prefix]
+        self._win(prefix, rank, entry)
+
+    def upsert_all(self, rank: Rank, entries: Mapping[str, IPCacheEntry]) -> None:
+        """One source's claims to many prefixes. `rank` is shared by all of them: pass the same object."""
+        setdefault = self._winners.setdefault
+        contested = [prefix for prefix in entries if setdefault(prefix, rank) is not rank]
+        if not contested:
+            self.wanted.upsert_all(entries)
+            return
+        uncontested = dict(entries)
+        for prefix in contested:
+            self.upsert(prefix, rank, uncontested.pop(prefix))
+        self.wanted.upsert_all(uncontested)
 
     def remove(self, prefix: str, rank: Rank) -> None:
         current = self._winners.get(prefix)
         if current is None:
             return
         losers = self._losers.get(prefix, {})
-        if current.rank != rank:
+        if current != rank:
             losers.pop(rank, None)
         elif losers:
-            self._win(prefix, losers.pop(min(losers)))
+            heir = min(losers)
+            self._win(prefix, heir, losers.pop(heir))
         else:
             del self._winners[prefix]
             self.wanted.remove(prefix)
@@ -101,12 +106,17 @@ class IPCache:
 
     def rank_of(self, prefix: str) -> Rank | None:
         """Whose claim is the wanted one."""
-        winner = self._winners.get(prefix)
-        return winner.rank if winner else None
+        return self._winners.get(prefix)
 
-    def _win(self, prefix: str, new: Claim) -> None:
-        self._winners[prefix] = new
-        self.wanted.upsert(prefix, new.entry)
+    def claim(self, prefix: str, rank: Rank) -> IPCacheEntry | None:
+        """What that source says of the prefix, whether it wins or not."""
+        if self._winners.get(prefix) == rank:
+            return self.wanted.entries[prefix]
+        return self._losers.get(prefix, {}).get(rank)
+
+    def _win(self, prefix: str, rank: Rank, entry: IPCacheEntry) -> None:
+        self._winners[prefix] = rank
+        self.wanted.upsert(prefix, entry)
 
 
 def host_prefix(address: str) -> str:

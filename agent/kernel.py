@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agent import mapdump
@@ -40,7 +40,9 @@ class KernelMaps:
         self._services = services
         self._service_sync = ServiceSync(tables.services.wanted, tables.services.sticky, services)
         self._tables: dict[str, TableSync] = {
-            IPCACHE: MapSync(tables.ipcache.wanted, ipcache, ipcache_map.pack_key, pack_ipcache),
+            IPCACHE: MapSync(
+                tables.ipcache.wanted, ipcache, ipcache_map.pack_key, pack_ipcache, pack_many=pack_ipcaches
+            ),
             POLICY: MapSync(
                 tables.policies.entries, policy, pack_policy_key, pack_deny, is_urgent=policy_map.unpack_value
             ),
@@ -127,6 +129,10 @@ class KernelMaps:
 
 def pack_ipcache(entry: IPCacheEntry) -> bytes:
     return ipcache_map.pack_value(entry.identity, entry.tunnel, entry.encrypt_key)
+
+
+def pack_ipcaches(prefixes: Sequence[str], entries: Sequence[IPCacheEntry]) -> Iterable[tuple[bytes, bytes]]:
+    return zip(ipcache_map.pack_keys(prefixes), ipcache_map.pack_values(entries), strict=True)
 
 
 def pack_policy_key(key: PolicyKey) -> bytes:

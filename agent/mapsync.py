@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from agent.desired import Desired
@@ -22,7 +22,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 THREAD_FROM = 2000  # entries: a larger write takes milliseconds and moves off the event loop
-CHUNK = 5000  # entries packed before other tasks get a turn
+CHUNK = 4096  # entries packed, sorted and written before other tasks get a turn: one batch for the kernel
 MAX_REPORTED = 16  # entries that do not fit the layout: so many are logged
 
 
@@ -62,6 +62,9 @@ class MapTarget(Protocol):
     def delete(self, keys: Iterable[bytes]) -> None: ...
 
 
+PackMany = Callable[[Sequence[K], Sequence[V]], Iterable[tuple[bytes, bytes]]]
+
+
 class MapSync(Generic[K, V]):
     """A table whose entries are the map's, one to one."""
 
@@ -71,14 +74,19 @@ class MapSync(Generic[K, V]):
         target: MapTarget,
         pack_key: Callable[[K], bytes],
         pack_value: Callable[[V], bytes],
+        *,
         is_urgent: Callable[[bytes], bool] = lambda _: False,
+        pack_many: PackMany[K, V] | None = None,
     ) -> None:
-        """In a full map entries whose packed value `is_urgent` take the places of others."""
+        """In a full map entries whose packed value `is_urgent` take the places of others. `pack_many` packs
+        many at once; ValueError: one of them does not fit the layout."""
         self._wanted = wanted
         self._is_urgent = is_urgent
         self._target = target
         self._pack_key = pack_key
         self._pack_value = pack_value
+        self._pack_many = pack_many
+        self._taken: dict[K, V | None] = {}  # changed, and not packed yet; None: it is gone
         self._upserts: dict[bytes, bytes] = {}
         self._removes: set[bytes] = set()
         self._misfits: dict[K, str] = {}
@@ -99,6 +107,7 @@ class MapSync(Generic[K, V]):
     async def compare(self) -> None:
         found = await asyncio.to_thread(_dump, self._target)
         self._wanted.take_dirty()  # whatever changes from here on is a later difference
+        self._taken.clear()
         entries = list(self._wanted.entries.items())
         self._upserts.clear()
         self._unfit.clear()
@@ -112,17 +121,17 @@ class MapSync(Generic[K, V]):
         self._removes = set(found)
 
     async def upsert(self) -> None:
-        if self._upserts:
-            items = sorted(self._upserts.items())
+        """Piece by piece: packed, and written, while other tasks get their turns."""
+        await self._write(len(self._taken))
+        taken, self._taken = list(self._taken.items()), {}
+        for start in range(0, len(taken), CHUNK):
+            end = start + CHUNK
+            self._pack(dict(taken[start:end]))
             try:
-                await _maybe_in_thread(len(items), self._target.update, items)
-            except MapFullError as error:
-                await self._full_with(items[error.done :], str(error))
-            except MapError as error:
-                for key, _ in items[: error.done]:
-                    del self._upserts[key]
-                raise SyncError(f"{error}; {len(self._upserts)} entries are missing") from error
-            self._upserts.clear()
+                await self._write(max(0, len(taken) - end))
+            except SyncError:
+                self._taken = dict(taken[end:])
+                raise
         if self._unfit and self._is_due:
             await self._try_unfit()
         if self._unfit:
@@ -168,19 +177,57 @@ class MapSync(Generic[K, V]):
             self._unfit.pop(key, None)
 
     async def remove(self) -> None:
-        if self._removes:
-            keys = sorted(self._removes)
+        keys = sorted(self._removes)
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
             try:
-                await _maybe_in_thread(len(keys), self._target.delete, keys)
+                await _maybe_in_thread(len(chunk), self._target.delete, chunk)
             except MapError as error:
-                raise SyncError(f"{error}; up to {len(keys)} entries are too many") from error
-            self._removes.clear()
+                raise SyncError(f"{error}; up to {len(self._removes)} entries are too many") from error
+            self._removes.difference_update(chunk)
             self._is_due = True  # there may be room now
 
     def take(self) -> None:
         entries = self._wanted.entries
-        for key in self._wanted.take_dirty():
-            value = entries.get(key)
+        self._taken.update({key: entries.get(key) for key in self._wanted.take_dirty()})
+
+    async def _write(self, behind: int) -> None:
+        """Whatever is packed; `behind` it others wait. Sorted by piece: peers list nearly in order."""
+        items = list(self._upserts.items())
+        for start in range(0, len(items), CHUNK):
+            chunk = sorted(items[start : start + CHUNK])
+            try:
+                await _maybe_in_thread(len(chunk), self._target.update, chunk)
+            except MapFullError as error:
+                await self._full_with(chunk[error.done :], str(error))
+            except MapError as error:
+                self._upserts = dict(chunk[error.done :] + items[start + CHUNK :])
+                missing = len(self._upserts) + behind
+                raise SyncError(f"{error}; {missing} entries are missing") from error
+        self._upserts.clear()
+
+    def _pack(self, changes: Mapping[K, V | None]) -> None:
+        packed = self._packed_many(changes)
+        if packed is None:
+            self._pack_each(changes.items())
+        else:
+            self._upserts.update(packed)
+            if self._removes:
+                self._removes.difference_update(self._upserts)
+            for key in self._upserts.keys() & self._unfit.keys():
+                del self._unfit[key]
+
+    def _packed_many(self, changes: Mapping[K, V | None]) -> Iterable[tuple[bytes, bytes]] | None:
+        values = [value for value in changes.values() if value is not None]
+        if self._pack_many is None or self._misfits or len(values) < len(changes):
+            return None
+        try:
+            return self._pack_many(list(changes), values)
+        except ValueError:
+            return None
+
+    def _pack_each(self, changes: Iterable[tuple[K, V | None]]) -> None:
+        for key, value in changes:
             if value is None:
                 self._misfits.pop(key, None)
                 packed_key = self._packed_key(key)

@@ -1,6 +1,6 @@
 """What we hold of one peer, and where it goes. No I/O: a `Sink` for `peering.peer`.
 
-The bytes are kept for the next compare, the values in the tables that the data path is made of. Everything
+Fingerprints are kept for the next compare, the values in the tables that the data path is made of. Everything
 that is refused is counted here by reason, and said once per reason.
 """
 
@@ -15,7 +15,7 @@ from agent.ipcache import Level, Rank, node_entries
 from agent.remoteips import RemoteIPs
 from agent.remoteservices import RemoteServices
 from agent.tables import Tables
-from kvstore.watch import Delta
+from kvstore.watch import Delta, Holding
 from mesh import endpointslice, identity, ipcache, node, service
 from mesh.addressing import ClusterID, Identity, PeerScope
 from mesh.clusterconfig import ClusterConfig
@@ -47,10 +47,9 @@ class PeerState:
         self._refusals = Refusals()
         self._kinds: tuple[Kind, ...] = DEFAULT_KINDS
         self._listed: set[Kind] = set()
-        self._scope: PeerScope | None = None
         self._nodes: Import[Node] = Import(node.decode, node.admit)
         self._identities: Import[SecurityIdentity] = Import(identity.decode, identity.admit)
-        self._ips: Import[IPEntry] = Import(ipcache.decode, ipcache.admit)
+        self._ips: Import[IPEntry] = Import(ipcache.decode, ipcache.admit, ipcache.plain)
         self._services: Import[GlobalService] = Import(service.decode, service.admit)
         self._slices: Import[ClusterEndpointSlice] = Import(endpointslice.decode, endpointslice.admit)
         self._check = AddressCheck(address_check, self.refused)
@@ -66,16 +65,16 @@ class PeerState:
     def is_listed(self) -> bool:
         return self._listed.issuperset(self._kinds)
 
-    def held(self, kind: Kind) -> Mapping[bytes, bytes]:
-        return self._import(kind).held
+    def held(self, kind: Kind) -> Holding:
+        return self._import(kind)
 
     def counts(self) -> PeerCounts:
         return PeerCounts(
-            nodes=len(self._nodes.held),
-            endpoints=len(self._ips.held),
-            identities=len(self._identities.held),
+            nodes=len(self._nodes),
+            endpoints=len(self._ips),
+            identities=len(self._identities),
             services=self._remote.count,
-            slices=len(self._slices.held),
+            slices=len(self._slices),
             outside=self._check.outside,
             refusals=dict(self._refusals.counts),
             digests={kind.name.lower(): self._import(kind).digest for kind in self._kinds},
@@ -91,7 +90,6 @@ class PeerState:
             self.revoke()
 
     def apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None:
-        self._scope = scope
         match kind:
             case Kind.NODES:
                 self._apply_nodes(self._noted(kind, self._nodes.apply(delta, scope)))
@@ -189,9 +187,8 @@ class PeerState:
 
     def _recheck(self, what: Recheck) -> None:
         """The verdict on addresses may have changed."""
-        scope = self._scope
-        if what is not Recheck.NOTHING and scope is not None:
-            self._remote_ips.recheck(what, self._ips.held, lambda suffix: self._ips.value(suffix, scope))
+        if what is not Recheck.NOTHING:
+            self._remote_ips.recheck(what, self._ips)
             self._remote.recheck(what)
 
     def _apply_services(self, accepted: Accepted[GlobalService]) -> None:

@@ -17,7 +17,7 @@ from agent import api, endpoints, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
-from agent.config import Config, find_cgroup_root
+from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
@@ -37,6 +37,7 @@ from agent.publisher import Publisher
 from agent.tables import Tables
 from agent.trace import Tracer
 from agent.verify import Verifier
+from aiokit.heap import giving_back
 from aiokit.http import serve_tcp, serve_unix
 from aiokit.signals import wait_terminated
 from aiokit.tokenbucket import TokenBucket
@@ -56,7 +57,6 @@ from peering.times import PeerTimes
 log = logging.getLogger(__name__)
 
 ENDPOINTS_FILE = "endpoints.json"
-CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 10.0, 20  # to all peers together: a TLS handshake costs milliseconds
 
 
 async def serve(config: Config) -> None:
@@ -139,6 +139,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
             group.create_task(give_up_waiting(tables.services), name="waiting backends")
+            group.create_task(giving_back(), name="heap")
             if agent.probing is not None:
                 group.create_task(agent.probing.run(), name="probing")
             agent.lifecycle = lifecycle

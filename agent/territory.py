@@ -14,6 +14,7 @@ from mesh.ip import canonical_ip
 from mesh.node import Node
 
 _HEADS = 16384  # nodes of a mesh
+_LAST_PARTS = frozenset(map(str, range(256)))
 _Network = tuple[int, int, int]  # bits of the family, prefix length, the network's leading bits
 
 
@@ -21,6 +22,7 @@ class Territory:
     def __init__(self) -> None:
         self._networks: dict[tuple[int, int], dict[int, int]] = {}
         self._ipv4: list[tuple[int, dict[int, int]]] = []  # of these the IPv4 ones, by bits to shift away
+        self._whole: dict[str, bool] = {}  # first three parts of an IPv4 address: all 256 are inside
         self._pod_cidrs = 0
 
     @property
@@ -36,11 +38,23 @@ class Territory:
         shrank = [network for network in before - after if self._remove(network)]
         return bool(grew), bool(shrank)
 
+    def outside(self, prefixes: Iterable[str]) -> set[str]:
+        """Those that are not covered."""
+        whole, covers, last_parts = self._whole, self.covers, _LAST_PARTS
+        found = set()
+        for prefix in prefixes:
+            head, _, last = prefix.rpartition(".")
+            if not (last in last_parts and whole.get(head)) and not covers(prefix):
+                found.add(prefix)
+        return found
+
     def covers(self, prefix: str) -> bool:
         """Whether an address, or a whole prefix, lies inside. What is neither does not."""
         try:
             if "/" not in prefix and ":" not in prefix:  # what comes by the hundred thousand
                 head, _, last = prefix.rpartition(".")
+                if self._is_whole(head):
+                    return int(last) < 256
                 number = _leading(head) | int(last)
                 for shift, heads in self._ipv4:  # noqa: SIM110 - a generator costs as much as the lookups
                     if number >> shift in heads:
@@ -54,17 +68,30 @@ class Territory:
             for (family, known), heads in self._networks.items()
         )
 
+    def _is_whole(self, head: str) -> bool:
+        """Pods of one node share their head, so this is what most answers come from."""
+        known = self._whole.get(head)
+        if known is None:
+            number = _leading(head)
+            known = any(shift >= 8 and number >> shift in heads for shift, heads in self._ipv4)
+            if len(self._whole) >= _HEADS:
+                self._whole.clear()
+            self._whole[head] = known
+        return known
+
     def _add(self, network: _Network) -> bool:
         bits, length, head = network
         if (bits, length) not in self._networks:
             self._networks[bits, length] = {}
             self._sort_out()
+        self._whole.clear()
         heads = self._networks[bits, length]
         heads[head] = heads.get(head, 0) + 1
         return heads[head] == 1
 
     def _remove(self, network: _Network) -> bool:
         bits, length, head = network
+        self._whole.clear()
         heads = self._networks[bits, length]
         heads[head] -= 1
         if heads[head]:

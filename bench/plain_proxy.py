@@ -6,8 +6,8 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
+from aiokit import collector
 from aiokit.signals import wait_terminated
-from clustermesh_apiserver.proxy import collector
 from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.authz import role_of
 from clustermesh_apiserver.proxy.caller import Caller, Certificate, Peer, address_of

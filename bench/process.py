@@ -17,13 +17,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @asynccontextmanager
 async def child(
-    *arguments: str, log: Path, reads_output: bool = False
+    *arguments: str, log: Path, reads_output: bool = False, writes_input: bool = False
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """A process while the block runs. Its standard error goes to `log`, and its output unless we read it."""
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if writes_input else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if reads_output else errors,
             stderr=errors,
             limit=1 << 26,
@@ -45,14 +45,22 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int | str) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def peak_rss_bytes(pid: int) -> int:
+def peak_rss_bytes(pid: int | str) -> int:
+    return _memory(pid, "VmHWM:")
+
+
+def rss_bytes(pid: int | str) -> int:
+    return _memory(pid, "VmRSS:")
+
+
+def _memory(pid: int | str, field: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1024
     return 0
 

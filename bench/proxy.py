@@ -17,9 +17,10 @@ import grpc.aio
 
 from bench.figure import Figure, figure
 from bench.process import child, cpu_seconds, peak_rss_bytes, python, wait_listening
+from bench.scene import write_files
 from bench.store import END, PREFIX, Store, free_port, running_store
 from certs import profile
-from certs.issue import Authority, Issued
+from certs.issue import Authority
 from kvstore import messages as m
 from kvstore.methods import RANGE
 
@@ -71,9 +72,10 @@ async def measure(folder: Path, *, keys: int, watchers: list[int], runs: int) ->
 @asynccontextmanager
 async def proxies(folder: Path, store: Store) -> AsyncGenerator[tuple[Target, Target]]:
     """One in plain text, one with mutual TLS."""
-    authority = Authority.create(datetime.now(UTC))
-    server = write(folder / "server", authority, authority.issue(profile.server("bench"), datetime.now(UTC)))
-    client = write(folder / "client", authority, authority.issue(profile.remote(), datetime.now(UTC)))
+    now = datetime.now(UTC)
+    authority = Authority.create(now)
+    server = write_files(folder / "server", authority, authority.issue(profile.server("bench"), now))
+    client = write_files(folder / "client", authority, authority.issue(profile.remote(), now))
     log, ports = folder / "proxy.log", (free_port(), free_port())
     secure_arguments = [
         *("-m", "clustermesh_apiserver", "proxy", "--cluster-name=bench", "--log-level=warning"),
@@ -90,19 +92,6 @@ async def proxies(folder: Path, store: Store) -> AsyncGenerator[tuple[Target, Ta
             Target("proxy, plain", f"127.0.0.1:{ports[0]}", pid=plain.pid),
             Target("proxy, mTLS", f"127.0.0.1:{ports[1]}", client, secure.pid),
         )
-
-
-def write(folder: Path, authority: Authority, issued: Issued) -> Path:
-    folder.mkdir()
-    files = {
-        "ca.crt": authority.issued.certificate_pem,
-        "tls.crt": issued.certificate_pem,
-        "tls.key": issued.key_pem,
-    }
-    for name, content in files.items():
-        (folder / name).touch(0o600)
-        (folder / name).write_bytes(content)
-    return folder
 
 
 async def ranges(store: Store, targets: list[Target], runs: int) -> list[Figure]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from clustermesh_operator.snapshot import Remote
-from kvstore.watch import Delta
+from kvstore.watch import Delta, Holding
 from mesh import endpointslice, service, serviceexport
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, ClusterConfig
@@ -67,8 +67,8 @@ class RemoteExports:
                 self._forget(kind)
         self._changed()
 
-    def held(self, kind: Kind) -> Mapping[bytes, bytes]:
-        return self._imports[kind].held
+    def held(self, kind: Kind) -> Holding:
+        return self._imports[kind]
 
     def apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None:
         accepted = self._imports[kind].apply(delta, scope)

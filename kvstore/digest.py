@@ -14,6 +14,11 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 
+def fingerprint(key: bytes, value: bytes) -> int:
+    """The hash of one entry: 64 bits."""
+    return int.from_bytes(blake2b(b"%b\0%b" % (key, value), digest_size=8).digest())
+
+
 class Digest:
     """Begins as that of no entries."""
 
@@ -22,7 +27,11 @@ class Digest:
 
     def toggle(self, key: bytes, value: bytes) -> None:
         """The entry came, if it was not there; it went, if it was."""
-        self._sum ^= int.from_bytes(blake2b(b"%b\0%b" % (key, value), digest_size=8).digest())
+        self._sum ^= fingerprint(key, value)
+
+    def toggle_print(self, number: int) -> None:
+        """The same for an entry, or for several by exclusive or, of which only the fingerprint is at hand."""
+        self._sum ^= number
 
     def __str__(self) -> str:
         return f"{self._sum:016x}"

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 
 from aiokit.backoff import Backoff
 from kvstore.backend import Readable
 from kvstore.errors import CompactedError, TransientError
-from kvstore.watch import Changes, Delta, Event, Listing, WatchState
+from kvstore.watch import Changes, Delta, Event, Holding, Listing, WatchState, Whole
 
 log = logging.getLogger(__name__)
 
@@ -27,24 +27,24 @@ async def follow(
     backend: Readable,
     prefix: bytes,
     *,
-    held: Callable[[], Mapping[bytes, bytes]] | None = None,
+    held: Callable[[], Holding] | None = None,
     backoff: Backoff,
     single: bool = False,
 ) -> AsyncGenerator[Delta, None]:
     """Deltas for `prefix`, with keys relative to it (the empty key when `single`).
 
     Every connection yields one delta with `synced` once its list is compared. `held` reads back what
-    the caller holds (relative keys) and is asked at every connection; without it, the caller begins
-    with nothing and is taken to hold what it was told. A list costs the store and the network more than
+    the caller holds (relative keys) and is asked at every connection; the caller must have applied a delta
+    before it asks for the next. Without it, the caller begins with nothing and is taken to hold what it was
+    told. A list costs the store and the network more than
     anything else, so it is no success in itself: whoever hangs up after each is asked ever less often.
     Whoever says nothing at all is asked every other second: after an outage we are back at once.
     """
-    entries: Mapping[bytes, bytes] = {}
+    told: dict[bytes, bytes] = {}
     clock = asyncio.get_running_loop().time
     dialling = Backoff(DIAL_FIRST_SECONDS, DIAL_CAP_SECONDS)
     while True:
-        state = WatchState(held() if held is not None else entries)
-        entries = state.entries
+        state = WatchState(held() if held is not None else Whole(told))
         steady_from, heard = math.inf, False
         try:
             async with backend.listwatch(prefix, single=single) as events:
@@ -55,6 +55,8 @@ async def follow(
                         steady_from = clock() + STEADY_SECONDS
                     if delta:
                         yield delta
+                        if held is None:
+                            _note(told, delta)
         except (TransientError, CompactedError) as error:
             if clock() >= steady_from:
                 backoff.reset()
@@ -65,6 +67,12 @@ async def follow(
                 delay = dialling.next()
             log.warning("following %s interrupted, again in %.1f s: %s", _text(prefix), delay, error)
             await asyncio.sleep(delay)
+
+
+def _note(told: dict[bytes, bytes], delta: Delta) -> None:
+    told.update(delta.upserts)
+    for key in delta.removes:
+        told.pop(key, None)
 
 
 def _relative(event: Event, length: int) -> Event:

@@ -130,6 +130,16 @@ class PeerScope:
         object.__setattr__(self, "_first", self.layout.minimum(self.cluster_id))
         object.__setattr__(self, "_last", self.layout.maximum(self.cluster_id))
 
+    @property
+    def first(self) -> Identity:
+        """The lowest identity of its own."""
+        return self._first
+
+    @property
+    def last(self) -> Identity:
+        """The highest one."""
+        return self._last
+
     def owns(self, identity: int) -> bool:
         return self._first <= identity <= self._last
 

@@ -8,11 +8,27 @@ from __future__ import annotations
 
 import binascii
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 is_ipv4 = _IPV4.fullmatch  # every text that Go reads as IPv4 is canonical: leading zeros are refused
+
+_OCTETS = frozenset(str(number) for number in range(256))
+_HEADS = 65536  # networks of 256 addresses: those of a mesh's nodes, and some more
+
+
+def is_canonical_ipv4(text: str) -> bool:
+    """As `is_ipv4`, faster for many addresses of few networks."""
+    head, _, last = text.rpartition(".")
+    return last in _OCTETS and _is_head(head)
+
+
+@lru_cache(maxsize=_HEADS)
+def _is_head(head: str) -> bool:
+    return is_ipv4(f"{head}.0") is not None
+
 
 # a "::" among groups that are not 0: no other run of zeros could be the one to shorten (saves a parse)
 _GROUPS = r"(?:[1-9a-f][0-9a-f]{0,3}(?::[1-9a-f][0-9a-f]{0,3})*)?"

@@ -7,6 +7,7 @@ address, every field as Cilium writes it) costs one msgspec call and one regular
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated
 
@@ -15,7 +16,16 @@ import msgspec
 from mesh import gojson
 from mesh.addressing import FIRST_ALLOCATED, Identity, PeerScope, ReservedIdentity
 from mesh.errors import DecodeError
-from mesh.ip import family, is_canonical, make_mask, mask_length, prefix_text, read_base64, read_ip
+from mesh.ip import (
+    family,
+    is_canonical,
+    is_canonical_ipv4,
+    make_mask,
+    mask_length,
+    prefix_text,
+    read_base64,
+    read_ip,
+)
 
 _HOSTS = 16384  # nodes of a mesh: one address stands in every entry of its node
 _HOST = Identity(ReservedIdentity.HOST)
@@ -127,6 +137,41 @@ def decode(suffix: str, value: bytes) -> IPEntry:
 @lru_cache(maxsize=_HOSTS)
 def _is_canonical_host(host: str) -> bool:
     return not host or is_canonical(host)
+
+
+def plain(pairs: Sequence[tuple[bytes, bytes]], scope: PeerScope) -> dict[str, IPEntry] | None:
+    """Many pairs at once: entries by suffix, decoded and admitted just as `decode` and `admit` do it.
+
+    None unless each is the common entry: a single address with its own canonical text as key, of an identity
+    of `scope`'s, in JSON of one line. Whoever gets None asks for one after another.
+    """
+    entries = _decode_lines([value for _, value in pairs])
+    try:
+        suffixes = b"\n".join([key for key, _ in pairs]).decode("ascii").split("\n")
+    except UnicodeDecodeError:
+        return None
+    found = dict(zip(suffixes, entries, strict=False))
+    if not len(entries) == len(suffixes) == len(found) == len(pairs):
+        return None
+    first, last = scope.first, scope.last
+    for suffix, entry in found.items():
+        if entry.ip != suffix or entry.mask is not None or not first <= entry.identity <= last:
+            return None
+    are_addresses = all(map(is_canonical_ipv4, found)) or all(map(is_canonical, found))
+    return found if are_addresses and all(map(_is_canonical_host, {e.host_ip for e in entries})) else None
+
+
+def _decode_lines(values: Sequence[bytes]) -> list[IPEntry]:
+    """Empty unless every value is an object, whole and in one line: a line's end in one of two is no JSON."""
+    lines = b"\n".join(values)
+    between = len(values) - 1
+    is_whole = lines.count(b"\n") == lines.count(b"}\n{") == between and lines[:1] + lines[-1:] == b"{}"
+    if not is_whole or max(map(len, values)) > gojson.MAX_VALUE_BYTES:
+        return []
+    try:
+        return _decoder.decode_lines(lines)
+    except (ValueError, RecursionError):
+        return []
 
 
 def _decode_slowly(suffix: str, value: bytes) -> IPEntry:

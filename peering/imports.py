@@ -1,19 +1,19 @@
 """One kind of one peer's entries: etcd's bytes in, admitted values out. Pure: no I/O, no clock.
 
-Keeps the bytes of what was accepted, because the next connection is compared with them (rule 3). A value
-that cannot be decoded or that the peer may not claim is refused: the previous value stays, and is offered
-again with every reconnection. The digest lets two members compare what they hold of a peer (rule 10).
+Keeps a fingerprint of what was accepted, because the next connection is compared with it (rule 3); the bytes
+of half a million entries would be most of an agent's memory. A value that cannot be decoded or that the peer
+may not claim is refused: the previous value stays, and is offered again with every reconnection. The digest,
+which is made of the same fingerprints, lets two members compare what they hold of a peer (rule 10).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from kvstore.digest import Digest
-from kvstore.watch import Delta
+from kvstore.digest import Digest, fingerprint
+from kvstore.watch import Delta, Pair
 from mesh.addressing import PeerScope
 from mesh.errors import DecodeError
 
@@ -29,18 +29,40 @@ class Accepted(Generic[T]):
     refusals: list[DecodeError] = field(default_factory=list)
 
 
-class Import(Generic[T]):
-    """Folds the deltas of one prefix."""
+# the plain entries among some pairs by suffix, None when one of them is not: then all go one by one
+Bulk = Callable[[Sequence[Pair], PeerScope], "dict[str, T] | None"]
 
-    def __init__(self, decode: Callable[[str, bytes], T], admit: Callable[[T, PeerScope], T]) -> None:
+
+class Import(Generic[T]):
+    """Folds the deltas of one prefix. Satisfies `kvstore.watch.Holding`: what was accepted is held.
+
+    `bulk` decodes and admits many at once, and gives up rather than refuse.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[str, bytes], T],
+        admit: Callable[[T, PeerScope], T],
+        bulk: Bulk[T] = lambda _pairs, _scope: None,
+    ) -> None:
         self._decode = decode
         self._admit = admit
-        self._held: dict[bytes, bytes] = {}
+        self._bulk = bulk
+        self._held: dict[bytes, int] = {}
         self._digest = Digest()
 
-    @property
-    def held(self) -> Mapping[bytes, bytes]:
-        return MappingProxyType(self._held)
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._held)
+
+    def __contains__(self, key: bytes, /) -> bool:
+        return key in self._held
+
+    def holds(self, key: bytes, value: bytes) -> bool:
+        """By its fingerprint: that another value of the same key has the same is one chance in 2^64."""
+        return self._held.get(key) == fingerprint(key, value)
 
     @property
     def digest(self) -> str:
@@ -48,8 +70,19 @@ class Import(Generic[T]):
         return str(self._digest)
 
     def apply(self, delta: Delta, scope: PeerScope) -> Accepted[T]:
+        plain = self._bulk(delta.upserts, scope) if delta.upserts else None
+        if plain is not None:
+            result = Accepted(plain)
+            self._store(delta.upserts)
+        else:
+            result = self._one_by_one(delta.upserts, scope)
+        result.removes = self._forget(delta.removes)
+        return result
+
+    def _one_by_one(self, pairs: Iterable[Pair], scope: PeerScope) -> Accepted[T]:
         result: Accepted[T] = Accepted()
-        for key, value in delta.upserts:
+        accepted: list[Pair] = []
+        for key, value in pairs:
             try:
                 suffix = key.decode()
                 result.upserts[suffix] = self._admit(self._decode(suffix, value), scope)
@@ -58,30 +91,27 @@ class Import(Generic[T]):
             except UnicodeDecodeError:  # no Cilium writes such a key, and two of them could read alike
                 result.refusals.append(DecodeError(ascii(key[:64]), "the key is not UTF-8"))
             else:
-                self._store(key, value)
-        result.removes = self._forget(delta.removes)
+                accepted.append((key, value))
+        self._store(accepted)
         return result
-
-    def value(self, suffix: str, scope: PeerScope) -> T:
-        """What is held under `suffix`, decoded again: values are not kept here."""
-        return self._admit(self._decode(suffix, self._held[suffix.encode()]), scope)
 
     def drain(self) -> list[str]:
         """Forget everything; the suffixes that were held."""
         return self._forget(list(self._held))
 
-    def _store(self, key: bytes, value: bytes) -> None:
-        old = self._held.get(key)
-        if old is not None:
-            self._digest.toggle(key, old)
-        self._held[key] = value
-        self._digest.toggle(key, value)
+    def _store(self, pairs: Iterable[Pair]) -> None:
+        held, changed = self._held, 0
+        for key, value in pairs:
+            new = fingerprint(key, value)
+            changed ^= new ^ held.get(key, 0)
+            held[key] = new
+        self._digest.toggle_print(changed)
 
     def _forget(self, keys: Iterable[bytes]) -> list[str]:
         gone = []
         for key in keys:
             old = self._held.pop(key, None)
             if old is not None:  # a key whose only value was refused was never held
-                self._digest.toggle(key, old)
+                self._digest.toggle_print(old)
                 gone.append(key.decode())
         return gone

@@ -15,7 +15,7 @@ from typing import Protocol
 from aiokit.backoff import Backoff
 from kvstore.backend import Readable
 from kvstore.errors import CompactedError, TransientError
-from kvstore.watch import Changes, Delta, Event, Listing
+from kvstore.watch import Changes, Delta, Event, Holding, Listing
 from kvstore.watchstore import follow
 from mesh import clusterconfig, keys
 from mesh.addressing import ClusterID, PeerScope
@@ -24,14 +24,15 @@ from mesh.keys import Kind
 from peering.errors import PeerConfigChangedError, PeerConfigMissingError, SilentPeerError
 from peering.times import PeerTimes, check_interval
 
-CHUNK = 2000  # entries handled before other tasks get a turn: about 10 ms
+CHUNK = 250  # entries handled before other tasks get a turn: about 10 ms for nodes
+CHUNK_OF_IPS = 2000  # these are handled many at once
 
 
 class Sink(Protocol):
     """Where a peer's entries go. All calls are synchronous: between two awaits the state is consistent."""
 
     def begin(self, remote: ClusterConfig, kinds: Sequence[Kind]) -> None: ...
-    def held(self, kind: Kind) -> Mapping[bytes, bytes]: ...
+    def held(self, kind: Kind) -> Holding: ...
     def apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None: ...
     def listed(self, kind: Kind, cluster_id: ClusterID) -> None: ...
     def refused(self, key: str, reason: str) -> None: ...
@@ -159,9 +160,10 @@ class Session:
                     synced(kind)
 
     async def _apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None:
-        for start in range(0, len(delta.upserts), CHUNK):
-            self._sink.apply(kind, Delta(upserts=delta.upserts[start : start + CHUNK]), scope)
-            if start + CHUNK < len(delta.upserts):
+        chunk = CHUNK_OF_IPS if kind is Kind.IPS else CHUNK
+        for start in range(0, len(delta.upserts), chunk):
+            self._sink.apply(kind, Delta(upserts=delta.upserts[start : start + chunk]), scope)
+            if start + chunk < len(delta.upserts):
                 await asyncio.sleep(0)
         if delta.removes:
             self._sink.apply(kind, Delta(removes=delta.removes), scope)

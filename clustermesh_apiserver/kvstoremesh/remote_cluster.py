@@ -21,7 +21,7 @@ from kvstore.backend import Backend
 from kvstore.lease import LeasePool
 from kvstore.meter import Meter
 from kvstore.syncstore import SyncStatus, SyncStore
-from kvstore.watch import Delta
+from kvstore.watch import Delta, Holding, Whole
 from mesh import clusterconfig
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, ClusterConfig
@@ -93,8 +93,8 @@ class RemoteCluster:
                 reflector.revoke()
                 reflector.listed()
 
-    def held(self, kind: Kind) -> Mapping[bytes, bytes]:
-        return self.reflectors[kind].held
+    def held(self, kind: Kind) -> Holding:
+        return Whole(self.reflectors[kind].held)
 
     def apply(self, kind: Kind, delta: Delta, _scope: PeerScope) -> None:
         self.reflectors[kind].apply(delta)

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from aiokit import log
-from clustermesh_apiserver.proxy import collector
+from aiokit import collector, log
 from clustermesh_apiserver.proxy.access import AuthMode
 from clustermesh_apiserver.proxy.config import ProxyConfig, ProxyError
 from clustermesh_apiserver.proxy.quota import DEFAULT, Limits

@@ -91,7 +91,7 @@ async def test_the_kernel_has_exactly_what_cilium_wrote(
             await datapath.wait_applied(tables.clock.revision)
         for task in tasks:
             task.cancel()
-    found = {prefix: entry[:2] for prefix, entry in kernel.recovered_prefixes().items()}
+    found = {prefix: (entry.identity, entry.tunnel) for prefix, entry in kernel.recovered_prefixes().items()}
     assert found == expected(recorded)
     assert len(found) > 40
     # the recorded addresses are made up: outside of the recorded nodes' CIDRs, which is counted, not refused

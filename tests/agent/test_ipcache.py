@@ -124,3 +124,21 @@ def test_our_own_node_is_the_host_and_nothing_of_it_is_tunnelled() -> None:
 def test_an_address_is_the_prefix_of_itself() -> None:
     assert host_prefix("10.0.0.1") == "10.0.0.1/32"
     assert host_prefix("fd00::1") == "fd00::1/128"
+
+
+@given(OPERATIONS, st.lists(st.tuples(RANKS, st.dictionaries(PREFIXES, ENTRIES)), max_size=4))
+def test_many_claims_at_once_are_as_one_after_another(
+    before: list[tuple[str, Rank, IPCacheEntry | None]], many: list[tuple[Rank, dict[str, IPCacheEntry]]]
+) -> None:
+    one, other = IPCache(Clock()), IPCache(Clock())
+    for cache in (one, other):
+        for prefix, rank, entry in before:
+            cache.remove(prefix, rank) if entry is None else cache.upsert(prefix, rank, entry)
+        cache.wanted.take_dirty()
+    for rank, entries in many:
+        one.upsert_all(rank, entries)
+        for prefix, entry in entries.items():
+            other.upsert(prefix, rank, entry)
+            assert one.claim(prefix, rank) == entry
+    assert one.wanted.entries == other.wanted.entries
+    assert one.wanted.take_dirty() == other.wanted.take_dirty()

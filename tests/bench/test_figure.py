@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from bench import docs
 from bench.figure import as_json, as_table, figure, percentile
 
 
@@ -33,3 +35,16 @@ def test_nothing_measured_is_nothing_and_not_an_error() -> None:
 
 def test_the_table_has_a_row_for_each_figure() -> None:
     assert as_table([figure("a", [1.0], "s"), figure("b", [1.0], "s", floors=[2.0])]).row_count == 2
+
+
+def test_the_documents_table_is_replaced_and_the_rest_of_it_stays(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{docs.BEGIN}\nold\n{docs.END}\nafter\n")
+    docs.write([figure("lists", [3.0], "s", floors=[2.0], peak_rss_bytes=7_000_000)], "a machine", page)
+    text = page.read_text()
+    assert "| lists | 3 s | 2 | 1.5 |  | 7 MB |" in text
+    assert "a machine" in text and "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n")
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="no place"):
+        docs.write([], "", page)

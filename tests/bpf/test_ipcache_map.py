@@ -49,3 +49,19 @@ def test_what_is_no_prefix_is_refused(text: str) -> None:
 def test_a_tunnel_that_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError, match="not an IP address"):
         ipcache_map.pack_value(7, "node-1")
+
+
+@given(st.lists(prefixes | ipv4.map(lambda ip: f"{ip}/32") | st.just("2001:db8::/32")))
+def test_many_keys_are_packed_as_each_alone(several: list[str]) -> None:
+    assert ipcache_map.pack_keys(several) == [ipcache_map.pack_key(one) for one in several]
+
+
+@given(st.lists(st.builds(IPCacheValue, u32, st.none() | ipv4 | ipv6, u8)))
+def test_many_values_are_packed_as_each_alone(several: list[IPCacheValue]) -> None:
+    alone = [ipcache_map.pack_value(one.identity, one.tunnel, one.encrypt_key) for one in several]
+    assert ipcache_map.pack_values(several) == alone
+
+
+def test_what_is_no_address_is_refused_among_many() -> None:
+    with pytest.raises(ValueError, match="not an IP address"):
+        ipcache_map.pack_keys(["10.0.0.1/32", "no address/32"])

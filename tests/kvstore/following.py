@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiokit.backoff import Backoff
 from kvstore.backend import Readable
+from kvstore.watch import Holding, Whole
 from kvstore.watchstore import follow
 
 
@@ -20,7 +21,7 @@ class Mirror:
         self.applied = 0
 
     async def run(self, backend: Readable, prefix: bytes, *, reads_back: bool = False) -> None:
-        held: Callable[[], Mapping[bytes, bytes]] | None = (lambda: self.entries) if reads_back else None
+        held: Callable[[], Holding] | None = (lambda: Whole(self.entries)) if reads_back else None
         async for delta in follow(backend, prefix, held=held, backoff=Backoff(0.01, 0.1)):
             self.entries.update(delta.upserts)
             for key in delta.removes:

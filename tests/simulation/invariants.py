@@ -62,7 +62,7 @@ class Invariants:
     # the kernel
 
     def written(self, reader: str, prefix: str, entry: IPCacheEntry) -> None:
-        self._seen(reader, prefix, *entry)
+        self._seen(reader, prefix, entry.identity, entry.tunnel, entry.encrypt_key)
         own = self._local.get(prefix)
         if own is not None:
             if entry == own:

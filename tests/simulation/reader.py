@@ -22,7 +22,7 @@ from bpf import ipcache_map
 from bpf.lb_plan import NO_AFFINITY, BackendLike
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
-from kvstore.watch import Delta
+from kvstore.watch import Delta, Holding
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ClusterConfig
 from mesh.keys import Kind
@@ -214,7 +214,7 @@ class _ObservedSink:
         self._reader = reader
         self._wire = wire
 
-    def held(self, kind: Kind) -> Mapping[bytes, bytes]:
+    def held(self, kind: Kind) -> Holding:
         return self._state.held(kind)
 
     def apply(self, kind: Kind, delta: Delta, scope: PeerScope) -> None:

@@ -29,12 +29,10 @@ def unsettled(reader: Reader, source: ClusterSource, said: Said | None) -> str:
 def _state(state: PeerState, source: ClusterSource, said: Said) -> str:
     covered = {kind for kind, key in source.bad if (kind, key) in source.good}
     for kind in KINDS:
-        wanted, held = source.said(kind), dict(state.held(kind))
-        for key in [key for of, key in source.bad if of is kind]:  # the previous value, if we ever had one
-            wanted.pop(key, None)
-            held.pop(key, None)
-        if held != wanted:
-            differing = sorted(key for key in held.keys() | wanted.keys() if held.get(key) != wanted.get(key))
+        wanted, held = source.said(kind), state.held(kind)
+        bad = {key for of, key in source.bad if of is kind}  # the previous value, if we ever had one
+        right = {key for key, value in wanted.items() if held.holds(key, value)}
+        if differing := sorted((set(held) | wanted.keys()) - right - bad):
             return f"{kind.name}: {differing[:3]} differ"
         if kind not in covered and said["digests"][kind.name.lower()] != digest(source, kind):
             return f"{kind.name}: digest {said['digests'][kind.name.lower()]} is not of what is said"

@@ -1,0 +1,71 @@
+"""A table and its map, when writes are cut in pieces and fail half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import mapsync
+from agent.desired import Clock, Desired
+from agent.mapsync import MapSync, SyncError
+from tests.agent.fakemap import FakeMap
+
+
+def pack(value: int) -> bytes:
+    if value > 99:
+        raise ValueError("too large for the map")
+    return b"%02d" % value
+
+
+def pack_many(keys: Sequence[int], values: Sequence[int]) -> list[tuple[bytes, bytes]]:
+    return [(pack(key), pack(value)) for key, value in zip(keys, values, strict=True)]
+
+
+VALUES = st.integers(0, 105)
+CHANGES = st.lists(st.dictionaries(VALUES, VALUES | st.none(), max_size=12), max_size=5)
+
+
+@given(CHANGES, st.integers(0, 3), st.sampled_from([3, 1000]))
+async def test_the_map_becomes_equal_whatever_fails_on_the_way(
+    rounds: list[dict[int, int | None]], failing: int, size: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mapsync, "CHUNK", 4)
+        wanted: Desired[int, int] = Desired(Clock())
+        target = FakeMap("map", [], size=size)
+        sync = MapSync(wanted, target, pack, pack, pack_many=pack_many)
+        for changes in rounds:
+            for key, value in changes.items():
+                wanted.remove(key) if value is None else wanted.upsert(key, value)
+            target.failing = failing
+            await attempt(sync)
+        target.size = 1000
+        for _ in range(20):
+            sync.retry()
+            await attempt(sync)
+    fitting = {pack(k): pack(v) for k, v in wanted.entries.items() if k <= 99 and v <= 99}
+    changed_to_misfit = {pack(k) for k, v in wanted.entries.items() if k <= 99 < v}
+    assert {k: v for k, v in target.entries.items() if k not in changed_to_misfit} == fitting
+
+
+async def attempt(sync: MapSync[int, int]) -> None:
+    sync.take()
+    for step in (sync.upsert, sync.remove):
+        try:
+            await step()
+        except SyncError:
+            continue
+
+
+async def test_what_is_missing_is_told_although_it_is_not_packed_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapsync, "CHUNK", 4)
+    wanted: Desired[int, int] = Desired(Clock())
+    for number in range(10):
+        wanted.upsert(number, 1)
+    sync = MapSync(wanted, FakeMap("map", [], size=6), pack, pack, pack_many=pack_many)
+    sync.take()
+    with pytest.raises(SyncError, match="full at 6 entries; 4 entries are missing"):
+        await sync.upsert()

@@ -15,11 +15,15 @@ COMMANDS = {
     "disable": Entry("cli.disable", "disable", "Take the mesh out of a cluster."),
     "disconnect": Entry("cli.disconnect", "disconnect", "Disconnect this cluster from others."),
     "enable": Entry("cli.enable", "enable", "Make a cluster ready to be connected."),
+    "inspect-policy-default-local-cluster": Entry(
+        "cli.inspect", "inspect", "Show which policies hang on policy-default-local-cluster."
+    ),
     "lab": Entry("cli.lab", "lab", "Whole clusters on this machine, to try and to test."),
     "plan": Entry("cli.plan", "plan", "Show what apply would change."),
     "service": Entry("cli.servicegroup", "service", "Which clusters serve a service, and why not."),
     "status": Entry("cli.status", "status", "Show a cluster's peers as all its agents see them."),
     "trace": Entry("cli.trace", "trace", "Tell the way of a new connection, and who decides about it."),
+    "troubleshoot": Entry("cli.troubleshoot", "troubleshoot", "Walk the ways to the peers, step by step."),
     "verify": Entry("cli.verify", "verify", "Compare every node's kernel with what its agent wants."),
     "version": Entry("cli.version", "version", "Print the version of this program."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from cli.check import Check
 from cli.checkoption import with_dial, with_skip_check
 from cli.completing import complete_context
 from cli.exchange import export_bundle, import_bundles
-from cli.facts import Address
+from cli.facts import Address, ClusterFacts
 from cli.links import MODES, links
 from cli.members import Judging, Member, judge, members, share_trust, surveys, tell
 from cli.running import run
@@ -32,6 +33,13 @@ from cli.target import Target, split, with_target
 @click.option("--connection-mode", type=click.Choice(MODES), default="bidirectional", show_default=True)
 @click.option("--destination-endpoint", multiple=True, help="IP:PORT at which the destination is reached.")
 @click.option("--source-endpoint", multiple=True, help="IP:PORT at which this cluster is reached.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many clusters are changed at once.",
+)
 @click.option(
     "--allow-mismatching-ca", is_flag=True, help="Let each cluster trust the other's authority too."
 )
@@ -57,6 +65,7 @@ def connect(
     connection_mode: str,
     destination_endpoint: tuple[str, ...],
     source_endpoint: tuple[str, ...],
+    parallel: int,
     allow_mismatching_ca: bool,
     export_path: Path | None,
     import_paths: tuple[Path, ...],
@@ -80,7 +89,7 @@ def connect(
         raise click.UsageError("--destination-endpoint is for one destination only")
     given = {"": _addresses(source_endpoint)}
     given |= dict.fromkeys(destinations, _addresses(destination_endpoint))
-    return run(_connect(target, destinations, connection_mode, given, judging))
+    return run(_connect(target, destinations, connection_mode, given, judging, parallel=parallel))
 
 
 async def _connect(
@@ -89,6 +98,8 @@ async def _connect(
     mode: str,
     given: Mapping[str, tuple[Address, ...]],
     judging: Judging,
+    *,
+    parallel: int,
 ) -> None:
     async with members(target, destinations) as found:
         clusters = [_at(member, given.get(key, ())) for key, member in found.items()]
@@ -97,8 +108,19 @@ async def _connect(
         by_name = {member.facts.name: member for member in clusters}
         if judging.allow_mismatching_ca:
             await share_trust(clusters, [member.facts.trust for member in clusters])
-        for link in links(mode, ours.name, [other.name for other in others]):
-            await tell(by_name[link.reader], by_name[link.peer].facts)
+        turns = asyncio.Semaphore(parallel)
+        wanted = links(mode, ours.name, [other.name for other in others])
+        async with asyncio.TaskGroup() as group:
+            for name in dict.fromkeys(link.reader for link in wanted):
+                peers = [by_name[link.peer].facts for link in wanted if link.reader == name]
+                group.create_task(_tell(by_name[name], peers, turns), name=f"tell {name}")
+
+
+async def _tell(reader: Member, peers: Sequence[ClusterFacts], turns: asyncio.Semaphore) -> None:
+    """One cluster's changes come one after another."""
+    async with turns:
+        for peer in peers:
+            await tell(reader, peer)
 
 
 def _at(member: Member, given: tuple[Address, ...]) -> Member:

@@ -55,6 +55,9 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh enable --context east --cluster-name east --cluster-id 1 --wait",
         "clustermesh enable --context east --service-type NodePort --dry-run",
     ),
+    "clustermesh inspect-policy-default-local-cluster": (
+        "clustermesh inspect-policy-default-local-cluster --context east -A",
+    ),
     "clustermesh lab apply": ("clustermesh lab apply east docs/examples/web.yaml",),
     "clustermesh lab delete": ("clustermesh lab delete east docs/examples/web.yaml",),
     "clustermesh lab down": ("clustermesh lab down",),
@@ -85,6 +88,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "clustermesh verify": (
         "clustermesh verify --context east",
         "clustermesh verify --context east -o json | jq 'map_values(.equal)'",
+    ),
+    "clustermesh troubleshoot": (
+        "clustermesh troubleshoot --context east",
+        "clustermesh troubleshoot west --context east -o json",
     ),
     "clustermesh version": ("clustermesh version -o json",),
     "clustermesh-dbg bpf ct list global": ("clustermesh-dbg bpf ct list global",),

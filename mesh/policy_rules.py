@@ -71,6 +71,17 @@ class Policy:
 
     def cidrs(self) -> frozenset[CIDR]:
         """Every CIDR that it names."""
+        return frozenset(cidr for item in self._traffic() for cidr in item.cidrs)
+
+    @property
+    def hangs_on_default_cluster(self) -> bool:
+        """Whether peers are selected without naming a cluster: a setting then says which are meant."""
+        return any(
+            not (peer.names_cluster or peer.is_reserved or peer.own_cluster)
+            for item in self._traffic()
+            for peer in item.peers
+        )
+
+    def _traffic(self) -> list[Traffic]:
         sides = [side for rule in self.rules for side in (rule.ingress, rule.egress)]
-        traffic = [item for side in sides for item in (*side.allows, *side.denies)]
-        return frozenset(cidr for item in traffic for cidr in item.cidrs)
+        return [item for side in sides for item in (*side.allows, *side.denies)]

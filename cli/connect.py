@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -19,6 +20,8 @@ from cli.links import MODES, links
 from cli.members import Judging, Member, judge, members, share_trust, surveys, tell
 from cli.running import run
 from cli.target import Target, split, with_target
+
+MAX_PORT = 65535
 
 
 @click.command()
@@ -135,7 +138,11 @@ def _addresses(values: Sequence[str]) -> tuple[Address, ...]:
 
 
 def _address(text: str) -> Address:
+    """Checked here: nobody resolves it later, and a typing error would only show as a peer that is away."""
     ip, _, port = text.rpartition(":")
-    if not ip or not port.isdigit():
-        raise click.UsageError(f"{text!r} is not IP:PORT")
-    return Address(ip.strip("[]"), int(port))
+    try:
+        if not port.isdecimal() or not 1 <= int(port) <= MAX_PORT:
+            raise ValueError
+        return Address(str(ip_address(ip.removeprefix("[").removesuffix("]"))), int(port))
+    except ValueError:
+        raise click.UsageError(f"{text!r} is not IP:PORT") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Annotated
 
 import msgspec
@@ -89,11 +90,18 @@ def _clusters(given: list[_Cluster]) -> dict[str, MeshCluster]:
         if bool(each.context) == bool(each.bundle):
             raise ValueError(f"cluster {each.name} needs a context or a bundle, and not both")
         ids[each.id] = each.name
-        endpoints = tuple(Address(endpoint.ip, endpoint.port) for endpoint in each.endpoints)
+        endpoints = tuple(_endpoint(each.name, endpoint) for endpoint in each.endpoints)
         clusters[each.name] = MeshCluster(
             each.name, each.id, each.context, each.bundle, each.namespace, endpoints
         )
     return clusters
+
+
+def _endpoint(cluster: str, given: _Endpoint) -> Address:
+    try:
+        return Address(str(ip_address(given.ip)), given.port)
+    except ValueError:
+        raise ValueError(f"cluster {cluster}: endpoint {given.ip!r} is not an IP address") from None
 
 
 def _reads(

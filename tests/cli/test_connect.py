@@ -96,6 +96,14 @@ async def test_endpoints_given_by_hand_are_used_as_they_are(clusters: Clusters) 
     assert config.host_aliases[0].ips == ("203.0.113.1", "203.0.113.2")
 
 
+@pytest.mark.parametrize("given", ["west.example:2379", "203.0.113.1", "203.0.113.1:0", "203.0.113.1:65536"])
+async def test_an_endpoint_that_is_none_is_refused_before_anything_is_asked(
+    clusters: Clusters, given: str
+) -> None:
+    result = await clusters.run(*CONNECT, "--destination-endpoint", given)
+    assert (result.exit_code, "is not IP:PORT" in result.stderr) == (2, True)
+
+
 async def test_disconnect_forgets_on_both_sides_and_nothing_else(clusters: Clusters) -> None:
     await clusters.enable()
     await clusters.run(*CONNECT)

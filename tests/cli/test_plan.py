@@ -38,6 +38,7 @@ def test_by_default_everybody_reads_everybody() -> None:
         (b"kind: [", "mesh.yaml: "),
         (text(EAST, WEST, colour="red"), "unknown field `colour`"),
         (text(EAST | {"port": 1}), r"unknown field `port`.*clusters\[0\]"),
+        (text(EAST | {"endpoints": [{"ip": "east.example"}]}), "endpoint 'east.example' is not an IP"),
         (text(), "length >= 1"),
         (text(EAST | {"id": 0}), ">= 1"),
         (text(EAST, EAST | {"id": 2}), "east is there twice"),

@@ -11,15 +11,19 @@ from pathlib import Path
 
 import click
 
+from certs.bundle import TrustBundle
 from cli.check import Check
 from cli.checkoption import with_dial, with_skip_check
 from cli.completing import complete_context
 from cli.exchange import export_bundle, import_bundles
 from cli.facts import Address, ClusterFacts
-from cli.links import MODES, links
-from cli.members import Judging, Member, judge, members, share_trust, surveys, tell
+from cli.links import MODES, Link, links
+from cli.manifest import Manifest
+from cli.manifesttext import as_yaml
+from cli.members import Judging, Member, judge, members, share_trust, surveys, tell, telling, trusting
 from cli.running import run
 from cli.target import Target, split, with_target
+from k8s.resource import SECRET
 
 MAX_PORT = 65535
 
@@ -36,6 +40,9 @@ MAX_PORT = 65535
 @click.option("--connection-mode", type=click.Choice(MODES), default="bidirectional", show_default=True)
 @click.option("--destination-endpoint", multiple=True, help="IP:PORT at which the destination is reached.")
 @click.option("--source-endpoint", multiple=True, help="IP:PORT at which this cluster is reached.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print each cluster's Secrets as YAML, without keys, and change nothing."
+)
 @click.option(
     "--parallel",
     type=click.IntRange(1, 64),
@@ -68,6 +75,7 @@ def connect(
     connection_mode: str,
     destination_endpoint: tuple[str, ...],
     source_endpoint: tuple[str, ...],
+    dry_run: bool,
     parallel: int,
     allow_mismatching_ca: bool,
     export_path: Path | None,
@@ -83,6 +91,8 @@ def connect(
     destinations = split(contexts)
     if sum(map(bool, (destinations, export_path, import_paths))) != 1:
         raise click.UsageError("give one of --destination-context, --export and --import")
+    if dry_run and not destinations:
+        raise click.UsageError("--dry-run goes with --destination-context")
     judging = Judging(allow_mismatching_ca, skip_check, dial)
     if export_path:
         return run(export_bundle(target, export_path, _addresses(source_endpoint), judging))
@@ -92,7 +102,9 @@ def connect(
         raise click.UsageError("--destination-endpoint is for one destination only")
     given = {"": _addresses(source_endpoint)}
     given |= dict.fromkeys(destinations, _addresses(destination_endpoint))
-    return run(_connect(target, destinations, connection_mode, given, judging, parallel=parallel))
+    return run(
+        _connect(target, destinations, connection_mode, given, judging, parallel=0 if dry_run else parallel)
+    )
 
 
 async def _connect(
@@ -104,19 +116,34 @@ async def _connect(
     *,
     parallel: int,
 ) -> None:
+    """`parallel` 0: only show."""
     async with members(target, destinations) as found:
         clusters = [_at(member, given.get(key, ())) for key, member in found.items()]
         ours, *others = await surveys(clusters, datetime.now(UTC), dial=judging.dial)
         judge(ours, others, judging)
         by_name = {member.facts.name: member for member in clusters}
+        wanted = links(mode, ours.name, [other.name for other in others])
+        if not parallel:
+            trust = [each.facts.trust for each in clusters] if judging.allow_mismatching_ca else []
+            return _show(by_name, wanted, trust)
         if judging.allow_mismatching_ca:
             await share_trust(clusters, [member.facts.trust for member in clusters])
         turns = asyncio.Semaphore(parallel)
-        wanted = links(mode, ours.name, [other.name for other in others])
         async with asyncio.TaskGroup() as group:
             for name in dict.fromkeys(link.reader for link in wanted):
                 peers = [by_name[link.peer].facts for link in wanted if link.reader == name]
                 group.create_task(_tell(by_name[name], peers, turns), name=f"tell {name}")
+        return None
+
+
+def _show(by_name: Mapping[str, Member], wanted: Sequence[Link], trust: Sequence[TrustBundle | None]) -> None:
+    for name, member in by_name.items():
+        bodies = trusting(member.facts, trust) if trust else []
+        for link in wanted:
+            if link.reader == name:
+                bodies += telling(member.facts, by_name[link.peer].facts)
+        if bodies:
+            click.echo(f"# cluster {name}\n{as_yaml([Manifest(SECRET, body) for body in bodies])}---")
 
 
 async def _tell(reader: Member, peers: Sequence[ClusterFacts], turns: asyncio.Semaphore) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-import yaml
 
 from aiokit.wait import eventually
 from cli import crd, facts, manifest, peerfile, provider, rollout, secret
@@ -18,6 +16,7 @@ from cli.duration import duration
 from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
 from cli.manifest import Manifest
+from cli.manifesttext import as_yaml
 from cli.running import run, say
 from cli.settings import (
     CA_SECRET,
@@ -101,23 +100,6 @@ async def _require_current_kinds(client: Client) -> None:
                 f"the installed CustomResourceDefinition {name} does not serve {resource.version}: "
                 "install MCS-API's current definitions first"
             )
-
-
-class _Plain(yaml.SafeDumper):
-    """Values that are in two places are written twice: references are hard to read and to compare."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-
-def as_yaml(wanted: list[Manifest]) -> str:
-    """For `kubectl diff` and for reading. Private keys are left out."""
-    shown = []
-    for each in wanted:
-        is_secret = each.resource == secret.SECRET and "data" in each.body
-        body = secret.redacted(each.body) if is_secret else each.body
-        shown.append(replace(each, body=body).complete)
-    return yaml.dump_all(shown, Dumper=_Plain, sort_keys=False)
 
 
 async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) -> MeshSettings:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from certs import bundle
 from certs.bundle import TrustBundle
@@ -19,6 +20,8 @@ from cli.running import say
 from cli.survey import is_remote, surveyed
 from cli.target import Target
 from k8s.client import Client
+
+Body = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +76,29 @@ async def surveys(clusters: Sequence[Member], now: datetime, *, dial: bool | Non
     return [task.result() for task in tasks]
 
 
-async def tell(reader: Member, peer: ClusterFacts) -> None:
-    """Let `reader` know how to reach `peer`."""
-    namespace = reader.facts.target.namespace
+def telling(reader: ClusterFacts, peer: ClusterFacts) -> list[Body]:
+    """The Secrets that let `reader` know how to reach `peer`. Pure."""
+    namespace = reader.target.namespace
     text = peerfile.remote(peer.name, peer.addresses)
-    files = peerfile.secrets({peer.name: text}, namespace, mirrored=reader.facts.kvstoremesh)
-    applied = [
-        await reader.client.apply(secret.SECRET, secret.files(namespace, *each)) for each in files.items()
-    ]
+    files = peerfile.secrets({peer.name: text}, namespace, mirrored=reader.kvstoremesh)
+    return [secret.files(namespace, *each) for each in files.items()]
+
+
+def trusting(member: ClusterFacts, authorities: Iterable[TrustBundle | None]) -> list[Body]:
+    """The Secrets of the cluster's leaves, which accept these authorities too. Pure."""
+    everybody = bundle.merge(each for each in authorities if each)
+    return secret.bodies(member.target.namespace, secret.with_trust(member.leaves, everybody))
+
+
+async def tell(reader: Member, peer: ClusterFacts) -> None:
+    applied = [await reader.client.apply(secret.SECRET, body) for body in telling(reader.facts, peer)]
     where = ", ".join(str(address) for address in peer.addresses)
     known = "already knows" if set(applied) == {"unchanged"} else "now knows"
     say(f"{reader.facts.name} {known} {peer.name} at {where}")
 
 
 async def share_trust(clusters: Sequence[Member], authorities: Iterable[TrustBundle | None]) -> None:
-    """Let every leaf of the clusters accept these authorities too."""
-    everybody = bundle.merge(each for each in authorities if each)
+    told = list(authorities)
     for member in clusters:
-        namespace = member.facts.target.namespace
-        for body in secret.bodies(namespace, secret.with_trust(member.facts.leaves, everybody)):
+        for body in trusting(member.facts, told):
             await member.client.apply(secret.SECRET, body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+import yaml
 
 from certs import bundle
 from k8s.resource import SECRET, SERVICE
@@ -181,3 +182,26 @@ async def test_different_authorities_are_refused_unless_both_are_to_be_trusted(c
     found = await clusters.get("west", SECRET, "clustermesh-apiserver-server-cert")
     assert found is not None
     assert len(bundle.parse(base64.b64decode(found["data"]["ca.crt"])).key_ids) == 2
+
+
+async def test_a_dry_run_prints_what_would_be_applied_without_keys_and_changes_nothing(
+    clusters: Clusters,
+) -> None:
+    await clusters.enable(share=False)
+    before = await clusters.everything()
+    shown = await clusters.run(*CONNECT, "--allow-mismatching-ca", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert await clusters.everything() == before
+    assert "PRIVATE" not in shown.stdout
+    assert "# cluster east" in shown.stdout
+    bodies = [body for body in yaml.safe_load_all(shown.stdout) if body]
+    names = [body["metadata"]["name"] for body in bodies]
+    assert names.count("cilium-kvstoremesh") == names.count("clustermesh-apiserver-server-cert") == 2
+    assert all(body.get("data", {}).get("tls.key") in {None, "<not shown>"} for body in bodies)
+    assert (await clusters.run(*CONNECT, "--allow-mismatching-ca")).exit_code == 0
+    told = {body["metadata"]["name"]: body for body in bodies[: len(bodies) // 2]}
+    for name in ("cilium-kvstoremesh", "cilium-clustermesh", "clustermesh-apiserver-remote-cert"):
+        found = await clusters.get("east", SECRET, name)
+        assert found is not None
+        shared = told[name]["data"].items() - {("tls.key", "<not shown>")}
+        assert shared <= found["data"].items()

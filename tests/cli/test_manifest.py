@@ -9,7 +9,7 @@ import yaml
 
 from agent.__main__ import main as agent
 from cli import manifest, secret
-from cli.enable import as_yaml
+from cli.manifesttext import as_yaml
 from cli.settings import MeshSettings
 
 SETTINGS = MeshSettings(

@@ -135,15 +135,16 @@ def _meaning(key: bytes, dumps: Dumps) -> Meaning:
     slots: Counter[object] = Counter()
     for number in range(1, master.count + 1):
         raw = dumps.services.get(lb_map.with_slot(key, number))
-        slots[None if raw is None else _slot(key, raw, dumps)] += 1
+        slots[None if raw is None else _slot(key, raw, master.rev_nat, dumps)] += 1
     reverse = dumps.reverse_nat.get(lb_map.pack_rev_nat_id(master.rev_nat))
     return Meaning(replace(master, rev_nat=0), reverse, frozenset(slots.items()))
 
 
-def _slot(key: bytes, raw: bytes, dumps: Dumps) -> object:
+def _slot(key: bytes, raw: bytes, rev_nat: int, dumps: Dumps) -> object:
+    """`rev_nat`: the master's. Another one may lead to the same address now, and to nothing later."""
     value = lb_map.unpack_service_value(raw)
     said = replace(value, rev_nat=0, group=0) if value.group else replace(value, rev_nat=0, backend_id=0)
-    reverse = dumps.reverse_nat.get(lb_map.pack_rev_nat_id(value.rev_nat))
+    reverse = value.rev_nat == rev_nat
     if not value.group:
         return said, reverse, dumps.backends.get(lb_map.pack_backend_id(value.backend_id))
     is_group = value.group in lb_map.GROUP_SCOPES and lb_map.scope_of(key) == lb_map.SCOPE_EXTERNAL

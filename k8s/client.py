@@ -11,13 +11,14 @@ import asyncio
 import builtins
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
 import aiohttp
 import msgspec
 
+from aiokit.wait import eventually
 from k8s.access import Access, tls_context
 from k8s.differ import covers, with_encoded_secrets, without_nones
 from k8s.errors import AccessError, ConflictError, GoneError, NotFoundError, UnreachableError, from_answer
@@ -28,6 +29,7 @@ from k8s.resource import POD, Resource
 REQUEST_SECONDS = 30.0  # a healthy API server answers a large page within seconds
 CONNECT_SECONDS = 5.0
 EXECUTE_SECONDS = 120.0  # our commands in pods end by themselves long before
+CLOSE_SECONDS = 1.0
 RENEW_SECONDS = 30.0  # a credential plugin may have to ask a cloud
 PAGE = 500  # objects a page: the size kubectl and client-go use
 LIST_ATTEMPTS = 3  # a list whose continue token expires between pages is begun again
@@ -165,13 +167,17 @@ class Client:
                     max_msg_size=MAX_OUTPUT,
                 ) as socket,
             ):
-                return await collected(socket)
+                raw = socket.get_extra_info("socket")
+                found = await collected(socket)
         except aiohttp.WSServerHandshakeError as error:
             text = f"a command cannot be run in pod {namespace}/{pod_name}: {error.message}"
             raise from_answer(error.status, text.encode()) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = str(error) or type(error).__name__
             raise UnreachableError(f"exec in pod {namespace}/{pod_name}: {text}") from error
+        with suppress(TimeoutError):  # TLS takes leave in the background: a loop must not end before that
+            await eventually(lambda: raw.fileno() < 0, CLOSE_SECONDS, 0.002)
+        return found
 
     async def request(
         self,

@@ -113,7 +113,7 @@ def test_a_difference_says_what_is_missing_and_what_is_too_much() -> None:
     maps = written({WEB: [backend(1), backend(2)]})
     found, _ = differing(maps.dumps, {WEB: [backend(1)], DNS: []})
     services = found[Table.SERVICES]
-    master = lb_map.pack_service(*WEB)
+    master = lb_map.pack_service(WEB.ip, WEB.port, WEB.protocol)
     assert services.keys() == {master, lb_map.with_slot(master, 2), lb_map.pack_service(*DNS)}
     assert services[lb_map.with_slot(master, 2)].wanted is None
     assert services[lb_map.pack_service(*DNS)].held is None
@@ -125,3 +125,20 @@ def test_an_entry_that_leads_nowhere_is_told() -> None:
     maps = written({WEB: [backend(1)]})
     maps.tables[Table.BACKENDS][lb_map.pack_backend_id(77)] = lb_map.pack_backend("10.9.9.9", 1, "TCP")
     assert told(maps.dumps, {WEB: [backend(1)]})
+
+
+def test_a_slot_that_borrows_another_services_reverse_address_is_told() -> None:
+    over_udp = WEB._replace(protocol="UDP")  # the same address and port: the same reverse entry, by value
+    services: Services = {WEB: [backend(1)], over_udp: []}
+    maps = written(services)
+    master = lb_map.pack_service(WEB.ip, WEB.port, WEB.protocol)
+    key = lb_map.with_slot(master, 1)
+    value = lb_map.unpack_service_value(maps.tables[Table.SERVICES][key])
+    other = lb_map.unpack_service_value(
+        maps.tables[Table.SERVICES][lb_map.pack_service(over_udp.ip, over_udp.port, over_udp.protocol)]
+    )
+    assert other.rev_nat != value.rev_nat
+    maps.tables[Table.SERVICES][key] = lb_map.pack_service_value(
+        value.backend_id, rev_nat=other.rev_nat, flags=value.flags
+    )
+    assert told(maps.dumps, services)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.traces import Traces, traces
+from e2e.traces import NOTHING, Traces, traces
 from lab.paths import LabPaths
 
 DEMO = [sys.executable, "-m", "lab.demo", "-o", "json"]
@@ -25,11 +25,11 @@ def before() -> Traces:
 
 
 def _left(before: Traces) -> Traces:
-    """What is there now, once the kernel has had time: it frees maps a moment after their last pin."""
+    """What is there more, once the kernel has had time: it frees maps a moment after their last pin."""
     deadline = time.monotonic() + 15
-    while (now := traces()) != before and time.monotonic() < deadline:
+    while (left := traces().beyond(before)) != NOTHING and time.monotonic() < deadline:
         time.sleep(0.1)
-    return now
+    return left
 
 
 def _interrupted(number: signal.Signals, reached: Path) -> int:
@@ -60,17 +60,17 @@ def test_the_demo_prints_the_promised_object_and_leaves_nothing(before: Traces) 
     assert 0 < printed["propagation_ms"]["p50"] <= printed["propagation_ms"]["p99"]
     assert printed["policy"]["allowed"] and printed["policy"]["denied"]
     assert time.monotonic() - started < 90
-    assert _left(before) == before
+    assert _left(before) == NOTHING
 
 
 @pytest.mark.parametrize("reached", ["lab.json", "clusters/west/ready.json"])
 def test_ctrl_c_in_the_middle_leaves_nothing(before: Traces, reached: str) -> None:
     assert _interrupted(signal.SIGINT, LabPaths("demo").root / reached) == 130
-    assert _left(before) == before
+    assert _left(before) == NOTHING
 
 
 def test_lab_down_removes_what_a_killed_demo_left(before: Traces) -> None:
     _interrupted(signal.SIGKILL, LabPaths("demo").root / "clusters/west/ready.json")
-    assert traces() != before
+    assert traces().beyond(before) != NOTHING
     subprocess.run(DOWN, check=True, timeout=90)
-    assert _left(before) == before
+    assert _left(before) == NOTHING

@@ -28,6 +28,27 @@ class Traces:
     links: frozenset[str]  # interfaces of the host's own namespace
     state: frozenset[str]
 
+    def beyond(self, before: Traces) -> Traces:
+        """What is there that was not. What an earlier test left for the kernel to free may go meanwhile."""
+        counts = zip(self.bpf_objects, before.bpf_objects, strict=True)
+        maps, programs, links = (max(0, now - then) for now, then in counts)
+        return Traces(
+            namespaces=self.namespaces - before.namespaces,
+            bpf_objects=(maps, programs, links),
+            pins=self.pins - before.pins,
+            mounts=self.mounts - before.mounts,
+            cgroups=self.cgroups - before.cgroups,
+            processes=self.processes - before.processes,
+            links=self.links - before.links,
+            state=self.state - before.state,
+        )
+
+
+NOTHING = Traces(
+    *(frozenset[str](), (0, 0, 0), frozenset[str](), frozenset[str](), frozenset[str]()),
+    *(frozenset[str](), frozenset[str](), frozenset[str]()),
+)
+
 
 def traces() -> Traces:
     mounts = Path("/proc/mounts").read_text().splitlines()

@@ -1,12 +1,16 @@
 """How long new events wait for more before they are sent to all watchers in one round. Pure: time passed in.
 
-Idle: not at all. Under load as long as the last round took, so that half of the time is left to others and
-each round carries what came meanwhile: ten events in one message cost about as much as one.
+Idle: not at all. Under load a round begins half as long again after the last one began as that took: a third
+of the time is left to others, and each round carries what came meanwhile. Measured with 1,000 and 2,000
+watchers at 200 changes a second: without the pause readers on the same processors fall behind (p99 of 2,000
+watchers 250 ms instead of 36 ms); with one of twice the length the slowest hundredth of 1,000 waits 32 ms
+instead of 22 ms.
 """
 
 from __future__ import annotations
 
 LONGEST_SECONDS = 0.050  # more would be felt by those who wait for an address
+SPACING = 1.5
 _CHEAP_SECONDS = 0.001  # rounds shorter than this need no relief
 
 
@@ -22,5 +26,5 @@ class MergeWindow:
     def spent(self, began: float, ended: float) -> None:
         """A round took that long."""
         took = ended - began
-        self.seconds = min(LONGEST_SECONDS, 2 * took) if took > _CHEAP_SECONDS else 0.0
+        self.seconds = min(LONGEST_SECONDS, SPACING * took) if took > _CHEAP_SECONDS else 0.0
         self._last_round = began

@@ -7,6 +7,7 @@ client that does not finish it can be cut off, and a thousand idle connections d
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,6 +51,9 @@ class PlainWire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(ROOM_BYTES)
+        # asyncio does this only where the listener named its protocol: an event would wait 40 ms for an ACK
+        if (accepted := transport.get_extra_info("socket")) is not None:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.address = name_of(transport.get_extra_info("peername"))
         if self._host.accept(self):
             self._begin()

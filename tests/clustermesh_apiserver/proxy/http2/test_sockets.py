@@ -19,11 +19,11 @@ from certs import profile
 from certs.errors import CertificateError
 from certs.issue import Authority
 from clustermesh_apiserver.proxy.call import Call
-from clustermesh_apiserver.proxy.caller import address_of, caller_of
+from clustermesh_apiserver.proxy.caller import Peer, address_of, caller_of
 from clustermesh_apiserver.proxy.certificate import read_material
 from clustermesh_apiserver.proxy.http2 import server
 from clustermesh_apiserver.proxy.http2.server import bind, serving
-from clustermesh_apiserver.proxy.http2.wire import name_of
+from clustermesh_apiserver.proxy.http2.wire import PlainWire, name_of
 from clustermesh_apiserver.proxy.status import OK, Status
 from tests.clustermesh_apiserver.proxy.conftest import write_secret
 
@@ -193,3 +193,34 @@ def test_peers_have_the_names_that_grpc_gives_them(peer: object, name: str, addr
 def test_any_address_can_be_listened_on(address: str) -> None:
     with bind(address) as bound, socket.create_connection(("127.0.0.1", bound.getsockname()[1])):
         pass
+
+
+class Nobody:
+    """A host that lets everybody in and knows nobody."""
+
+    def accept(self, _wire: PlainWire) -> bool:
+        return True
+
+    def begin(self, _wire: PlainWire, _peer: Peer) -> None:
+        return None
+
+    def gone(self, _wire: PlainWire) -> None:
+        return None
+
+
+async def test_what_is_sent_does_not_wait_for_what_was_sent_before() -> None:
+    told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Seen(PlainWire):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            accepted = transport.get_extra_info("socket")
+            told.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    bound = bind("127.0.0.1:0")  # asyncio leaves the option off for sockets of such listeners
+    listener = await asyncio.get_running_loop().create_server(lambda: Seen(Nobody()), sock=bound)
+    _, writer = await asyncio.open_connection(*bound.getsockname())
+    assert await asyncio.wait_for(told, 5)
+    writer.close()
+    await writer.wait_closed()
+    listener.close()

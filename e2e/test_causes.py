@@ -11,13 +11,17 @@ import msgspec
 
 from aiokit.wait import eventually
 from certs import profile
+from certs.check import load_chain
 from certs.issue import Authority, Issued
+from cli.manifest import PROXY_HEALTH_PORT
+from cli.podask import answers
 from e2e.conftest import Mesh
 from k8s.resource import SECRET, SERVICE
 
 NAMESPACE = "kube-system"
 SERVER, PEERS = "clustermesh-apiserver-server-cert", "cilium-kvstoremesh"
 GLOBAL = "service.cilium.io/global"
+EXPIRY = "clustermesh_proxy_certificate_expiry_seconds "
 
 
 async def read(mesh: Mesh, cluster: str, name: str) -> dict[str, bytes]:
@@ -49,6 +53,11 @@ async def named(mesh: Mesh) -> set[str]:
     return {cause["check"] for cause in found["causes"] if cause["cluster"] == "west"}
 
 
+def _expiry(metrics: str) -> float:
+    found = (line for line in metrics.splitlines() if line.startswith(EXPIRY))
+    return float(next(found, "0").split()[-1])
+
+
 async def test_status_names_a_peer_that_is_down_an_expired_certificate_and_a_foreign_authority(
     mesh: Mesh,
 ) -> None:
@@ -65,15 +74,16 @@ async def test_status_names_a_peer_that_is_down_an_expired_certificate_and_a_for
     async def serve(issued: Issued) -> None:
         pair = {"tls.crt": issued.certificate_pem, "tls.key": issued.key_pem}
         await write(mesh, "west", SERVER, pair)
-        volumes = (
-            mesh.lab.paths.root / "nodes/west-control/pods"
-        )  # the proxy reads its files at each handshake
+        expires = load_chain(issued.certificate_pem)[0].not_valid_after_utc.timestamp()
 
-        def is_mounted() -> bool:
-            found = [file.read_bytes() for file in volumes.glob("*/volumes/server-cert/tls.crt")]
-            return found == [issued.certificate_pem]
+        async def is_served() -> bool:
+            async with mesh.lab.kubernetes("west") as client:
+                found = await answers(
+                    client, NAMESPACE, "clustermesh-apiserver", PROXY_HEALTH_PORT, "/metrics"
+                )
+            return [_expiry(each.body.decode()) for each in found] == [expires]
 
-        await eventually(is_mounted, 20)
+        await eventually(is_served, 20, 0.2)  # a connection made before that would stand on
 
     async with restoring(mesh, "west", SERVER):
         async with restoring(mesh, "east", PEERS) as peers:

@@ -1,4 +1,4 @@
-"""A BPF file system of the benchmark's own: what it pins is seen by nobody else, and goes with it."""
+"""A BPF file system of our own: what benchmarks and tests pin is seen by nobody else, and goes with it."""
 
 from __future__ import annotations
 

@@ -1,22 +1,13 @@
-"""A BPF file system of our own: what tests pin is seen by nobody else."""
+"""What tests pin, in a BPF file system of their own."""
+
+from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from bench.bpffs import mounted
 
-@contextmanager
-def mounted(folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "bpf", "bpf", folder], check=True)
-    try:
-        yield folder
-    finally:
-        # lazily: a failing test may still have a file open
-        subprocess.run(["umount", "-l", folder], check=True)
-        folder.rmdir()
+__all__ = ["mounted", "pins"]
 
 
 def pins(folder: Path) -> list[str]:

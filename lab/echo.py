@@ -1,4 +1,4 @@
-"""The lab's web server: answers every HTTP/1.1 request with where it runs and who asked.
+"""The lab's web server: answers every HTTP/1.1 request and every datagram with where it runs and who asked.
 
 Only the standard library, so that a pod starts in a few hundredths of a second; connections are kept
 alive. It reads a request's head and ignores everything in it but `Connection` and the body's length.
@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
+from typing import cast
 
 PORT = 8080
 _HEAD_LIMIT = 16 * 1024
@@ -33,11 +34,15 @@ def whereabouts(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def body(place: Mapping[str, str], peer: str) -> bytes:
+    return json.dumps({**place, "peer": peer}).encode() + b"\n"
+
+
 def answer(place: Mapping[str, str], peer: str, *, close: bool, head_only: bool = False) -> bytes:
-    body = json.dumps({**place, "peer": peer}).encode() + b"\n"
+    content = body(place, peer)
     connection = b"Connection: close\r\n" if close else b""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n"
-    return head % (len(body), connection) + (b"" if head_only else body)
+    return head % (len(content), connection) + (b"" if head_only else content)
 
 
 def is_last(head: bytes) -> bool:
@@ -71,6 +76,19 @@ async def converse(
         writer.close()
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, place: Mapping[str, str]) -> None:
+        self._place = place
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        if self._transport:
+            self._transport.sendto(body(self._place, address[0]), address)
+
+
 async def serve(host: str, port: int, place: Mapping[str, str]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -83,9 +101,11 @@ async def serve(host: str, port: int, place: Mapping[str, str]) -> None:
     server = await asyncio.start_server(
         handle, host, port, limit=_HEAD_LIMIT, backlog=_BACKLOG, reuse_address=True
     )
+    datagrams, _ = await loop.create_datagram_endpoint(lambda: Datagrams(place), local_addr=(host, port))
     print(f"echo: listening on {host}:{port}", file=sys.stderr, flush=True)  # noqa: T201 - a program's own log
     await ended.wait()
     await asyncio.sleep(_LAME_SECONDS)
+    datagrams.close()
     server.close()  # open connections end with the process
 
 

@@ -79,3 +79,24 @@ def test_the_answer_is_json_of_the_announced_length() -> None:
 def test_whereabouts_come_from_the_environment() -> None:
     env = {"CLUSTER_NAME": "east", "NODE_NAME": "node-1", "POD_NAME": "web-1", "POD_NAMESPACE": "default"}
     assert echo.whereabouts(env) == PLACE
+
+
+async def test_a_datagram_is_answered_with_where_it_was_received() -> None:
+    loop = asyncio.get_running_loop()
+    answers: asyncio.Queue[bytes] = asyncio.Queue(1)
+
+    class Asking(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+            answers.put_nowait(data)
+
+    server, _ = await loop.create_datagram_endpoint(
+        lambda: echo.Datagrams(PLACE), local_addr=("127.0.0.1", 0)
+    )
+    client, _ = await loop.create_datagram_endpoint(Asking, remote_addr=server.get_extra_info("sockname")[:2])
+    try:
+        client.sendto(b"?")
+        said = msgspec.json.decode(await asyncio.wait_for(answers.get(), 5))
+        assert said == {**PLACE, "peer": "127.0.0.1"}
+    finally:
+        client.close()
+        server.close()

@@ -1,0 +1,50 @@
+"""Knocking from a pod: `knock.py` run inside it, its answers as values."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from e2e.conftest import Mesh
+
+KNOCK = Path(__file__).with_name("knock.py")
+WAIT_SECONDS = 60.0
+
+
+class Target(msgspec.Struct, frozen=True):
+    """An address to knock at; `seconds` is how long one answer may take."""
+
+    host: str
+    port: int
+    protocol: str = "TCP"
+    times: int = 1
+    seconds: float = 2.0
+
+
+async def knock(mesh: Mesh, cluster: str, pod: str, targets: Sequence[Target]) -> list[Counter[str]]:
+    """Per target, how often each `cluster/pod` answered; "" is for nobody."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "lab", "--name", mesh.lab.lab, "exec", cluster, pod, "--"),
+        *(sys.executable, str(KNOCK), msgspec.json.encode(targets).decode()),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), WAIT_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return [Counter(each) for each in msgspec.json.decode(said, type=list[dict[str, int]])]
+
+
+def by_cluster(answers: Counter[str]) -> Counter[str]:
+    found = Counter[str]()
+    for name, times in answers.items():
+        found[name.partition("/")[0]] += times
+    return found

@@ -9,8 +9,10 @@ import json
 import socket
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 Target = dict[str, object]
+AT_ONCE = 32
 
 
 def once(family: int, where: tuple[str, int], protocol: str, seconds: float) -> str:
@@ -39,4 +41,5 @@ def knock(target: Target) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    json.dump([knock(target) for target in json.loads(sys.argv[1])], sys.stdout)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        json.dump(list(pool.map(knock, json.loads(sys.argv[1]))), sys.stdout)

@@ -87,10 +87,12 @@ def _neigh(node: NodePlan, action: str, address: str, *more: str) -> None:
 
 
 @asynccontextmanager
-async def curls_counted(lab: Driver, cluster: str, pod: str, url: str) -> AsyncGenerator[list[Answer]]:
+async def curls_counted(
+    lab: Driver, cluster: str, pod: str, url: str, *, interval: float = 0.02
+) -> AsyncGenerator[list[Answer]]:
     """Curl from `pod` all through the block; the answers so far."""
     seen: list[Answer] = []
-    async with lab.curling(cluster, pod, url) as answers:
+    async with lab.curling(cluster, pod, url, interval=interval) as answers:
 
         async def collect() -> None:
             async for answer in answers:

@@ -1,13 +1,16 @@
-"""cilium_lb4_affinity and cilium_lb_affinity_match: byte layouts and nothing else.
+"""cilium_lb4_affinity, cilium_lb6_affinity and cilium_lb_affinity_match: byte layouts and nothing else.
 
 Cilium's layouts, frozen. The first has the backend that each client of a service with session affinity
-had last, and is the programs' own: an LRU, whose entries are dropped when they are found too old. The
-second says which backends a service may still keep clients at, and is the agent's.
+had last, and is the programs' own: an LRU, whose entries are dropped when they are found too old; the
+second is the same for IPv6. The third says which backends a service may still keep clients at, and is
+the agent's. It is for both families: their backends' ids differ.
 """
 
 from dataclasses import dataclass
 
+from bpf.address import Family
 from bpf.layout import LB4_AFFINITY_KEY, LB4_AFFINITY_VALUE, LB_AFFINITY_MATCH_KEY, LB_AFFINITY_MATCH_VALUE
+from bpf.layout6 import LB6_AFFINITY_KEY
 
 MATCH = LB_AFFINITY_MATCH_VALUE.pack(0)
 
@@ -32,13 +35,20 @@ def unpack_match(raw: bytes) -> tuple[int, int]:
     return int(backend_id), int.from_bytes(rev_nat, "big")
 
 
-def pack_client(client: Client) -> tuple[bytes, bytes]:
-    """A key and its value."""
-    key = LB4_AFFINITY_KEY.pack(client.cookie, client.rev_nat.to_bytes(2, "big"), 1, 0, 0)
-    return key, LB4_AFFINITY_VALUE.pack(client.last_used, client.backend_id, 0)
+def pack_client(client: Client, family: Family = Family.IPV4) -> tuple[bytes, bytes]:
+    """A key and its value. `family`: of the frontend, as a client has none."""
+    rev_nat, value = client.rev_nat.to_bytes(2, "big"), (client.last_used, client.backend_id, 0)
+    if family is Family.IPV6:
+        key = LB6_AFFINITY_KEY.pack(client.cookie, 0, rev_nat, 1, 0, 0)
+    else:
+        key = LB4_AFFINITY_KEY.pack(client.cookie, rev_nat, 1, 0, 0)
+    return key, LB4_AFFINITY_VALUE.pack(*value)
 
 
 def unpack_client(key: bytes, value: bytes) -> Client:
-    cookie, rev_nat, _, _, _ = LB4_AFFINITY_KEY.unpack(key)
+    if len(key) == LB6_AFFINITY_KEY.size:
+        cookie, _, rev_nat, _, _, _ = LB6_AFFINITY_KEY.unpack(key)
+    else:
+        cookie, rev_nat, _, _, _ = LB4_AFFINITY_KEY.unpack(key)
     last_used, backend_id, _ = LB4_AFFINITY_VALUE.unpack(value)
     return Client(cookie, int.from_bytes(rev_nat, "big"), backend_id, last_used)

@@ -1,12 +1,13 @@
-"""cilium_ct4_global: the connections of this node's endpoints. Read-only for us.
+"""cilium_ct4_global and cilium_ct6_global: the connections of this node's endpoints. Read-only for us.
 
-The byte layout and nothing else: the programs write it.
+The byte layout and nothing else: the programs write it. A key's length says its family.
 """
 
-import socket
 from dataclasses import dataclass
 
+from bpf import address
 from bpf.layout import CT_KEY, CT_VALUE
+from bpf.layout6 import CT6_KEY
 
 _IN = 1
 _CLOSING = 0b11
@@ -34,20 +35,22 @@ class Connection:
 
 
 def unpack_key(raw: bytes) -> ConnectionKey:
-    daddr, saddr, dport, sport, protocol, flags = CT_KEY.unpack(raw)
+    layout = CT6_KEY if len(raw) == CT6_KEY.size else CT_KEY
+    daddr, saddr, dport, sport, protocol, flags = layout.unpack(raw)
     return ConnectionKey(
-        socket.inet_ntoa(saddr),
+        address.text(saddr),
         int.from_bytes(sport, "big"),
-        socket.inet_ntoa(daddr),
+        address.text(daddr),
         int.from_bytes(dport, "big"),
         protocol,
         bool(flags & _IN),
     )
 
 
-def addresses(raw: bytes) -> tuple[str, str]:
-    """Both ends of a key, without reading the rest of it."""
-    return socket.inet_ntoa(raw[:4]), socket.inet_ntoa(raw[4:8])
+def concerns(raw: bytes, packed: bytes) -> bool:
+    """Is the address, in bytes, one of a key's ends? Without reading the rest of it."""
+    size = len(packed)
+    return packed in {raw[:size], raw[size : 2 * size]}
 
 
 def unpack_value(raw: bytes) -> Connection:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bpf import ct_map, link, loader
+from bpf import address, ct_map, link, loader
 from bpf.pinned_map import PinnedMap
 from bpf.pins import Pins
 from bpf.ring import Ring
 from bpf.services import ServiceMaps
 from bpf.spec import (
     CT4,
+    CT6,
     ENDPOINTS,
     EVENT_CONFIG,
     EVENTS,
@@ -26,6 +27,10 @@ from bpf.spec import (
     LB4_BACKENDS,
     LB4_REVERSE_NAT,
     LB4_SERVICES,
+    LB6_AFFINITY,
+    LB6_BACKENDS,
+    LB6_REVERSE_NAT,
+    LB6_SERVICES,
     LB_AFFINITY_MATCH,
     METRICS,
     OVERLAY_PROGRAMS,
@@ -59,6 +64,7 @@ class Datapath:
             self.endpoints = enter(ENDPOINTS)
             self.policy = enter(POLICY)
             self.connections = enter(CT4)
+            self.connections6 = enter(CT6)
             self.metrics = enter(METRICS)
             self.event_config = enter(EVENT_CONFIG)
             self.events = opened.enter_context(Ring.open(pins.map(EVENTS), EVENTS))
@@ -68,6 +74,10 @@ class Datapath:
                 enter(LB4_REVERSE_NAT),
                 enter(LB_AFFINITY_MATCH),
                 enter(LB4_AFFINITY),
+                enter(LB6_SERVICES),
+                enter(LB6_BACKENDS),
+                enter(LB6_REVERSE_NAT),
+                enter(LB6_AFFINITY),
             )
             self._opened = opened.pop_all()
 
@@ -102,9 +112,10 @@ class Datapath:
     def forget_connections(self, ip: str) -> int:
         """For an address that changes its owner: what the old one had opened must not admit
         packets to the new one. How many connections there were."""
-        known = self.connections.dump()
-        old = [key for key in known if ip in ct_map.addresses(key)]
-        self.connections.delete(old)
+        packed = address.pack(ip)
+        table = self.connections if len(packed) == address.V4_BYTES else self.connections6
+        old = [key for key in table.dump() if ct_map.concerns(key, packed)]
+        table.delete(old)
         return len(old)
 
     def attachments(self) -> list[Attachment]:

@@ -1,4 +1,4 @@
-"""cilium_lxc: the endpoints of this node, by address.
+"""cilium_lxc: the endpoints of this node, by address, IPv4 and IPv6.
 
 The byte layout and nothing else; Cilium's layout, frozen. Two bits of `flags`, which
 Cilium leaves unused, say in which directions policy is enforced, and a third that some
@@ -6,12 +6,12 @@ policy entries are for ranges of ports: write the policy entries first and then 
 and in reverse when it ends.
 """
 
-import socket
 from dataclasses import dataclass
 
+from bpf import address
+from bpf.address import Family
 from bpf.layout import ENDPOINT_KEY, ENDPOINT_VALUE
 
-_IPV4 = 1
 _INGRESS_ENFORCED, _EGRESS_ENFORCED, _PORT_RANGES = 1 << 16, 1 << 17, 1 << 18
 
 
@@ -30,15 +30,13 @@ class Endpoint:
 
 
 def pack_key(ip: str) -> bytes:
-    try:
-        return ENDPOINT_KEY.pack(socket.inet_pton(socket.AF_INET, ip), _IPV4, 0, 0)
-    except OSError as error:
-        raise ValueError(f"not an IPv4 address: {ip!r}") from error
+    """Of either family; an endpoint has an entry for each of its addresses."""
+    return ENDPOINT_KEY.pack(address.pack(ip), address.family(ip), 0, 0)
 
 
 def unpack_key(raw: bytes) -> str:
-    address, *_ = ENDPOINT_KEY.unpack(raw)
-    return socket.inet_ntoa(address[:4])
+    packed, family, *_ = ENDPOINT_KEY.unpack(raw)
+    return address.text(packed if family == Family.IPV6 else packed[: address.V4_BYTES])
 
 
 def pack_value(endpoint: Endpoint) -> bytes:

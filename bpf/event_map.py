@@ -3,15 +3,16 @@
 The byte layout, and the words for Cilium's numbers.
 """
 
-import socket
 from dataclasses import dataclass
 
+from bpf import address
 from bpf.layout import EVENT, EVENT_CONFIG_VALUE, NODE_CONFIG_KEY
+from bpf.layout6 import EVENT6
 from bpf.metrics_map import DIRECTIONS, REASONS
 
 KEY = NODE_CONFIG_KEY.pack(0)
 KINDS = {1: "drop", 4: "trace"}
-PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 132: "SCTP"}
+PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 _TCP_FLAGS = {0x02: "SYN", 0x10: "ACK", 0x01: "FIN", 0x04: "RST"}
 
 
@@ -35,9 +36,10 @@ class Event:
 
 
 def unpack(raw: bytes) -> Event:
+    """A record of either family: its length says of which."""
     time, peer, source, destination, sport, dport, length, endpoint, kind, reason, way, protocol, flags, _ = (
-        EVENT.unpack(raw)
-    )
+        EVENT6 if len(raw) == EVENT6.size else EVENT
+    ).unpack(raw)
     return Event(
         time,
         KINDS.get(kind, str(kind)),
@@ -45,9 +47,9 @@ def unpack(raw: bytes) -> Event:
         DIRECTIONS.get(way, str(way)),
         endpoint,
         peer,
-        socket.inet_ntoa(source),
+        address.text(source),
         int.from_bytes(sport, "big"),
-        socket.inet_ntoa(destination),
+        address.text(destination),
         int.from_bytes(dport, "big"),
         PROTOCOLS.get(protocol, str(protocol)),
         ",".join(word for bit, word in _TCP_FLAGS.items() if flags & bit),

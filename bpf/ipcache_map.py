@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from bpf import address
 from bpf.layout import IPCACHE_KEY, IPCACHE_VALUE
 
 _FIXED_BITS = 32  # cluster id, pad and family are always matched in full
@@ -53,13 +54,10 @@ def pack_key(prefix_text: str, cluster_id: int = 0) -> bytes:
             return _HOST_HEAD + socket.inet_pton(socket.AF_INET, prefix_text[:-3]) + _HOST_TAIL
         except OSError as error:
             raise ValueError(f"not an IP address: {prefix_text[:-3]!r}") from error
-    address, slash, bits = prefix_text.partition("/")
-    version6 = ":" in address
+    ip, slash, bits = prefix_text.partition("/")
+    version6 = ":" in ip
     host_bits = 128 if version6 else 32
-    try:
-        raw = socket.inet_pton(socket.AF_INET6 if version6 else socket.AF_INET, address)
-    except OSError as error:
-        raise ValueError(f"not an IP address: {address!r}") from error
+    raw = address.pack(ip)
     if slash and bits != str(host_bits):  # whole addresses are the bulk: spare them the slow path
         network = ipaddress.ip_network(prefix_text)
         raw, host_bits = network.network_address.packed, network.prefixlen
@@ -79,8 +77,8 @@ def pack_keys(prefix_texts: Sequence[str]) -> list[bytes]:
 
 
 def unpack_key(raw: bytes) -> IPCacheKey:
-    bits, cluster_id, _, family, address = IPCACHE_KEY.unpack(raw)
-    return IPCacheKey(f"{_text(address, family == _IPV6)}/{bits - _FIXED_BITS}", cluster_id)
+    bits, cluster_id, _, family, packed = IPCACHE_KEY.unpack(raw)
+    return IPCacheKey(f"{_text(packed, family == _IPV6)}/{bits - _FIXED_BITS}", cluster_id)
 
 
 def pack_value(identity: int, tunnel: str | None, encrypt_key: int = 0, flags: int = 0) -> bytes:
@@ -119,14 +117,8 @@ def _tunnel(text: str | None) -> tuple[bytes, int]:
     """A node's address and the flags that say what it is."""
     if not text:
         return b"", 0
-    version6 = ":" in text
-    try:
-        raw = socket.inet_pton(socket.AF_INET6 if version6 else socket.AF_INET, text)
-    except OSError as error:
-        raise ValueError(f"not an IP address: {text!r}") from error
-    return raw, FLAG_HAS_TUNNEL | (FLAG_IPV6_TUNNEL if version6 else 0)
+    return address.pack(text), FLAG_HAS_TUNNEL | (FLAG_IPV6_TUNNEL if ":" in text else 0)
 
 
 def _text(raw: bytes, version6: bool) -> str:
-    # not inet_ntop for IPv6: it writes ::1:0 as ::0.1.0.0, which no peer does
-    return str(ipaddress.IPv6Address(raw)) if version6 else socket.inet_ntoa(raw[:4])
+    return address.text(raw if version6 else raw[: address.V4_BYTES])

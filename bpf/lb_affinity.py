@@ -4,17 +4,20 @@ What `cilium_lb_affinity_match` holds, by reverse NAT id. A backend that a servi
 that its clients choose again, although another service may still use it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 
 from bpf import affinity_map
 
 
 class Matches:
-    def __init__(self, keys: Iterable[bytes] = ()) -> None:
+    """`numbers`: ids of the backends that count; others are the other family's."""
+
+    def __init__(self, keys: Iterable[bytes] = (), numbers: Container[int] = range(1 << 32)) -> None:
         self._held: dict[int, set[int]] = {}
         for key in keys:
             backend_id, rev_nat = affinity_map.unpack_match(key)
-            self._held.setdefault(rev_nat, set()).add(backend_id)
+            if backend_id in numbers:
+                self._held.setdefault(rev_nat, set()).add(backend_id)
 
     def __len__(self) -> int:
         return sum(len(ids) for ids in list(self._held.values()))

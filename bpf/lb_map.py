@@ -1,8 +1,8 @@
-"""cilium_lb4_services_v2, _backends_v3 and _reverse_nat: byte layouts and nothing else.
+"""cilium_lb4_services_v2, _backends_v3 and _reverse_nat, and those of lb6: byte layouts and nothing else.
 
-Cilium's layouts, frozen. In the services map slot 0 is the master entry, whose `count`
-says how many slots follow; each slot names a backend by id. What to write in which
-order is decided in `lb_plan.py`.
+Cilium's layouts, frozen. A text decides the family of what is packed, the length that of bytes. In the
+services map slot 0 is the master entry, whose `count` says how many slots follow; each slot names a backend
+by id. What to write in which order is decided in `lb_plan.py`.
 
 Where clusters have shares, a slot names a *group* instead: the list of one cluster's
 backends, which stands under the same address and port in a scope of its own. Cilium
@@ -12,9 +12,10 @@ A service with session affinity says so in its master's flags, and how long a cl
 keeps its backend where other entries have a backend's id.
 """
 
-import socket
 from dataclasses import dataclass
 
+from bpf import address
+from bpf.address import V4_BYTES, Family
 from bpf.layout import (
     LB4_BACKEND_KEY,
     LB4_BACKEND_VALUE,
@@ -23,6 +24,7 @@ from bpf.layout import (
     LB4_SERVICE_KEY,
     LB4_SERVICE_VALUE,
 )
+from bpf.layout6 import LB6_BACKEND_VALUE, LB6_REVERSE_NAT_VALUE, LB6_SERVICE_KEY
 
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
@@ -34,6 +36,9 @@ FLAG_SESSION_AFFINITY = 1 << 4
 MAX_STICKY = 0xFFFFFF  # seconds; Cilium uses the rest of the field otherwise
 
 BACKEND_ACTIVE, BACKEND_TERMINATING, BACKEND_QUARANTINED, BACKEND_MAINTENANCE = range(4)
+
+# counted from a key's end, where they are the same in both families
+_SLOT, _SCOPE = (LB4_SERVICE_KEY.offsets[f][0] - LB4_SERVICE_KEY.size for f in ("backend_slot", "scope"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +76,6 @@ def protocol_number(name: str) -> int:
         raise ValueError(f"no such protocol: {name!r}") from None
 
 
-def _address(ip: str) -> bytes:
-    try:
-        return socket.inet_pton(socket.AF_INET, ip)
-    except OSError as error:
-        raise ValueError(f"not an IPv4 address: {ip!r}") from error
-
-
 def _big(number: int) -> bytes:
     try:
         return number.to_bytes(2, "big")
@@ -91,30 +89,30 @@ def _number(raw: bytes) -> int:
 
 def pack_service(ip: str, port: int, protocol: str, slot: int = 0, scope: int = SCOPE_EXTERNAL) -> bytes:
     """A key of the services map."""
-    return LB4_SERVICE_KEY.pack(_address(ip), _big(port), slot, protocol_number(protocol), scope, b"")
+    packed = address.pack(ip)
+    layout = LB4_SERVICE_KEY if len(packed) == V4_BYTES else LB6_SERVICE_KEY
+    return layout.pack(packed, _big(port), slot, protocol_number(protocol), scope, b"")
 
 
 def unpack_service(raw: bytes) -> ServiceKey:
-    address, port, slot, protocol, scope, _ = LB4_SERVICE_KEY.unpack(raw)
+    layout = LB4_SERVICE_KEY if len(raw) == LB4_SERVICE_KEY.size else LB6_SERVICE_KEY
+    packed, port, slot, protocol, scope, _ = layout.unpack(raw)
     name = PROTOCOL_NAMES.get(protocol, str(protocol))
-    return ServiceKey(socket.inet_ntoa(address), _number(port), name, slot, scope)
+    return ServiceKey(address.text(packed), _number(port), name, slot, scope)
 
 
 def with_slot(key: bytes, slot: int) -> bytes:
     """The same service's key at another slot."""
-    at, size = LB4_SERVICE_KEY.offsets["backend_slot"]
-    return key[:at] + slot.to_bytes(size, "little") + key[at + size :]
+    return key[:_SLOT] + slot.to_bytes(2, "little") + key[_SLOT + 2 :]
 
 
 def with_scope(key: bytes, scope: int) -> bytes:
     """The same service's master entry in another scope."""
-    at, size = LB4_SERVICE_KEY.offsets["scope"]
-    return with_slot(key[:at] + scope.to_bytes(size, "little") + key[at + size :], 0)
+    return with_slot(key[:_SCOPE] + scope.to_bytes(1, "little") + key[_SCOPE + 1 :], 0)
 
 
 def scope_of(key: bytes) -> int:
-    at, size = LB4_SERVICE_KEY.offsets["scope"]
-    return int.from_bytes(key[at : at + size], "little")
+    return key[_SCOPE]
 
 
 def pack_service_value(
@@ -155,15 +153,21 @@ def pack_backend(
     ip: str, port: int, protocol: str, cluster_id: int = 0, state: int = BACKEND_ACTIVE
 ) -> bytes:
     """A value of the backends map."""
-    return LB4_BACKEND_VALUE.pack(
-        _address(ip), _big(port), protocol_number(protocol), state, cluster_id, 0, 0
-    )
+    packed = address.pack(ip)
+    layout = LB4_BACKEND_VALUE if len(packed) == V4_BYTES else LB6_BACKEND_VALUE
+    return layout.pack(packed, _big(port), protocol_number(protocol), state, cluster_id, 0, 0)
 
 
 def unpack_backend(raw: bytes) -> BackendValue:
-    address, port, protocol, state, cluster_id, _, _ = LB4_BACKEND_VALUE.unpack(raw)
+    layout = LB4_BACKEND_VALUE if len(raw) == LB4_BACKEND_VALUE.size else LB6_BACKEND_VALUE
+    packed, port, protocol, state, cluster_id, _, _ = layout.unpack(raw)
     name = PROTOCOL_NAMES.get(protocol, str(protocol))
-    return BackendValue(socket.inet_ntoa(address), _number(port), name, cluster_id, state)
+    return BackendValue(address.text(packed), _number(port), name, cluster_id, state)
+
+
+def backend_family(raw: bytes) -> Family:
+    """Of a value of the backends map."""
+    return Family.IPV4 if len(raw) == LB4_BACKEND_VALUE.size else Family.IPV6
 
 
 def pack_rev_nat_id(rev_nat: int) -> bytes:
@@ -177,9 +181,12 @@ def unpack_rev_nat_id(raw: bytes) -> int:
 
 def pack_rev_nat(ip: str, port: int) -> bytes:
     """A value of the reverse NAT map: the frontend."""
-    return LB4_REVERSE_NAT_VALUE.pack(_address(ip), _big(port))
+    packed = address.pack(ip)
+    layout = LB4_REVERSE_NAT_VALUE if len(packed) == V4_BYTES else LB6_REVERSE_NAT_VALUE
+    return layout.pack(packed, _big(port))
 
 
 def unpack_rev_nat(raw: bytes) -> tuple[str, int]:
-    address, port = LB4_REVERSE_NAT_VALUE.unpack(raw)
-    return socket.inet_ntoa(address), _number(port)
+    layout = LB4_REVERSE_NAT_VALUE if len(raw) == LB4_REVERSE_NAT_VALUE.size else LB6_REVERSE_NAT_VALUE
+    packed, port = layout.unpack(raw)
+    return address.text(packed), _number(port)

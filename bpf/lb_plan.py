@@ -15,6 +15,9 @@ before the slots that name them.
 
 A service with session affinity also has a match for each of its backends. They are
 written before a client can be sent to one, and go before the backend does.
+
+Each family has maps of its own, and so a plan of its own: see `services.py`. Only the matches are shared,
+which name backends: the two families' ids never meet.
 """
 
 from collections import Counter
@@ -27,6 +30,7 @@ from operator import attrgetter
 from typing import Any, Protocol, Self, TypeVar
 
 from bpf import affinity_map, lb_map
+from bpf.address import Family, family
 from bpf.errors import MapFullError
 from bpf.lb_affinity import Matches
 
@@ -34,6 +38,7 @@ MAX_REV_NAT = 0xFFFF
 MAX_BACKENDS_OF_SERVICE = 0xFFFF  # a master entry counts in 16 bits
 MAX_SHARE = 128  # slots that one cluster may take in a list of groups
 PACKED = 131_072  # backends whose packed form is kept: two full maps
+BACKEND_IDS = {Family.IPV4: range(1, 1 << 31), Family.IPV6: range(1 << 31, 1 << 32)}
 
 
 class FrontendLike(Protocol):
@@ -75,7 +80,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
-    """The maps as they stand."""
+    """The maps of one family as they stand; the matches are those of both."""
 
     services: Mapping[bytes, bytes] = field(default_factory=dict)
     backends: Mapping[bytes, bytes] = field(default_factory=dict)
@@ -109,18 +114,22 @@ def plan(
     *,
     complete: bool = True,
     sticky: Mapping[F, int] = NO_AFFINITY,
+    of: Family = Family.IPV4,
 ) -> list[Step]:
     """Everything wanted against everything that stands. Not `complete`: nothing is removed
     that is merely unknown to the caller. `sticky`: seconds that a client of a service with
-    session affinity keeps its backend."""
-    return Mirror.recover(current).plan(services, complete=complete, sticky=sticky)
+    session affinity keeps its backend. `of`: whose maps; frontends of the other family are left out."""
+    return Mirror.recover(current, of).plan(services, complete=complete, sticky=sticky)
 
 
 class Mirror:
-    """What the maps hold, by meaning. `plan` assumes that its steps will be carried out;
-    if they are not, throw the mirror away and recover it from the maps."""
+    """What the maps of one family hold, by meaning. `plan` assumes that its steps will be carried out;
+    if they are not, throw the mirror away and recover it from the maps. Frontends of the other
+    family are left out; ValueError for a backend of the other family."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: Family = Family.IPV4) -> None:
+        self._family = of
+        self._numbers = BACKEND_IDS[of]
         self._held: dict[bytes, _Held] = {}
         self._id_of: dict[bytes, int] = {}  # a backend's packed value -> its id
         self._value_of: dict[int, bytes] = {}
@@ -129,20 +138,20 @@ class Mirror:
         self._matches = Matches()
         self._groups: dict[bytes, dict[int, int]] = {}  # service -> cluster -> scope
         self._orphans: list[bytes] = []  # service entries that no master counts
-        self._next_id = 1
+        self._next_id = self._numbers.start
         self._next_rev_nat = 1
 
     @classmethod
-    def recover(cls, dumps: Dumps) -> Self:
-        mirror = cls()
+    def recover(cls, dumps: Dumps, of: Family = Family.IPV4) -> Self:
+        mirror = cls(of)
         for key, value in sorted(dumps.backends.items()):
             number = lb_map.unpack_backend_id(key)
             mirror._value_of[number] = value
             if number:  # 0 is no backend: a master entry has it
                 mirror._id_of.setdefault(value, number)
-        mirror._next_id = max(mirror._value_of, default=0) + 1
+        mirror._next_id = max(max(mirror._value_of, default=0) + 1, mirror._numbers.start)
         mirror._rev_nats = {lb_map.unpack_rev_nat_id(k): v for k, v in dumps.reverse_nat.items()}
-        mirror._matches = Matches(dumps.matches)
+        mirror._matches = Matches(dumps.matches, mirror._numbers)
         mirror._recover_services(dumps.services)
         return mirror
 
@@ -185,7 +194,9 @@ class Mirror:
     ) -> list[Step]:
         """All services: those that are not given go, if the picture is complete."""
         changes: dict[bytes, _Wanted | None] = {
-            _master(f): (_wanted(b), sticky.get(f, 0)) for f, b in services.items()
+            _master(f): (_wanted(b), sticky.get(f, 0))
+            for f, b in services.items()
+            if family(f.ip) is self._family
         }
         if complete:
             changes |= dict.fromkeys(key for key in self._held.keys() - changes.keys() if not _is_group(key))
@@ -196,7 +207,11 @@ class Mirror:
     ) -> list[Step]:
         """Only these services; None removes one."""
         return self._plan(
-            {_master(f): None if b is None else (_wanted(b), sticky.get(f, 0)) for f, b in changes.items()}
+            {
+                _master(f): None if b is None else (_wanted(b), sticky.get(f, 0))
+                for f, b in changes.items()
+                if family(f.ip) is self._family
+            }
         )
 
     def _plan(self, changes: Mapping[bytes, _Wanted | None], *, prune: bool = False) -> list[Step]:
@@ -296,6 +311,8 @@ class Mirror:
             self._match(held.rev_nat, (), writes)
 
     def _backend(self, value: bytes, writes: "_Writes") -> None:
+        if lb_map.backend_family(value) is not self._family:
+            raise ValueError(f"a frontend has a backend of another family: {lb_map.unpack_backend(value).ip}")
         number = self._free_id()
         self._id_of[value], self._value_of[number] = number, value
         writes.backends.append((lb_map.pack_backend_id(number), value))
@@ -303,7 +320,7 @@ class Mirror:
     def _free_id(self) -> int:
         # onwards, not the lowest: a freed id is not given to another backend while an
         # old slot might still be read
-        numbers = chain(range(self._next_id, 2**32), range(1, 2**32))
+        numbers = chain(range(self._next_id, self._numbers.stop), self._numbers)
         number = next(n for n in numbers if n not in self._value_of)
         self._next_id = number + 1
         return number

@@ -1,9 +1,12 @@
-"""The service maps as one: reads them, plans, and writes in the plan's order."""
+"""The service maps of both families as one: reads them, plans, and writes in the plans' order."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from bpf.address import Family
+from bpf.errors import MapError
 from bpf.lb_fit import Room
 from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps, F, Mirror, Step, Table
 from bpf.pinned_map import PinnedMap
@@ -11,28 +14,39 @@ from bpf.pinned_map import PinnedMap
 
 @dataclass(slots=True)
 class ServiceMaps:
-    """One writer at a time is assumed, as for every map."""
+    """One writer at a time is assumed, as for every map. A frontend's address says in which maps it stands;
+    its backends are of its family."""
 
     services: PinnedMap
     backends: PinnedMap
     reverse_nat: PinnedMap
-    matches: PinnedMap
+    matches: PinnedMap  # of both families
     affinity: PinnedMap  # the programs' own, to be shown: what it says of clients is theirs to change
-    _mirror: Mirror | None = field(default=None, init=False)
-    _sizes: dict[Table, int] = field(default_factory=dict, init=False)
+    services6: PinnedMap
+    backends6: PinnedMap
+    reverse_nat6: PinnedMap
+    affinity6: PinnedMap
+    _mirrors: dict[Family, Mirror] = field(default_factory=dict, init=False)
+    _sizes: dict[Family, dict[Table, int]] = field(default_factory=dict, init=False)
 
-    def dump(self) -> Dumps:
-        return Dumps(self.services.dump(), self.backends.dump(), self.reverse_nat.dump(), self.matches.dump())
+    def dump(self, family: Family = Family.IPV4) -> Dumps:
+        return Dumps(*(self._table(family, table).dump() for table in Table))
 
-    def room(self) -> Room:
-        return Room(self.services.max_entries, self.backends.max_entries, self.reverse_nat.max_entries)
+    def room(self, family: Family = Family.IPV4) -> Room:
+        tables = (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)
+        return Room(*(self._table(family, table).max_entries for table in tables))
 
     def pressure(self) -> dict[str, float]:
         """How full each map is, as of the last write; above 1 where that did not fit."""
-        if self._mirror is not None:
-            self._sizes = self._mirror.sizes()
-        maps = [(self._table(table), size) for table, size in self._sizes.items()]
-        return {each.name: size / each.max_entries for each, size in maps}
+        self._sizes |= {family: mirror.sizes() for family, mirror in list(self._mirrors.items())}
+        full: Counter[str] = Counter()
+        shares: dict[str, float] = {}
+        for family, sizes in self._sizes.items():
+            for table, size in sizes.items():
+                held = self._table(family, table)
+                full[held.name] += size  # the matches twice: of each family
+                shares[held.name] = full[held.name] / held.max_entries
+        return shares
 
     def sync(
         self,
@@ -46,7 +60,7 @@ class ServiceMaps:
         Not `complete`: services that are not given stay as they are. `sticky`: seconds that a
         client keeps its backend; services that are not in it have no session affinity.
         """
-        self._mirror = None
+        self._mirrors.clear()
         return self._carry_out(lambda mirror: mirror.plan(services, complete=complete, sticky=sticky))
 
     def change(
@@ -56,32 +70,48 @@ class ServiceMaps:
         return self._carry_out(lambda mirror: mirror.plan_changes(changes, sticky=sticky))
 
     def _carry_out(self, planning: Callable[[Mirror], list[Step]]) -> int:
-        mirror = self._mirror or Mirror.recover(self.dump())
-        self._mirror = None  # it runs ahead of the maps until everything is written
+        """What is wrong with one family does not hold up the other."""
+        writes, failures = 0, []
+        for family in Family:
+            try:
+                writes += self._carry_out_of(family, planning)
+            except (MapError, ValueError) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return writes
+
+    def _carry_out_of(self, family: Family, planning: Callable[[Mirror], list[Step]]) -> int:
+        # until everything is written a mirror runs ahead of the maps
+        mirror = self._mirrors.pop(family, None) or Mirror.recover(self.dump(family), family)
         writes = 0
         steps = planning(mirror)
-        self._sizes = mirror.sizes()
+        self._sizes[family] = mirror.sizes()
         for step in steps:
-            table = self._table(step.table)
+            table = self._table(family, step.table)
             table.update(step.upserts)
             table.delete(step.deletes)
             writes += len(step.upserts) + len(step.deletes)
-        self._mirror = mirror
+        self._mirrors[family] = mirror
         return writes
 
-    def _table(self, table: Table) -> PinnedMap:
+    def _table(self, family: Family, table: Table) -> PinnedMap:
+        v6 = family is Family.IPV6
         match table:
             case Table.SERVICES:
-                return self.services
+                return self.services6 if v6 else self.services
             case Table.BACKENDS:
-                return self.backends
+                return self.backends6 if v6 else self.backends
             case Table.REVERSE_NAT:
-                return self.reverse_nat
+                return self.reverse_nat6 if v6 else self.reverse_nat
             case Table.MATCHES:
                 return self.matches
             case _:
                 assert_never(table)
 
     def close(self) -> None:
-        for table in (self.services, self.backends, self.reverse_nat, self.matches, self.affinity):
-            table.close()
+        for family in Family:
+            for table in Table:
+                self._table(family, table).close()
+        self.affinity.close()
+        self.affinity6.close()

@@ -7,7 +7,7 @@ from this file. Changing a map here or there takes a new SCHEMA_VERSION.
 import enum
 from dataclasses import dataclass
 
-from bpf import layout
+from bpf import layout, layout6
 from bpf.layout import Layout
 
 SCHEMA_VERSION = "v1"
@@ -15,6 +15,7 @@ SCHEMA_VERSION = "v1"
 # One translation unit, in this order: Debian's BCC compiles a single text.
 SOURCES = (
     "include/maps.h",
+    "include/maps6.h",
     "include/metrics.h",
     "include/packet.h",
     "include/conntrack.h",
@@ -120,6 +121,35 @@ CT4 = MapSpec("cilium_ct4_global", MapType.LRU_HASH, layout.CT_KEY, layout.CT_VA
 FRAGMENTS = MapSpec(
     "cilium_ipv4_frag_datagrams", MapType.LRU_HASH, layout.FRAG_KEY, layout.FRAG_VALUE, 8_192, flags=0
 )
+LB6_SERVICES = MapSpec(
+    "cilium_lb6_services_v2", MapType.HASH, layout6.LB6_SERVICE_KEY, layout.LB4_SERVICE_VALUE, 65_536
+)
+LB6_BACKENDS = MapSpec(
+    "cilium_lb6_backends_v3", MapType.HASH, layout.LB4_BACKEND_KEY, layout6.LB6_BACKEND_VALUE, 65_536
+)
+LB6_REVERSE_NAT = MapSpec(
+    "cilium_lb6_reverse_nat", MapType.HASH, layout.LB4_REVERSE_NAT_KEY, layout6.LB6_REVERSE_NAT_VALUE, 65_536
+)
+LB6_REVERSE_SK = MapSpec(
+    "cilium_lb6_reverse_sk",
+    MapType.LRU_HASH,
+    layout6.LB6_REVERSE_SK_KEY,
+    layout6.LB6_REVERSE_SK_VALUE,
+    65_536,
+    flags=0,
+)
+LB6_AFFINITY = MapSpec(
+    "cilium_lb6_affinity",
+    MapType.LRU_HASH,
+    layout6.LB6_AFFINITY_KEY,
+    layout.LB4_AFFINITY_VALUE,
+    65_536,
+    flags=0,
+)
+CT6 = MapSpec("cilium_ct6_global", MapType.LRU_HASH, layout6.CT6_KEY, layout.CT_VALUE, 65_536, flags=0)
+FRAGMENTS6 = MapSpec(
+    "cilium_ipv6_frag_datagrams", MapType.LRU_HASH, layout6.FRAG6_KEY, layout.FRAG_VALUE, 8_192, flags=0
+)
 METRICS = MapSpec("cilium_metrics", MapType.PERCPU_HASH, layout.METRICS_KEY, layout.METRICS_VALUE, 1_024)
 NODE_CONFIG = MapSpec(
     "cilium_node_config", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout.NODE_CONFIG_VALUE, 1, flags=0
@@ -141,6 +171,13 @@ MAPS = (
     POLICY,
     CT4,
     FRAGMENTS,
+    LB6_SERVICES,
+    LB6_BACKENDS,
+    LB6_REVERSE_NAT,
+    LB6_REVERSE_SK,
+    LB6_AFFINITY,
+    CT6,
+    FRAGMENTS6,
     METRICS,
     NODE_CONFIG,
     EVENTS,

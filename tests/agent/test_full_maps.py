@@ -49,6 +49,10 @@ def made() -> Iterator[Made]:
             small(spec.LB4_REVERSE_NAT),
             small(spec.LB_AFFINITY_MATCH),
             small(spec.LB4_AFFINITY),
+            small(spec.LB6_SERVICES),
+            small(spec.LB6_BACKENDS),
+            small(spec.LB6_REVERSE_NAT),
+            small(spec.LB6_AFFINITY),
         )
         policy, endpoints = small(spec.POLICY), small(spec.ENDPOINTS)
         kernel = KernelMaps(world, ipcache=ipcache, policy=policy, endpoints=endpoints, services=services)

@@ -40,6 +40,8 @@ def empty(opened: Datapath) -> None:
         *(opened.ipcache, opened.endpoints, opened.policy, opened.connections, opened.metrics),
         *(services.services, services.backends, services.reverse_nat),
         *(services.matches, services.affinity),
+        *(opened.connections6, services.services6, services.backends6, services.reverse_nat6),
+        services.affinity6,
     )
     for table in maps:
         table.delete(table.dump())

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpf import affinity_map, lb_map, lb_plan
+from bpf.address import Family
 from bpf.affinity_map import Client
 from bpf.lb_affinity import Matches
 from bpf.lb_plan import Mirror, Table
@@ -122,3 +123,7 @@ def test_the_bytes_are_those_of_cilium() -> None:
     assert key.hex() == "0201000000000000" + "0005" + "01" + "00" + "00000000"
     assert value.hex() == "0900000000000000" + "07000000" + "00000000"
     assert affinity_map.unpack_client(key, value) == Client(258, 5, 7, 9)
+    key6, value6 = affinity_map.pack_client(Client(258, 5, 7, 9), Family.IPV6)
+    assert key6.hex() == "0201000000000000" + "00" * 8 + "0005" + "01" + "00" + "00000000"
+    assert value6 == value
+    assert affinity_map.unpack_client(key6, value6) == Client(258, 5, 7, 9)

@@ -4,17 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpf import lb_map
+from bpf import address, lb_map
 from bpf.lb_map import BackendValue, ServiceKey, ServiceValue
-from tests.bpf.strategies import ipv4, ports, protocols, u8, u16, u32
+from tests.bpf.strategies import ips, ports, protocols, u8, u16, u32
 
 
-@given(ipv4, ports, protocols, u16)
+@given(ips, ports, protocols, u16)
 def test_a_service_key_survives_the_way_to_bytes_and_back(ip: str, port: int, name: str, slot: int) -> None:
     packed = lb_map.pack_service(ip, port, name, slot)
-    assert len(packed) == 12
+    assert len(packed) == (24 if ":" in ip else 12)
     assert lb_map.unpack_service(packed) == ServiceKey(ip, port, name, slot)
     assert lb_map.with_slot(lb_map.pack_service(ip, port, name), slot) == packed
+    assert lb_map.with_scope(packed, 7) == lb_map.pack_service(ip, port, name, 0, 7)
+    assert lb_map.scope_of(lb_map.with_scope(packed, 7)) == 7
 
 
 @given(u32, u16, u16, u16)
@@ -27,16 +29,17 @@ def test_a_service_value_survives_the_way_to_bytes_and_back(
     assert lb_map.unpack_service_value(packed) == ServiceValue(backend, count, rev_nat, flags)
 
 
-@given(ipv4, ports, protocols, u16, u8)
+@given(ips, ports, protocols, u16, u8)
 def test_a_backend_survives_the_way_to_bytes_and_back(
     ip: str, port: int, name: str, cluster: int, state: int
 ) -> None:
     packed = lb_map.pack_backend(ip, port, name, cluster, state)
-    assert len(packed) == 12
+    assert len(packed) == (24 if ":" in ip else 12)
+    assert lb_map.backend_family(packed) is address.family(ip)
     assert lb_map.unpack_backend(packed) == BackendValue(ip, port, name, cluster, state)
 
 
-@given(u32, u16, ipv4, ports)
+@given(u32, u16, ips, ports)
 def test_ids_and_frontends_survive_the_way_to_bytes_and_back(
     backend: int, rev_nat: int, ip: str, port: int
 ) -> None:
@@ -65,9 +68,16 @@ def test_the_bytes_are_those_of_cilium() -> None:
     assert lb_map.pack_rev_nat("172.20.1.9", 80).hex() == "ac140109" + "0050"
 
 
+def test_the_bytes_are_those_of_cilium_in_the_other_family_too() -> None:
+    ip, packed = "fd00:20::9", "fd000020" + "00" * 11 + "09"
+    assert lb_map.pack_service(ip, 80, "tcp", 2).hex() == packed + "0050" + "0200" + "06" + "000000"
+    assert lb_map.pack_backend(ip, 8080, "UDP", 2).hex() == packed + "1f90" + "11" + "00" + "0200" + "0000"
+    assert lb_map.pack_rev_nat(ip, 80).hex() == packed + "0050"
+
+
 def test_what_the_maps_cannot_say_is_refused() -> None:
-    with pytest.raises(ValueError, match="not an IPv4 address"):
-        lb_map.pack_service("fd00::1", 80, "TCP")
+    with pytest.raises(ValueError, match="not an IP address"):
+        lb_map.pack_service("fd00::1%eth0", 80, "TCP")
     with pytest.raises(ValueError, match="no such protocol"):
         lb_map.pack_service("10.0.0.1", 80, "QUIC")
     with pytest.raises(ValueError, match="16 bits"):

@@ -20,6 +20,13 @@ def test_maps_shared_with_cilium_have_its_sizes() -> None:
     assert sizes["cilium_lb_affinity_match"] == (8, 1)
     assert sizes["cilium_lxc"] == (20, 48)
     assert sizes["cilium_ct4_global"] == (14, 56)
+    assert sizes["cilium_lb6_services_v2"] == (24, 12)
+    assert sizes["cilium_lb6_backends_v3"] == (4, 24)
+    assert sizes["cilium_lb6_reverse_nat"] == (2, 18)
+    assert sizes["cilium_lb6_affinity"] == (24, 16)
+    assert sizes["cilium_lb6_reverse_sk"] == (32, 20)
+    assert sizes["cilium_ct6_global"] == (38, 56)
+    assert sizes["cilium_ipv6_frag_datagrams"] == (40, 4)
     assert sizes["cilium_metrics"] == (8, 16)
 
 

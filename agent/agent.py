@@ -18,6 +18,7 @@ from agent.monitor import Monitor
 from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
 from agent.probing import Probing
+from agent.routing import Routing
 from agent.tables import PeerListing, Tables
 from agent.trace import Names, Tracer
 from agent.verify import Verifier
@@ -58,6 +59,7 @@ class Agent:
     peers: Peers | None = None
     meter: Meter = field(default_factory=Meter)  # of all connections to peers
     probing: Probing | None = None
+    routing: Routing | None = None
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
     unfit: Callable[[], Mapping[str, int]] = dict  # for how many entries each has no room
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
@@ -139,6 +141,8 @@ class Agent:
         if self.probing is not None:
             nodes = self.probing.nodes
             said["node-health"] = status.node_probes(nodes, self.probing.withdrawn, self.node_called)
+        if self.routing is not None:
+            said["routes"] = self.routing.status()
         if self.lifecycle is not None:
             pool = self.lifecycle.pool
             said["ipam"] = {"status": f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"}

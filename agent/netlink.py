@@ -32,7 +32,7 @@ class Link:
 
 
 @contextmanager
-def _opened() -> Iterator[Any]:
+def opened() -> Iterator[Any]:
     try:
         with IPRoute() as route:
             yield route
@@ -41,19 +41,19 @@ def _opened() -> Iterator[Any]:
 
 
 def find(name: str) -> Link | None:
-    with _opened() as route:
+    with opened() as route:
         return _find(route, name)
 
 
 def links() -> dict[str, int]:
     """Name -> index of all links."""
-    with _opened() as route:
+    with opened() as route:
         return {str(link.get_attr("IFLA_IFNAME")): int(link["index"]) for link in route.get_links()}
 
 
 def address_of(name: str = "") -> list[str]:
     """The node's IPv4 addresses, of one link or of all."""
-    with _opened() as route:
+    with opened() as route:
         index = _find(route, name) if name else None
         found = route.get_addr(family=2, **({"index": index.index} if index else {}))
         return [str(address.get_attr("IFA_ADDRESS")) for address in found]
@@ -61,7 +61,7 @@ def address_of(name: str = "") -> list[str]:
 
 def ensure_vxlan(name: str, *, mtu: int) -> Link:
     """The tunnel device: one for all peers, the packet says where it goes and who sends it."""
-    with _opened() as route:
+    with opened() as route:
         link = _find(route, name)
         if link is None:
             # `vxlan_metadata` would be accepted and ignored: an ordinary device without metadata
@@ -69,13 +69,14 @@ def ensure_vxlan(name: str, *, mtu: int) -> Link:
                 "add", ifname=name, kind="vxlan", vxlan_collect_metadata=True, vxlan_port=VXLAN_PORT, mtu=mtu
             )
             link = _existing(route, name)
-        route.link("set", index=link.index, state="up")
+        # nobody behind it answers ARP: whom a packet is for, its tunnel key says
+        route.link("set", index=link.index, state="up", arp=False)
         return link
 
 
 def ensure_gateway(name: str, peer: str, address: str) -> Link:
     """The node's own address among the pods, on one end of a cable that leads nowhere."""
-    with _opened() as route:
+    with opened() as route:
         if _find(route, name) is None:
             route.link("add", ifname=name, kind="veth", peer=peer)
         link = _existing(route, name)
@@ -92,7 +93,7 @@ def ensure_gateway(name: str, peer: str, address: str) -> Link:
 
 def ensure_pod_route(address: str, link: int, mac: str, source: str) -> None:
     """Reach a pod directly by its cable; its neighbour is fixed, so that no ARP is needed."""
-    with _opened() as route:
+    with opened() as route:
         route.route("replace", dst=f"{address}/32", oif=link, scope=SCOPE_LINK, prefsrc=source)
         route.neigh("replace", dst=address, lladdr=mac, ifindex=link, state=NUD_PERMANENT)
 
@@ -100,7 +101,7 @@ def ensure_pod_route(address: str, link: int, mac: str, source: str) -> None:
 def remove_pod_route(address: str, link: int) -> None:
     """Both go with the link; this is for a link that stays."""
     gone = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EINVAL)
-    with _opened() as route:
+    with opened() as route:
         _ignoring(gone, route.route, "del", dst=f"{address}/32", oif=link, scope=SCOPE_LINK)
         _ignoring(gone, route.neigh, "del", dst=address, ifindex=link)
 

@@ -34,6 +34,8 @@ from agent.peerstate import PeerState
 from agent.podlookup import PodLookup
 from agent.probing import Mesh, Probing
 from agent.publisher import Publisher
+from agent.routetable import RouteTable, Tunnelled
+from agent.routing import Routing
 from agent.tables import Tables
 from agent.trace import Tracer
 from agent.verify import Verifier
@@ -128,6 +130,13 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
                 port=config.probe_port,
                 silence=config.withdraw_after_seconds,
             )
+        agent.routing = Routing(
+            tables.routes,
+            RouteTable(Tunnelled(devices.vxlan.index, pool.gateway)),
+            cidr=pool.cidr,
+            ip=local.ip,
+            spoke=lambda: not tables.silent().anybody,
+        )
         record = own_node.cilium_node(local, node, pool, own_node.BOOT_ID.read_text().strip())
         async with asyncio.TaskGroup() as group:
             group.create_task(datapath.run(), name="datapath")
@@ -136,6 +145,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(own_node.publish(client, record), name="node-record")
             group.create_task(publisher.run(), name="publisher")
             group.create_task(peers.run(), name="peers")
+            group.create_task(agent.routing.run(), name="routing")
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
             group.create_task(give_up_waiting(tables.services), name="waiting backends")

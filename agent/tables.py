@@ -18,6 +18,7 @@ from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank, host_prefix
 from agent.labels import from_texts
 from agent.local import LocalNode
+from agent.noderoutes import NodeRoutes
 from agent.peerports import PeerPorts
 from agent.policy import Policies, PolicyKey
 from agent.recovery import Silent, cluster_of, may_be_owned, silent
@@ -55,6 +56,7 @@ class Tables:
         )
         self.identities = Identities()
         self.peer_ports = PeerPorts()
+        self.routes = NodeRoutes()
         self.policies = Policies(
             self.clock,
             node.cluster.name,
@@ -150,6 +152,7 @@ class Tables:
 
     def settle(self) -> None:
         """Let go of recovered entries that nobody silent can own any more."""
+        self.routes.clock.tick()  # routes of an earlier life too
         if not self._has_recovered():
             return
         who = self.silent()

@@ -22,8 +22,10 @@ SOURCES = (
     "include/policy.h",
     "include/events.h",
     "include/endpoint.h",
+    "include/host.h",
     "src/container.c",
     "src/overlay.c",
+    "src/host.c",
     "src/sock.c",
 )
 
@@ -187,6 +189,7 @@ MAPS = (
 FROM_CONTAINER = ProgramSpec("cil_from_container", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
 TO_CONTAINER = ProgramSpec("cil_to_container", ProgramType.SCHED_CLS, AttachType.TCX_EGRESS)
 FROM_OVERLAY = ProgramSpec("cil_from_overlay", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
+TO_OVERLAY = ProgramSpec("cil_to_overlay", ProgramType.SCHED_CLS, AttachType.TCX_EGRESS)
 SOCK4_CONNECT = ProgramSpec(
     "cil_sock4_connect", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET4_CONNECT
 )
@@ -197,6 +200,6 @@ SOCK4_GETPEERNAME = ProgramSpec(
 )
 
 POD_PROGRAMS = (FROM_CONTAINER, TO_CONTAINER)
-OVERLAY_PROGRAMS = (FROM_OVERLAY,)
+OVERLAY_PROGRAMS = (FROM_OVERLAY, TO_OVERLAY)
 SOCKET_PROGRAMS = (SOCK4_CONNECT, SOCK4_SENDMSG, SOCK4_RECVMSG, SOCK4_GETPEERNAME)
 PROGRAMS = POD_PROGRAMS + OVERLAY_PROGRAMS + SOCKET_PROGRAMS

@@ -80,10 +80,8 @@ class NodePlan:
         """The cgroup that the node's agent attaches its programs to; pods live in `pods/` below it."""
         return cgroup2 / "clustermesh" / self._folder
 
-    def pod_cgroup(self, cgroup2: Path, uid: str, *, host_network: bool) -> Path:
-        """Where a pod's processes live: those of the node itself are out of its programs' sight."""
-        if host_network:
-            return system_cgroup(cgroup2, self.lab) / self.cluster / self.name / uid
+    def pod_cgroup(self, cgroup2: Path, uid: str) -> Path:
+        """Where a pod's processes live, those of the node itself (hostNetwork) too."""
         return self.cgroup(cgroup2) / "pods" / uid
 
 

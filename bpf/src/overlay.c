@@ -2,7 +2,7 @@
  *
  * The program on the vxlan device.
  */
-#include "../include/endpoint.h"
+#include "../include/host.h"
 
 /* tcx ingress: what other nodes send. The VNI is the sender's identity. */
 __inline_always int handle_from_overlay(struct __sk_buff *skb)
@@ -24,7 +24,7 @@ __inline_always int handle_from_overlay(struct __sk_buff *skb)
 		return drop(skb, reason, METRIC_INGRESS);
 	endpoint = endpoint_of(packet.tuple.daddr);
 	if (!endpoint)
-		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
+		return admit_to_host(skb, &packet);
 	reason = admit_ingress(skb, &packet, endpoint, key.tunnel_id);
 	if (reason)
 		return drop(skb, reason, METRIC_INGRESS);

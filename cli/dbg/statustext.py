@@ -47,6 +47,8 @@ def full(
         lines.append(_line("Cluster", f"{cluster.get('name', '')}   {cluster.get('self', '')}"))
     if ipam := status.get("ipam"):
         lines.append(_line("IPAM", str(ipam.get("status", ""))))
+    if routes := status.get("routes"):
+        lines += _routes(routes)
     lines += clustertext.lines(_line("ClusterMesh", ""), peers, all_clusters=all_clusters)
     if health := status.get("node-health"):
         lines += _nodes(health, all_nodes=all_nodes)
@@ -65,6 +67,13 @@ def _nodes(health: Mapping[str, Any], *, all_nodes: bool) -> list[str]:
                 f"   {node['name'] or node['cluster'] or '?'} {node['address']}: {node['state']}{trip}{why}"
             )
     return lines
+
+
+def _routes(routes: Mapping[str, Any]) -> list[str]:
+    """The node's own way to the pods of other nodes, and who gets none."""
+    told = [*routes.get("refused", {}).items(), *routes.get("problems", {}).items()]
+    lines = [_line("Routes", f"{routes.get('routes', 0)} to other nodes' pods")]
+    return lines + [f"   {what or 'all'}: {why}" for what, why in sorted(told)]
 
 
 def _line(title: str, text: str) -> str:

@@ -89,7 +89,6 @@ class Kubelet:
     def _end_leftovers(self) -> None:
         node, root = self.node.plan, self.node.cgroup2
         cgroup.remove(node.cgroup(root) / "pods")
-        cgroup.remove(plan.system_cgroup(root, node.lab) / node.cluster / node.name)
         for path in self.node.paths.pods.glob("*/pod.json"):
             record = pod_record.read(path)
             if record is not None and record.network != node.namespace:

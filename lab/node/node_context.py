@@ -59,7 +59,7 @@ class NodeContext:
         return self.plan.namespace if pod.spec.hostNetwork else self.interface(pod).namespace
 
     def cgroup(self, pod: Pod) -> Path:
-        return self.plan.pod_cgroup(self.cgroup2, pod.metadata.uid, host_network=pod.spec.hostNetwork)
+        return self.plan.pod_cgroup(self.cgroup2, pod.metadata.uid)
 
 
 def base_environment(ours: Mapping[str, str]) -> dict[str, str]:

@@ -234,9 +234,9 @@ async def test_programs_that_are_not_on_their_hooks_are_told() -> None:
     world = tables()
     world.upsert_endpoint(endpoint(1))
     sockets = [Attachment(program.name, 4711) for program in spec.SOCKET_PROGRAMS]
-    overlay = Attachment("cil_from_overlay", OVERLAY)
+    overlay = [Attachment(program.name, OVERLAY) for program in spec.OVERLAY_PROGRAMS]
     pod = [Attachment(program.name, 101) for program in spec.POD_PROGRAMS]
-    programs = Programs(*sockets, overlay, *pod, Attachment("cil_from_container", 0))
+    programs = Programs(*sockets, *overlay, *pod, Attachment("cil_from_container", 0))
     check = HookCheck(world, programs, OVERLAY)
     assert (await check.look()).is_equal
     programs.attached.remove(pod[1])

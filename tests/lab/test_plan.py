@@ -81,15 +81,7 @@ def test_the_layout_is_the_documented_one() -> None:
     assert (str(node.ip), str(node.pod_cidr)) == ("198.18.2.12", "10.2.2.0/24")
     assert node.namespace == "cm-demo-west-node-2"
     assert str(node.bpf_root) == "/sys/fs/bpf/clustermesh/demo/west/node-2"
-    assert node.pod_cgroup(Path("/c"), "u", host_network=False) == Path(
-        "/c/clustermesh/demo/west/node-2/pods/u"
-    )
-
-
-def test_node_processes_live_outside_the_nodes_cgroup() -> None:
-    node = plan.make("demo", ["east"], 1).nodes[1]
-    cgroup = node.cgroup(Path("/c"))
-    assert cgroup not in node.pod_cgroup(Path("/c"), "u", host_network=True).parents
+    assert node.pod_cgroup(Path("/c"), "u") == Path("/c/clustermesh/demo/west/node-2/pods/u")
 
 
 def test_default_names_follow_the_compass() -> None:

@@ -1,0 +1,90 @@
+"""The kernel's routes to other nodes' pods. Blocking: call through a thread.
+
+Ours carry a protocol number of our own, so that nobody else's is touched, and so that a later life knows
+them. An equal route of somebody else stays, and ours is told as a problem.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from agent import netlink
+from agent.noderoutes import Changes
+
+PROTOCOL = 110  # rtproto: unassigned in iproute2's and in the kernel's lists
+MAIN_TABLE = 254
+ONLINK = 4  # RTNH_F_ONLINK: the gateway is no neighbour of the device's, the packet says where it goes
+_GONE = (errno.ESRCH, errno.ENOENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnelled:
+    """Through the tunnel device, from the node's address among the pods, which other nodes answer through
+    the tunnel too."""
+
+    device: int
+    source: str
+
+    def options(self, gateway: str) -> dict[str, Any]:
+        return {"gateway": gateway, "oif": self.device, "flags": ONLINK, "prefsrc": self.source}
+
+    def gateway(self, route: Any) -> str:
+        """Of a route as it should be; "" of one that is otherwise."""
+        fits = (route.get_attr("RTA_OIF"), route.get_attr("RTA_PREFSRC")) == (self.device, self.source)
+        return str(route.get_attr("RTA_GATEWAY") or "") if fits else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`ours`: CIDR -> gateway, "" where the rest of the route is not as it should be. `connected`: networks
+    that a device of the node is in."""
+
+    ours: Mapping[str, str]
+    connected: Sequence[str]
+
+
+class RouteTable:
+    """Satisfies `agent.routing.Table`."""
+
+    def __init__(self, style: Tunnelled) -> None:
+        self._style = style
+
+    def look(self) -> Seen:
+        ours, connected = {}, []
+        with netlink.opened() as opened:
+            for route in opened.get_routes(family=2, table=MAIN_TABLE):
+                cidr = f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}"
+                if route["proto"] == PROTOCOL:
+                    ours[cidr] = self._style.gateway(route)
+                elif route["scope"] == netlink.SCOPE_LINK and 0 < route["dst_len"] < 32:
+                    connected.append(cidr)
+        return Seen(ours, connected)
+
+    def change(self, changes: Changes, held: Mapping[str, str]) -> dict[str, str]:
+        """Make it so; what the kernel refused, and why. One refusal holds up nothing else."""
+        problems: dict[str, str] = {}
+        with netlink.opened() as opened:
+            for cidr, gateway in changes.set.items():
+                how = "replace" if cidr in held else "add"
+                try:
+                    opened.route(how, dst=cidr, proto=PROTOCOL, **self._style.options(gateway))
+                except NetlinkError as error:
+                    problems[cidr] = _reason(error, gateway)
+            for cidr in changes.remove:
+                try:
+                    opened.route("del", dst=cidr, proto=PROTOCOL)
+                except NetlinkError as error:
+                    if error.code not in _GONE:
+                        problems[cidr] = _reason(error, "")
+        return problems
+
+
+def _reason(error: NetlinkError, gateway: str) -> str:
+    if error.code == errno.EEXIST:
+        return "a route that is not ours stands there"
+    return f"via {gateway}: {error}" if gateway else str(error)

@@ -1,0 +1,64 @@
+"""A node's own processes and pods with hostNetwork are clients of the mesh as pods are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from e2e.conftest import Mesh
+from k8s.resource import POD
+from lab.demo.objects import ECHO_PORT, NAMESPACE, SLEEP_IMAGE, Object, deployment
+
+CLIENT = "host-client"
+EVERYBODY = {("east", "node-1"), ("east", "node-2"), ("west", "node-1"), ("west", "node-2")}
+
+
+def host_client() -> Object:
+    made = deployment(CLIENT, replicas=1, image=SLEEP_IMAGE)
+    made["spec"]["template"]["spec"] |= {
+        "hostNetwork": True,
+        "nodeSelector": {"kubernetes.io/hostname": "node-1"},
+    }
+    return made
+
+
+@pytest.fixture
+async def client(mesh: Mesh) -> AsyncIterator[str]:
+    """A pod of east's node-1 in its node's own network."""
+    await mesh.lab.apply("east", host_client())
+    try:
+        yield (await mesh.lab.wait_pods("east", CLIENT, 1))[0]
+    finally:
+        await mesh.lab.delete("east", "Deployment", CLIENT)
+
+
+async def places(mesh: Mesh) -> dict[str, tuple[str, str, str]]:
+    """Web's pods: "cluster/pod" -> cluster, node, address."""
+    found = {}
+    for cluster in ("east", "west"):
+        async with mesh.lab.kubernetes(cluster) as api:
+            for raw in await api.list(POD, NAMESPACE, label_selector="app=web"):
+                pod = json.loads(raw)
+                place = (cluster, pod["spec"]["nodeName"], pod["status"]["podIP"])
+                found[f"{cluster}/{pod['metadata']['name']}"] = place
+    return found
+
+
+async def test_a_global_service_is_answered_by_every_node_of_every_cluster(mesh: Mesh, client: str) -> None:
+    where = await places(mesh)
+    answered = set()
+    async with mesh.lab.curling("east", client, mesh.url) as answers:
+        async for answer in answers:
+            assert answer.served_by
+            answered.add(answer.served_by)
+            if answered == where.keys():
+                break
+    assert {(cluster, node) for cluster, node, _ in where.values()} == EVERYBODY
+
+
+async def test_pods_are_reached_by_their_addresses_too(mesh: Mesh, client: str) -> None:
+    for pod, (_, _, address) in (await places(mesh)).items():
+        answer = await mesh.lab.curl("east", client, f"http://{address}:{ECHO_PORT}/")
+        assert answer.served_by == pod

@@ -1,0 +1,133 @@
+"""Who gets a route: whoever claims first by rank, and never at somebody else's cost."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.ipcache import Level, Rank
+from agent.noderoutes import NodeRoutes, difference, plan
+from mesh.addressing import ClusterID
+from mesh.node import Node, NodeAddress
+
+OWN = "10.1.1.0/24"
+NETWORKS = st.builds(
+    lambda address, length: str(IPv4Network((address, length), strict=False)),
+    st.integers(0x0A00_0000, 0x0A03_FFFF),
+    st.integers(0, 32),
+)
+
+
+def node(name: str, ip: str, *cidrs: str, cluster: str = "west") -> Node:
+    addresses = (NodeAddress("InternalIP", ip),) if ip else ()
+    first, *more = (*cidrs, None)
+    return Node(
+        name,
+        cluster,
+        ClusterID(2),
+        addresses,
+        ipv4_pod_cidr=first,
+        ipv4_secondary_pod_cidrs=tuple(cidr for cidr in more if cidr),
+    )
+
+
+def peer(name: str, cluster: str = "west") -> Rank:
+    return Rank(Level.PEER_NODE, cluster, name)
+
+
+def ours(name: str) -> Rank:
+    return Rank(Level.LOCAL_NODE, owner=name)
+
+
+def test_every_node_s_networks_lead_to_its_address() -> None:
+    nodes = {
+        ours("node-2"): node("node-2", "198.18.1.12", "10.1.2.0/24", cluster="east"),
+        peer("w1"): node("w1", "198.18.2.11", "10.2.1.0/24", "10.7.0.0/16"),
+    }
+    found = plan(nodes, OWN)
+    assert found.routes == {
+        "10.1.2.0/24": "198.18.1.12",
+        "10.2.1.0/24": "198.18.2.11",
+        "10.7.0.0/16": "198.18.2.11",
+    }
+    assert not found.refused
+
+
+def test_our_own_node_and_one_without_an_address_get_none() -> None:
+    nodes = {
+        Rank(Level.OWN_NODE, owner="node-1"): node("node-1", "198.18.1.11", "10.1.9.0/24"),
+        peer("w1"): node("w1", "", "10.2.1.0/24"),
+    }
+    assert not plan(nodes, OWN).routes
+
+
+@pytest.mark.parametrize(
+    ("cidr", "why"),
+    [
+        ("0.0.0.0/0", "too large"),
+        ("10.1.0.0/16", "overlaps 10.1.1.0/24"),
+        ("10.1.1.128/25", "overlaps 10.1.1.0/24"),
+        ("10.1.2.0/25", "overlaps 10.1.2.0/24"),
+        ("198.19.2.0/24", "overlaps 198.18.0.0/15"),
+        ("203.0.113.0/24", "overlaps 203.0.113.9/32"),
+        ("127.0.0.0/8", "cannot have such addresses"),
+        ("224.0.0.0/8", "cannot have such addresses"),
+    ],
+)
+def test_a_peer_takes_nothing_that_is_others(cidr: str, why: str) -> None:
+    nodes = {
+        peer("w1"): node("w1", "198.18.2.11", cidr),
+        ours("node-2"): node("node-2", "198.18.1.12", "10.1.2.0/24", cluster="east"),
+        peer("n1", "north"): node("n1", "203.0.113.9", cluster="north"),
+    }
+    found = plan(nodes, OWN, ["198.18.0.0/15"])
+    assert found.routes == {"10.1.2.0/24": "198.18.1.12"}
+    assert why in found.refused[f"west/w1 {cidr}"]
+
+
+def test_a_peer_s_node_address_cannot_take_our_own_cluster_s_way() -> None:
+    nodes = {
+        peer("w1"): node("w1", "10.1.2.7", "10.2.1.0/24"),
+        ours("node-2"): node("node-2", "198.18.1.12", "10.1.2.0/24", cluster="east"),
+    }
+    assert plan(nodes, OWN).routes["10.1.2.0/24"] == "198.18.1.12"
+
+
+@given(st.lists(st.tuples(st.booleans(), NETWORKS), max_size=12))
+def test_routes_overlap_neither_each_other_nor_what_is_ours(claims: list[tuple[bool, str]]) -> None:
+    nodes = {}
+    for number, (local, cidr) in enumerate(claims):
+        rank = ours(f"n{number:02}") if local else peer(f"n{number:02}")
+        nodes[rank] = node(f"n{number:02}", f"198.18.3.{number}", cidr)
+    found = plan(nodes, OWN)
+    networks = [IPv4Network(cidr) for cidr in (*found.routes, OWN)]
+    for index, one in enumerate(networks):
+        assert not any(one.overlaps(other) for other in networks[:index])
+    assert len(found.routes) + len(found.refused) == len(claims)
+    for rank, each in nodes.items():  # a refusal has its reason among what was granted
+        if f"{each.cluster}/{each.name} {each.ipv4_pod_cidr}" in found.refused:
+            mine = IPv4Network(str(each.ipv4_pod_cidr))
+            assert mine.prefixlen < 8 or any(mine.overlaps(other) for other in networks), rank
+
+
+def test_what_an_earlier_life_left_goes_when_everybody_has_spoken() -> None:
+    held = {"10.2.1.0/24": "a", "10.2.2.0/24": "b", "10.2.3.0/24": "c"}
+    wanted = {"10.2.1.0/24": "a", "10.2.2.0/24": "x"}
+    waiting = difference(wanted, held, everybody_spoke=False)
+    assert (waiting.set, waiting.remove) == ({"10.2.2.0/24": "x"}, [])
+    assert difference(wanted, held, everybody_spoke=True).remove == ["10.2.3.0/24"]
+    own = difference(wanted, held, wanted_before=["10.2.3.0/24"], everybody_spoke=False)
+    assert own.remove == ["10.2.3.0/24"]
+
+
+def test_only_changes_move_the_revision() -> None:
+    routes = NodeRoutes()
+    routes.claim(peer("w1"), node("w1", "198.18.2.11", "10.2.1.0/24"))
+    routes.claim(peer("w1"), node("w1", "198.18.2.11", "10.2.1.0/24"))
+    assert routes.clock.revision == 1
+    routes.claim(peer("w1"), None)
+    routes.claim(peer("w1"), None)
+    assert (routes.clock.revision, dict(routes.nodes)) == (2, {})

@@ -1,0 +1,126 @@
+"""Routes to other nodes' pods in a real kernel: made, mended, and taken away only when they may be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+
+from agent import netlink
+from agent.noderoutes import Changes, NodeRoutes
+from agent.routetable import RouteTable, Seen, Tunnelled
+from agent.routing import Routing
+from aiokit.wait import eventually
+from tests.agent.nodespace import NODE_IP, node_namespace
+from tests.agent.test_noderoutes import node, ours, peer
+from tests.bpf.world import ip, within
+
+pytestmark = pytest.mark.root
+
+CIDR, INSIDE = "10.1.1.0/24", "10.1.1.1"
+
+
+class Inside:
+    """A table whose calls happen in the node's namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        within(namespace, partial(netlink.ensure_gateway, "cilium_host", "cilium_net", INSIDE))
+        device = within(namespace, partial(netlink.ensure_vxlan, "cilium_vxlan", mtu=1450))
+        self._table = RouteTable(Tunnelled(device.index, INSIDE))
+
+    def look(self) -> Seen:
+        return within(self._namespace, self._table.look)
+
+    def change(self, changes: Changes, held: Mapping[str, str]) -> Mapping[str, str]:
+        return within(self._namespace, partial(self._table.change, changes, held))
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    with node_namespace() as name:
+        yield name
+
+
+def routes(namespace: str) -> dict[str, str]:
+    """CIDR -> gateway of what leads into the tunnel."""
+    shown = json.loads(ip("-j", "route", "show", "dev", "cilium_vxlan", namespace=namespace))
+    assert all((each["prefsrc"], each["flags"]) == (INSIDE, ["onlink"]) for each in shown)
+    return {each["dst"]: each["gateway"] for each in shown}
+
+
+@asynccontextmanager
+async def running(nodes: NodeRoutes, table: Inside, *, spoke: bool = True) -> AsyncIterator[Routing]:
+    routing = Routing(nodes, table, cidr=CIDR, ip=NODE_IP, spoke=lambda: spoke, resync=0.1)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(routing.run())
+        yield routing
+        task.cancel()
+
+
+@pytest.fixture
+def nodes() -> NodeRoutes:
+    made = NodeRoutes()
+    made.claim(ours("node-2"), node("node-2", "198.18.1.12", "10.1.2.0/24", cluster="east"))
+    made.claim(peer("w1"), node("w1", "198.18.2.11", "10.2.1.0/24"))
+    return made
+
+
+async def test_routes_follow_nodes_are_mended_and_stay_when_we_end(namespace: str, nodes: NodeRoutes) -> None:
+    both = {"10.1.2.0/24": "198.18.1.12", "10.2.1.0/24": "198.18.2.11"}
+    async with running(nodes, Inside(namespace)) as routing:
+        await eventually(lambda: routes(namespace) == both)
+        ip("route", "del", "10.2.1.0/24", namespace=namespace)
+        ip(
+            "route",
+            "change",
+            "10.1.2.0/24",
+            "via",
+            "198.18.1.99",
+            "dev",
+            "eth0",
+            "proto",
+            "110",
+            namespace=namespace,
+        )
+        await eventually(lambda: routes(namespace) == both)
+        nodes.claim(ours("node-2"), None)
+        nodes.claim(peer("w1"), node("w1", "198.18.2.12", "10.2.1.0/24"))
+        await eventually(lambda: routes(namespace) == {"10.2.1.0/24": "198.18.2.12"})
+        assert routing.status() == {"routes": 1, "refused": {}, "problems": {}}
+    assert routes(namespace) == {"10.2.1.0/24": "198.18.2.12"}
+
+
+async def test_what_an_earlier_life_left_stays_while_somebody_is_silent(
+    namespace: str, nodes: NodeRoutes
+) -> None:
+    async with running(nodes, Inside(namespace)):
+        await eventually(lambda: len(routes(namespace)) == 2)
+    later = NodeRoutes()
+    later.claim(ours("node-3"), node("node-3", "198.18.1.13", "10.1.3.0/24", cluster="east"))
+    async with running(later, Inside(namespace), spoke=False):
+        await eventually(lambda: len(routes(namespace)) == 3)
+    async with running(later, Inside(namespace), spoke=True):
+        await eventually(lambda: routes(namespace) == {"10.1.3.0/24": "198.18.1.13"})
+
+
+async def test_somebody_else_s_route_stays_and_is_told_and_others_are_made(
+    namespace: str, nodes: NodeRoutes
+) -> None:
+    ip("route", "add", "10.2.1.0/24", "via", "198.18.9.9", namespace=namespace)
+    nodes.claim(peer("w2"), node("w2", "198.18.2.12", "198.18.7.0/24"))
+    async with running(nodes, Inside(namespace)) as routing:
+        await eventually(lambda: bool(routing.status()["problems"]))
+        assert routing.status() == {
+            "routes": 1,
+            "refused": {"west/w2 198.18.7.0/24": "it overlaps 198.18.0.0/15"},
+            "problems": {"10.2.1.0/24": "a route that is not ours stands there"},
+        }
+        assert routes(namespace) == {"10.1.2.0/24": "198.18.1.12"}
+        ip("route", "del", "10.2.1.0/24", namespace=namespace)
+        await eventually(lambda: len(routes(namespace)) == 2)
+        await eventually(lambda: not routing.status()["problems"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bpf import ct_map, ipcache_map, policy_map
+from bpf import ipcache_map, policy_map
 from tests.bpf.world import Node, PodError, World, ip, world
 
 pytestmark = pytest.mark.root
@@ -88,8 +88,7 @@ def test_strict_reverse_path_filters_do_not_matter(mesh: World) -> None:
 def test_an_answer_passes_though_its_connection_was_forgotten(mesh: World) -> None:
     def talk() -> bytes:
         with socket.create_connection((mesh.far.address, PORT), 2) as stream:
-            known = mesh.east.datapath.connections
-            known.delete(key for key in known.dump() if INSIDE in ct_map.addresses(key))
+            assert mesh.east.datapath.forget_connections(INSIDE)
             stream.sendall(b"still")
             return stream.recv(100)
 

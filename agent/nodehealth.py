@@ -71,15 +71,25 @@ class NodeHealths:
     def nodes(self) -> Mapping[str, NodeHealth]:
         return dict(self._nodes)
 
+    @property
+    def are_placed(self) -> bool:
+        """Whether every node's cluster is known."""
+        return all(node.cluster for node in self._nodes.values())
+
     def keep(self, wanted: Mapping[str, str]) -> None:
-        """The nodes to probe, and their clusters; others are forgotten."""
-        self._nodes = {
-            address: known
-            if (known := self._nodes.get(address)) is not None and known.cluster == cluster
-            else NodeHealth(cluster)
-            for address, cluster in wanted.items()
-        }
+        """The nodes to probe, and their clusters, "" where that is not known yet; others are forgotten.
+
+        A node whose cluster becomes known keeps what its probes said; one that changes clusters does not.
+        """
+        self._nodes = {address: self._kept(address, cluster) for address, cluster in wanted.items()}
         self._heard &= set(wanted.values())
+        self._heard |= {node.cluster for node in self._nodes.values() if node.answered}
+
+    def _kept(self, address: str, cluster: str) -> NodeHealth:
+        known = self._nodes.get(address)
+        if known is None or (known.cluster and cluster and known.cluster != cluster):
+            return NodeHealth(cluster)
+        return replace(known, cluster=cluster or known.cluster)
 
     def probed(self, address: str, *, answered: bool, seconds: float = 0.0) -> None:
         node = self._nodes.get(address)

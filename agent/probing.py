@@ -97,8 +97,9 @@ class Probing:
             self._decide()
 
     def _look(self) -> None:
-        """Which nodes are behind remote backends now."""
-        if self._seen == self._tables.clock.revision:
+        """Which nodes are behind remote backends now. After a restart the kernel's entries say so before
+        any peer has said whose they are."""
+        if self._seen == self._tables.clock.revision and self._healths.are_placed:
             return
         self._seen = self._tables.clock.revision
         entries = self._tables.ipcache.wanted.entries

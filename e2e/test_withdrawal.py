@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
+
+import msgspec
 
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
@@ -69,8 +73,22 @@ def is_quiet(seen: list[Arrival]) -> bool:
     return len(seen) >= QUIET and all(answer.served_by for _, answer in seen[-QUIET:])
 
 
+async def _has_heard_west(mesh: Mesh, node: NodePlan) -> bool:
+    """Whether the agent has had answers of west: the silence of nodes that never answered says nothing."""
+    socket = mesh.lab.paths.node(node).agent_socket
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.dbg", "--host", str(socket), "status", "-o", "json"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 30)
+    clusters = msgspec.json.decode(said or b"{}").get("cluster-mesh", {}).get("clusters", [])
+    return any((each["name"], each["data-plane"]) == ("west", "ok") for each in clusters)
+
+
 async def test_backends_behind_silent_nodes_are_withdrawn_and_return(mesh: Mesh) -> None:
     await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east", "west"})
+    for node in _workers(mesh.plan, "east"):
+        await eventually(partial(_has_heard_west, mesh, node), 30, 0.1)
     async with curls_timed(mesh) as seen:
         async with data_plane_cut(mesh.plan, "east", "west") as cut:
             first = len(seen)

@@ -56,6 +56,22 @@ def test_a_node_that_never_answered_is_lost_together_with_its_control_plane() ->
     assert found.withdrawn({"west"}).keys() == {ONE}
 
 
+def test_a_node_whose_cluster_becomes_known_keeps_what_its_probes_said() -> None:
+    found = NodeHealths()
+    found.keep({ONE: "", TWO: ""})
+    assert not found.are_placed
+    probe(found, ONE, answered=True)
+    found.keep({ONE: "west", TWO: "west"})
+    assert found.are_placed
+    assert found.data_plane("west", ()) is DataPlane.OK
+    probe(found, ONE, answered=False, times=FAILURES)
+    probe(found, TWO, answered=False, times=UNHEARD_FAILURES)
+    found.keep({ONE: "", TWO: ""})  # its cluster is away: what was known of it stays
+    assert found.withdrawn(()).keys() == {ONE, TWO}
+    found.keep({ONE: "north", TWO: "west"})
+    assert found.withdrawn(()).keys() == {TWO}
+
+
 def test_a_lost_control_plane_alone_withdraws_nothing() -> None:
     found = healths()
     for node in (ONE, TWO):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from agent.ipcache import IPCacheEntry, Level, Rank, host_prefix
@@ -51,8 +51,11 @@ def tables() -> Tables:
 
 
 @asynccontextmanager
-async def probing(made: Tables, port: int) -> AsyncGenerator[Probing]:
-    mesh = Mesh(lambda: dict.fromkeys((REFUSING, SILENT), "west"), set)
+async def probing(
+    made: Tables, port: int, clusters: Mapping[str, str] | None = None
+) -> AsyncGenerator[Probing]:
+    known = dict.fromkeys((REFUSING, SILENT), "west") if clusters is None else clusters
+    mesh = Mesh(lambda: known, set)
     each = Probing(made, mesh, port=port, silence=0.3)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(each.run(), name="probing")
@@ -94,3 +97,13 @@ async def test_backends_behind_a_silent_node_are_withdrawn_and_return_with_it() 
             waiting.close()
             await eventually(lambda: used(made) == ["10.2.1.5", "10.2.2.5"])
             assert each.status("west").data_plane is DataPlane.OK
+
+
+async def test_a_node_is_placed_as_soon_as_its_peer_has_told_of_it() -> None:
+    clusters = dict[str, str]()  # after a restart: the kernel's backends come before the peer's nodes
+    with socket.create_server((REFUSING, 0)) as server:
+        async with probing(tables(), server.getsockname()[1], clusters) as each:
+            await eventually(lambda: bool(each.nodes) and all(one.answered for one in each.nodes.values()))
+            assert each.status("west").data_plane is DataPlane.UNKNOWN
+            clusters |= dict.fromkeys((REFUSING, SILENT), "west")
+            await eventually(lambda: each.status("west").data_plane is DataPlane.OK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from aiokit.wait import eventually
 from bpf import link, node_config_map
 from bpf.pinned_map import PinnedMap
@@ -32,6 +34,7 @@ def _attached(node: NodePlan) -> dict[str, int]:
     return {str(pin): link.read(pin).program_id for program in PROGRAMS for pin in pins.links_of(program)}
 
 
+@pytest.mark.timeout(120)
 async def test_programs_are_replaced_under_curl_and_none_fails(mesh: Mesh) -> None:
     nodes = [node for name in ("east", "west") for node in mesh.plan.cluster(name).nodes[1:]]
     before = {node.namespace: _attached(node) for node in nodes}

@@ -21,6 +21,7 @@ from agent.config import (
     Config,
     checked_ip,
     local_cluster,
+    routing,
     seconds,
 )
 from agent.errors import AgentError
@@ -30,6 +31,7 @@ from aiokit.failure import leaves
 from aiokit.flag import toggle
 from bpf.errors import BPFError
 from k8s.errors import AccessError
+from mesh.routingmode import RoutingMode
 from mesh.servicemode import ServiceMode
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -84,6 +86,17 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     text="Services that ask for it use the backends that are meant for their clients' zone.",
 )
 @click.option(
+    "--routing-mode",
+    type=click.Choice([mode.value for mode in RoutingMode]),
+    default=RoutingMode.TUNNEL.value,
+    show_default=True,
+    help="How packets travel between nodes; the same in all clusters of a mesh.",
+)
+@toggle(
+    "--auto-direct-node-routes",
+    text="With native routing: make routes to the pods of nodes on the same network.",
+)
+@click.option(
     "--clustermesh-withdraw-after",
     default=DEFAULT_WITHDRAW_AFTER,
     show_default=True,
@@ -116,6 +129,8 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_address_check: str,
     policy_default_local_cluster: bool,
     enable_service_topology: bool,
+    routing_mode: str,
+    auto_direct_node_routes: bool,
     clustermesh_withdraw_after: str,
     clustermesh_probe_port: int,
 ) -> None:
@@ -139,6 +154,8 @@ def main(  # noqa: PLR0917 - click gives them by name
             address_check=Mode(clustermesh_address_check),
             policy_default_local_cluster=policy_default_local_cluster,
             service_topology=enable_service_topology,
+            routing_mode=RoutingMode(routing_mode),
+            direct_routes=routing(RoutingMode(routing_mode), direct=auto_direct_node_routes),
             probe_port=clustermesh_probe_port,
             withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),
         )

@@ -60,6 +60,7 @@ class Agent:
     meter: Meter = field(default_factory=Meter)  # of all connections to peers
     probing: Probing | None = None
     routing: Routing | None = None
+    mtu: int = 0  # of pods; 0 while the devices are not made
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
     unfit: Callable[[], Mapping[str, int]] = dict  # for how many entries each has no room
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
@@ -141,8 +142,9 @@ class Agent:
         if self.probing is not None:
             nodes = self.probing.nodes
             said["node-health"] = status.node_probes(nodes, self.probing.withdrawn, self.node_called)
-        if self.routing is not None:
-            said["routes"] = self.routing.status()
+        if self.tables is not None:
+            told = self.routing.status() if self.routing else {}
+            said["routes"] = {"mode": self.tables.node.routing_mode.value, **told}
         if self.lifecycle is not None:
             pool = self.lifecycle.pool
             said["ipam"] = {"status": f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"}

@@ -284,7 +284,12 @@ async def _allocate(request: web.Request) -> web.Response:
         raise RequestError("an owner is needed: namespace/pod")
     lifecycle = _lifecycle(request)
     address = await lifecycle.allocate(owner)
-    family = {"ip": address, "gateway": lifecycle.pool.gateway, "cidrs": [lifecycle.pool.cidr]}
+    family = {
+        "ip": address,
+        "gateway": lifecycle.pool.gateway,
+        "cidrs": [lifecycle.pool.cidr],
+        "mtu": request.app[AGENT].mtu,  # our own: Cilium's plugin asks for it apart
+    }
     return _json({"address": {"ipv4": address}, "ipv4": family}, 201)
 
 

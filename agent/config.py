@@ -14,6 +14,7 @@ from agent.addresscheck import Mode
 from agent.errors import ConfigError
 from mesh.addressing import PeerScope, member_scope
 from mesh.errors import MeshError
+from mesh.routingmode import RoutingMode
 from mesh.servicemode import ServiceMode
 
 DEFAULT_CONFIG_DIR = Path("/var/lib/cilium/clustermesh")
@@ -49,6 +50,8 @@ class Config:
     address_check: Mode = Mode.WARN
     policy_default_local_cluster: bool = True
     service_topology: bool = False
+    routing_mode: RoutingMode = RoutingMode.TUNNEL
+    direct_routes: bool = False  # with native routing: the agent makes routes to other nodes' pods
     probe_port: int = DEFAULT_PROBE_PORT
     withdraw_after_seconds: float = 3.0  # 0: backends that do not answer stay
 
@@ -59,6 +62,15 @@ def local_cluster(name: str, cluster_id: int, max_connected_clusters: int) -> Pe
         return member_scope(name, cluster_id, max_connected_clusters)
     except MeshError as error:
         raise ConfigError(str(error)) from error
+
+
+def routing(mode: RoutingMode, *, direct: bool) -> bool:
+    """Whether routes to nodes are made. ConfigError where Cilium refuses to start, too."""
+    if direct and mode is RoutingMode.TUNNEL:
+        raise ConfigError(
+            "--auto-direct-node-routes needs --routing-mode=native: packets go through the tunnel"
+        )
+    return direct
 
 
 def checked_ip(text: str) -> str:

@@ -26,7 +26,7 @@ class Attached(Protocol):
 
 class HookCheck:
     def __init__(self, tables: Tables, loaded: Attached, overlay: int) -> None:
-        """`overlay` is the tunnel device's ifindex."""
+        """`overlay` is the tunnel device's ifindex; 0: there is none."""
         self._tables = tables
         self._loaded = loaded
         self._overlay = overlay
@@ -34,7 +34,7 @@ class HookCheck:
     async def look(self) -> MapState:
         devices = sorted(endpoint.ifindex for endpoint in self._tables.endpoints.values())
         wanted = {_key(program.name, device) for program in POD_PROGRAMS for device in devices}
-        wanted |= {_key(program.name, self._overlay) for program in OVERLAY_PROGRAMS}
+        wanted |= {_key(program.name, self._overlay) for program in OVERLAY_PROGRAMS if self._overlay}
         wanted |= {_key(program.name, _CGROUP) for program in SOCKET_PROGRAMS}
         sockets = {program.name for program in SOCKET_PROGRAMS}
         attached = [each for each in await asyncio.to_thread(self._loaded.attachments) if each.target]

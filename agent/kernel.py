@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from agent import mapdump
@@ -32,7 +33,11 @@ class KernelMaps:
         policy: Readable,
         endpoints: Readable,
         services: ServiceTarget,
+        native: bool = False,
     ) -> None:
+        """`native`: nothing is tunnelled, whatever node an address is behind."""
+        flags = ipcache_map.FLAG_SKIP_TUNNEL if native else 0
+        self._pack_ipcache = partial(pack_ipcache, flags=flags)
         self._wanted = tables
         self._ipcache = ipcache
         self._endpoints = endpoints
@@ -41,7 +46,11 @@ class KernelMaps:
         self._service_sync = ServiceSync(tables.services.wanted, tables.services.sticky, services)
         self._tables: dict[str, TableSync] = {
             IPCACHE: MapSync(
-                tables.ipcache.wanted, ipcache, ipcache_map.pack_key, pack_ipcache, pack_many=pack_ipcaches
+                tables.ipcache.wanted,
+                ipcache,
+                ipcache_map.pack_key,
+                self._pack_ipcache,
+                pack_many=partial(pack_ipcaches, flags=flags),
             ),
             POLICY: MapSync(
                 tables.policies.entries, policy, pack_policy_key, pack_deny, is_urgent=policy_map.unpack_value
@@ -57,7 +66,7 @@ class KernelMaps:
     def checks(self) -> dict[str, Check]:
         """What compares each table's maps with the table (agent.verify)."""
         ipcache = Codec(
-            ipcache_map.pack_key, pack_ipcache, lambda raw: ipcache_map.unpack_key(raw).prefix_text
+            ipcache_map.pack_key, self._pack_ipcache, lambda raw: ipcache_map.unpack_key(raw).prefix_text
         )
         policy = Codec(pack_policy_key, pack_deny, unpack_policy_key)
         endpoints = Codec(endpoint_map.pack_key, pack_endpoint, endpoint_map.unpack_key)
@@ -127,12 +136,14 @@ class KernelMaps:
         return found
 
 
-def pack_ipcache(entry: IPCacheEntry) -> bytes:
-    return ipcache_map.pack_value(entry.identity, entry.tunnel, entry.encrypt_key)
+def pack_ipcache(entry: IPCacheEntry, flags: int = 0) -> bytes:
+    return ipcache_map.pack_value(entry.identity, entry.tunnel, entry.encrypt_key, flags)
 
 
-def pack_ipcaches(prefixes: Sequence[str], entries: Sequence[IPCacheEntry]) -> Iterable[tuple[bytes, bytes]]:
-    return zip(ipcache_map.pack_keys(prefixes), ipcache_map.pack_values(entries), strict=True)
+def pack_ipcaches(
+    prefixes: Sequence[str], entries: Sequence[IPCacheEntry], flags: int = 0
+) -> Iterable[tuple[bytes, bytes]]:
+    return zip(ipcache_map.pack_keys(prefixes), ipcache_map.pack_values(entries, flags), strict=True)
 
 
 def pack_policy_key(key: PolicyKey) -> bytes:

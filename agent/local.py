@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mesh.addressing import PeerScope
+from mesh.routingmode import RoutingMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,4 @@ class LocalNode:
     cluster: PeerScope
     name: str
     ip: str
+    routing_mode: RoutingMode = RoutingMode.TUNNEL

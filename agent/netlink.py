@@ -19,6 +19,9 @@ from agent.errors import AgentError
 VXLAN_PORT = 8472  # not IANA's: what every Cilium member uses
 SCOPE_LINK = 253
 NUD_PERMANENT = 0x80
+ROUTE_PROTOCOL = 110  # of routes that may outlive us: unassigned in iproute2's and in the kernel's lists
+MAIN_TABLE = 254
+UNREACHABLE = 7  # RTN_UNREACHABLE
 
 
 class NetlinkFailedError(AgentError):
@@ -74,6 +77,22 @@ def ensure_vxlan(name: str, *, mtu: int) -> Link:
         return link
 
 
+def remove(name: str) -> None:
+    with opened() as route:
+        if (link := _find(route, name)) is not None:
+            _ignoring(errno.ENODEV, route.link, "del", index=link.index)
+
+
+def mtu_of(address: str) -> int:
+    """Of the link that has the address; 0 when none has it."""
+    with opened() as route:
+        for found in route.get_addr(family=2):
+            if found.get_attr("IFA_ADDRESS") == address:
+                (link,) = route.get_links(found["index"])
+                return int(link.get_attr("IFLA_MTU"))
+    return 0
+
+
 def ensure_gateway(name: str, peer: str, address: str) -> Link:
     """The node's own address among the pods, on one end of a cable that leads nowhere."""
     with opened() as route:
@@ -96,6 +115,16 @@ def ensure_pod_route(address: str, link: int, mac: str, source: str) -> None:
     with opened() as route:
         route.route("replace", dst=f"{address}/32", oif=link, scope=SCOPE_LINK, prefsrc=source)
         route.neigh("replace", dst=address, lladdr=mac, ifindex=link, state=NUD_PERMANENT)
+
+
+def ensure_unreachable(cidr: str) -> None:
+    """Our own pods have routes of their own; what is for nobody must not leave, or it comes back for ever."""
+    with opened() as route:
+        for old in route.get_routes(family=2, table=MAIN_TABLE, type=UNREACHABLE):
+            shown = f"{old.get_attr('RTA_DST')}/{old['dst_len']}"
+            if old["proto"] == ROUTE_PROTOCOL and shown != cidr:  # of a pod CIDR the node had before
+                route.route("del", dst=shown, type="unreachable", proto=ROUTE_PROTOCOL)
+        route.route("replace", dst=cidr, type="unreachable", proto=ROUTE_PROTOCOL)
 
 
 def remove_pod_route(address: str, link: int) -> None:

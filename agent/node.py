@@ -23,12 +23,14 @@ from k8s.client import Client
 from k8s.errors import AccessError, KubernetesError
 from k8s.objects import Node, decode
 from k8s.resource import CILIUMNODE, NODE
+from mesh.routingmode import ANNOTATION, RoutingMode
 
 log = logging.getLogger(__name__)
 
 VXLAN = "cilium_vxlan"
 HOST, NET = "cilium_host", "cilium_net"
-MTU = 1450  # of pods: 50 bytes of the underlay's 1500 are the tunnel's header
+MTU = 1500  # of the underlay, where it does not say
+TUNNEL_HEADER = 50  # bytes that a pod's packet must leave
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 RETRY_FIRST, RETRY_CAP = 0.2, 10.0
 REPUBLISH_SECONDS = 60.0  # somebody may have deleted or changed our record
@@ -36,8 +38,11 @@ REPUBLISH_SECONDS = 60.0  # somebody may have deleted or changed our record
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    vxlan: netlink.Link
+    """`vxlan` is its ifindex, 0 with native routing; `mtu` is that of pods."""
+
+    vxlan: int
     host: netlink.Link
+    mtu: int
 
 
 async def wait_node(client: Client, name: str) -> Node:
@@ -66,10 +71,15 @@ def internal_ip(node: Node) -> str:
     raise ConfigError(f"node {node.metadata.name} has no IPv4 InternalIP: give --node-ip")
 
 
-async def ensure_devices(pool: AddressPool) -> Devices:
-    vxlan = await asyncio.to_thread(netlink.ensure_vxlan, VXLAN, mtu=MTU)
+async def ensure_devices(local: LocalNode, pool: AddressPool) -> Devices:
     host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, pool.gateway)
-    return Devices(vxlan, host)
+    if local.routing_mode is RoutingMode.NATIVE:
+        # of another mode, if any: whoever still sends through the tunnel must not be believed
+        await asyncio.to_thread(netlink.remove, VXLAN)
+        await asyncio.to_thread(netlink.ensure_unreachable, pool.cidr)
+        return Devices(0, host, await asyncio.to_thread(netlink.mtu_of, local.ip) or MTU)
+    vxlan = await asyncio.to_thread(netlink.ensure_vxlan, VXLAN, mtu=MTU - TUNNEL_HEADER)
+    return Devices(vxlan.index, host, MTU - TUNNEL_HEADER)
 
 
 def cilium_node(node: LocalNode, kubernetes: Node, pool: AddressPool, boot_id: str) -> dict[str, Any]:
@@ -80,7 +90,11 @@ def cilium_node(node: LocalNode, kubernetes: Node, pool: AddressPool, boot_id: s
         "name": kubernetes.metadata.name,
         "uid": kubernetes.metadata.uid,
     }
-    metadata: dict[str, Any] = {"name": node.name, "labels": dict(kubernetes.metadata.labels)}
+    metadata: dict[str, Any] = {
+        "name": node.name,
+        "labels": dict(kubernetes.metadata.labels),
+        "annotations": {ANNOTATION: node.routing_mode.value},
+    }
     if kubernetes.metadata.uid:
         metadata["ownerReferences"] = [owner]
     return {

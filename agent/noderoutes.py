@@ -15,6 +15,7 @@ from ipaddress import IPv4Network
 from agent.desired import Clock
 from agent.ipcache import Level, Rank
 from mesh.node import Node
+from mesh.routingmode import RoutingMode, objection
 
 NO_PODS = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
 SHORTEST_PREFIX = 8  # nobody's pods need more than a /8; 0.0.0.0/0 would be a hijack
@@ -55,13 +56,18 @@ class NodeRoutes:
             self.clock.tick()
 
 
-def plan(nodes: Mapping[Rank, Node], own_cidr: str, reserved: Iterable[str] = ()) -> Plan:
+def plan(
+    nodes: Mapping[Rank, Node],
+    own_cidr: str,
+    reserved: Iterable[str] = (),
+    mode: RoutingMode = RoutingMode.TUNNEL,
+) -> Plan:
     """What to route. `own_cidr` is our own node's; `reserved` are networks it reaches without us.
 
     No peer's word about its nodes' addresses can take a way inside our own cluster; among peers a node's
     address counts more than anybody's pod CIDR, as tunnels lead there.
     """
-    granted = _Granting()
+    granted = _Granting(mode)
     granted.reserve(own_cidr, *reserved)
     ranks = sorted(rank for rank in nodes if rank.level is not Level.OWN_NODE)
     own = [nodes[rank] for rank in ranks if rank.level is Level.LOCAL_NODE]
@@ -89,7 +95,8 @@ def difference(
 class _Granting:
     """Who comes first keeps it."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: RoutingMode) -> None:
+        self._mode = mode
         self.routes: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self._taken = _Taken()
@@ -104,7 +111,7 @@ class _Granting:
             if ":" in cidr:
                 continue
             network = IPv4Network(cidr, strict=False)
-            reason = self._objection(network)
+            reason = objection(node.annotations, self._mode) or self._objection(network)
             if reason:
                 self.refused[f"{node.cluster}/{node.name} {cidr}"] = reason
             else:

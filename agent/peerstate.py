@@ -24,6 +24,7 @@ from mesh.identity import SecurityIdentity
 from mesh.ipcache import IPEntry
 from mesh.keys import Kind
 from mesh.node import Node
+from mesh.routingmode import objection
 from mesh.service import GlobalService
 from mesh.servicemode import DEFAULT_KINDS
 from peering.imports import Accepted, Import
@@ -170,6 +171,8 @@ class PeerState:
         old = self.nodes.pop(name, None)
         if new is not None:
             self.nodes[name] = new
+            if reason := objection(new.annotations, self._tables.node.routing_mode):
+                self.refused(name, f"nodes: {reason}")  # and kept: it may just be changing
         rank = Rank(Level.PEER_NODE, self.name, name)
         before = node_entries(old) if old else {}
         self._tables.ipcache.replace(rank, before, node_entries(new) if new else {})

@@ -14,10 +14,10 @@ from typing import Any
 from pyroute2.netlink.exceptions import NetlinkError
 
 from agent import netlink
+from agent.netlink import MAIN_TABLE
+from agent.netlink import ROUTE_PROTOCOL as PROTOCOL
 from agent.noderoutes import Changes
 
-PROTOCOL = 110  # rtproto: unassigned in iproute2's and in the kernel's lists
-MAIN_TABLE = 254
 ONLINK = 4  # RTNH_F_ONLINK: the gateway is no neighbour of the device's, the packet says where it goes
 _GONE = (errno.ESRCH, errno.ENOENT)
 
@@ -40,6 +40,17 @@ class Tunnelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Direct:
+    """Through the node itself, which must be a neighbour: one hop, from whatever address is usual there."""
+
+    def options(self, gateway: str) -> dict[str, Any]:
+        return {"gateway": gateway}
+
+    def gateway(self, route: Any) -> str:
+        return "" if route["flags"] & ONLINK else str(route.get_attr("RTA_GATEWAY") or "")
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """`ours`: CIDR -> gateway, "" where the rest of the route is not as it should be. `connected`: networks
     that a device of the node is in."""
@@ -51,7 +62,7 @@ class Seen:
 class RouteTable:
     """Satisfies `agent.routing.Table`."""
 
-    def __init__(self, style: Tunnelled) -> None:
+    def __init__(self, style: Tunnelled | Direct) -> None:
         self._style = style
 
     def look(self) -> Seen:
@@ -59,7 +70,7 @@ class RouteTable:
         with netlink.opened() as opened:
             for route in opened.get_routes(family=2, table=MAIN_TABLE):
                 cidr = f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}"
-                if route["proto"] == PROTOCOL:
+                if route["proto"] == PROTOCOL and route["type"] != netlink.UNREACHABLE:
                     ours[cidr] = self._style.gateway(route)
                 elif route["scope"] == netlink.SCOPE_LINK and 0 < route["dst_len"] < 32:
                     connected.append(cidr)

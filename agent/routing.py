@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from agent import noderoutes
 from agent.errors import AgentError
+from agent.local import LocalNode
 from agent.noderoutes import Changes, NodeRoutes, Plan
 from agent.routetable import Seen
 from aiokit.backoff import Backoff
@@ -39,15 +40,15 @@ class Routing:
         nodes: NodeRoutes,
         table: Table,
         *,
+        node: LocalNode,
         cidr: str,
-        ip: str,
         spoke: Callable[[], bool],
         resync: float = RESYNC_SECONDS,
     ) -> None:
         self._nodes = nodes
         self._table = table
+        self._node = node
         self._cidr = cidr
-        self._ip = ip
         self._spoke = spoke
         self._resync = resync
         self._plan = Plan()
@@ -92,7 +93,9 @@ class Routing:
     async def _compare(self) -> dict[str, str]:
         seen = await asyncio.to_thread(self._table.look)
         before, spoke = self._plan, self._spoke()
-        wanted = noderoutes.plan(self._nodes.nodes, self._cidr, [self._ip, *seen.connected])
+        wanted = noderoutes.plan(
+            self._nodes.nodes, self._cidr, [self._node.ip, *seen.connected], self._node.routing_mode
+        )
         for what in wanted.refused.keys() - before.refused.keys():
             log.warning("no route for the pods of %s: %s", what, wanted.refused[what])
         changes = noderoutes.difference(

@@ -34,7 +34,7 @@ from agent.peerstate import PeerState
 from agent.podlookup import PodLookup
 from agent.probing import Mesh, Probing
 from agent.publisher import Publisher
-from agent.routetable import RouteTable, Tunnelled
+from agent.routetable import Direct, RouteTable, Tunnelled
 from agent.routing import Routing
 from agent.tables import Tables
 from agent.trace import Tracer
@@ -50,6 +50,7 @@ from k8s import access
 from k8s.client import Client, connect
 from k8s.objects import Node
 from kvstore.metered import connecting
+from mesh.routingmode import RoutingMode
 from mesh.servicemode import imported
 from peering.clusterids import ClusterIDs
 from peering.peer import Peer
@@ -79,13 +80,15 @@ async def _serve(config: Config, agent: Agent) -> None:
         ip = config.node_ip or own_node.internal_ip(node)
         host = config.health_host or ip
         async with serve_tcp(api.probes(agent), host, config.health_port):
-            await _run(config, agent, client, node, LocalNode(config.cluster, config.node_name, ip))
+            local = LocalNode(config.cluster, config.node_name, ip, config.routing_mode)
+            await _run(config, agent, client, node, local)
 
 
 async def _run(config: Config, agent: Agent, client: Client, node: Node, local: LocalNode) -> None:
     pool = AddressPool(node.spec.podCIDR)
     agent.health.degraded("loading the data path")
-    devices = await own_node.ensure_devices(pool)
+    devices = await own_node.ensure_devices(local, pool)
+    agent.mtu = devices.mtu
     tables = agent.tables = Tables(
         local,
         default_local_cluster=config.policy_default_local_cluster,
@@ -100,10 +103,11 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             policy=loaded.policy,
             endpoints=loaded.endpoints,
             services=loaded.services,
+            native=local.routing_mode is RoutingMode.NATIVE,
         )
         agent.pressure, agent.unfit = kernel.pressure, kernel.unfit
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
-        hooks = HookCheck(tables, loaded, devices.vxlan.index)
+        hooks = HookCheck(tables, loaded, devices.vxlan)
         agent.verifier = Verifier(tables, datapath, kernel, hooks.look)
         agent.tracer = Tracer(tables, kernel, agent.names())
         kubernetes = agent.kubernetes = KubernetesSync(client, tables)
@@ -130,13 +134,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
                 port=config.probe_port,
                 silence=config.withdraw_after_seconds,
             )
-        agent.routing = Routing(
-            tables.routes,
-            RouteTable(Tunnelled(devices.vxlan.index, pool.gateway)),
-            cidr=pool.cidr,
-            ip=local.ip,
-            spoke=lambda: not tables.silent().anybody,
-        )
+        agent.routing = _routing(config, tables, pool, devices)
         record = own_node.cilium_node(local, node, pool, own_node.BOOT_ID.read_text().strip())
         async with asyncio.TaskGroup() as group:
             group.create_task(datapath.run(), name="datapath")
@@ -145,7 +143,8 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(own_node.publish(client, record), name="node-record")
             group.create_task(publisher.run(), name="publisher")
             group.create_task(peers.run(), name="peers")
-            group.create_task(agent.routing.run(), name="routing")
+            if agent.routing is not None:
+                group.create_task(agent.routing.run(), name="routing")
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
             group.create_task(give_up_waiting(tables.services), name="waiting backends")
@@ -161,13 +160,32 @@ async def _loaded(
     config: Config, local: LocalNode, devices: own_node.Devices
 ) -> AsyncGenerator[bpf_datapath.Datapath]:
     """The programs and maps in the kernel, attached to the tunnel device and to the node's cgroup."""
-    options = NodeOptions(local.ip, devices.vxlan.index, own_node.MTU)
+    options = NodeOptions(local.ip, devices.vxlan, devices.mtu)
     await asyncio.to_thread(loader.load, config.bpf_root, options)
     async with AsyncExitStack() as opened:
         loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))
-        await asyncio.to_thread(loaded.attach_overlay, devices.vxlan.index)
+        if devices.vxlan:
+            await asyncio.to_thread(loaded.attach_overlay, devices.vxlan)
         await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
         yield loaded
+
+
+def _routing(config: Config, tables: Tables, pool: AddressPool, devices: own_node.Devices) -> Routing | None:
+    """None where the network itself knows the way to other nodes' pods."""
+    style: Tunnelled | Direct
+    if tables.node.routing_mode is RoutingMode.TUNNEL:
+        style = Tunnelled(devices.vxlan, pool.gateway)
+    elif config.direct_routes:
+        style = Direct()
+    else:
+        return None
+    return Routing(
+        tables.routes,
+        RouteTable(style),
+        node=tables.node,
+        cidr=pool.cidr,
+        spoke=lambda: not tables.silent().anybody,
+    )
 
 
 def _cgroup(given: Path | None) -> Path:

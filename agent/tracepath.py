@@ -24,6 +24,7 @@ from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import labels_of
 from mesh.identity import CLUSTER_LABEL, K8S, Label, Labels, reserved_labels
 from mesh.merge import Backend, Frontend
+from mesh.routingmode import RoutingMode
 
 UNKNOWN = "unknown"
 
@@ -143,7 +144,8 @@ class Paths:
     ) -> dict[str, Any]:
         if receiver is not None:
             return {"way": "local", "endpoint": receiver.id, "pod": receiver.pod}
-        if entry is not None and entry.tunnel:
+        is_native = self._tables.node.routing_mode is RoutingMode.NATIVE
+        if entry is not None and entry.tunnel and not is_native:
             name = self._names.node(entry.tunnel)
             return {"way": "tunnel", "node": entry.tunnel, "node-name": name, "vni": identity}
         return {"way": "direct"}

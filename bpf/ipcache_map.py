@@ -96,11 +96,11 @@ class Entry(Protocol):
     def encrypt_key(self) -> int: ...
 
 
-def pack_values(entries: Iterable[Entry]) -> list[bytes]:
+def pack_values(entries: Iterable[Entry], flags: int = 0) -> list[bytes]:
     """`pack_value` of each."""
     pack, known = IPCACHE_VALUE.packer, _tunnel
     return [
-        pack(each.identity, (there := known(each.tunnel))[0], 0, each.encrypt_key, there[1])
+        pack(each.identity, (there := known(each.tunnel))[0], 0, each.encrypt_key, there[1] | flags)
         for each in entries
     ]
 

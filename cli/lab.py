@@ -52,9 +52,22 @@ def lab(context: click.Context, name: str) -> None:
 @click.option("--clusters", type=int, help="How many clusters (default: 2).")
 @click.option("--nodes", type=int, default=2, show_default=True, help="Nodes a cluster, beside its control.")
 @click.option("--cluster-names", help="Comma-separated names, instead of east,west,north,south,c5…")
+@click.option(
+    "--config",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A key of ConfigMap cilium-config in every cluster, such as routing-mode=native; repeat it.",
+)
 @output_option
 @click.pass_obj
-def up(name: str, clusters: int | None, nodes: int, cluster_names: str | None, output: str) -> None:
+def up(  # noqa: PLR0917 - click gives them by name
+    name: str,
+    clusters: int | None,
+    nodes: int,
+    cluster_names: str | None,
+    config: tuple[str, ...],
+    output: str,
+) -> None:
     """Start a lab; its kubeconfig's path is printed."""
     from lab import plan  # noqa: PLC0415 - see the module
     from lab import up as starting  # noqa: PLC0415 - see the module
@@ -62,9 +75,12 @@ def up(name: str, clusters: int | None, nodes: int, cluster_names: str | None, o
     names = cluster_names.split(",") if cluster_names else plan.default_cluster_names(clusters or 2)
     if clusters is not None and clusters != len(names):
         fail(f"--clusters {clusters} and {len(names)} --cluster-names do not agree")
+    settings = dict(each.partition("=")[::2] for each in config)
+    if not all("=" in each for each in config):
+        fail("--config takes KEY=VALUE")
     layout = plan.make(name, names, nodes)
     try:
-        kubeconfig = asyncio.run(_interruptible(starting.up(layout, say)))
+        kubeconfig = asyncio.run(_interruptible(starting.up(layout, say, settings)))
     except (asyncio.CancelledError, KeyboardInterrupt):
         say("interrupted; nothing is left")
         raise SystemExit(130) from None

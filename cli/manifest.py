@@ -46,6 +46,8 @@ AGENT_SETTINGS = (
     "clustermesh-cache-ttl",
     "clustermesh-address-check",
     "clustermesh-withdraw-after",
+    "routing-mode",
+    "auto-direct-node-routes",
 )
 
 

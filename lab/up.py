@@ -11,9 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -39,6 +40,7 @@ PROGRAMS = ("etcd", "nsenter", "unshare", "setpriv", "mount", "sh")
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 Say = Callable[[str], None]
+Provision = tuple[Any, dict[str, Any]]  # the resource, and an object of it
 
 
 def check(lab: LabPlan) -> None:
@@ -51,15 +53,18 @@ def check(lab: LabPlan) -> None:
         raise LabError(f"lab {lab.name} is up already: clustermesh lab --name {lab.name} down")
 
 
-async def up(lab: LabPlan, say: Say) -> Path:
-    """Bring a lab up; its kubeconfig. Raises LabError, and then nothing is left."""
+async def up(lab: LabPlan, say: Say, config: Mapping[str, str] | None = None) -> Path:
+    """Bring a lab up; its kubeconfig. `config`: keys of every cluster's ConfigMap cilium-config.
+
+    Raises LabError, and then nothing is left.
+    """
     check(lab)
     paths = LabPaths(lab.name)
     paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock.held(paths.root, wait_seconds=0), undone_on_error(paths, say):
         if down.clear(paths).anything:
             say(f"removed what was left of an earlier lab {lab.name}")
-        return await _build(lab, paths, say)
+        return await _build(lab, paths, say, config or {})
 
 
 @contextmanager
@@ -78,7 +83,7 @@ def undone_on_error(paths: LabPaths, say: Say) -> Iterator[None]:
         raise
 
 
-async def _build(lab: LabPlan, paths: LabPaths, say: Say) -> Path:
+async def _build(lab: LabPlan, paths: LabPaths, say: Say, config: Mapping[str, str]) -> Path:
     record.write(
         paths, LabRecord(lab.name, [each.name for each in lab.clusters], len(lab.clusters[0].nodes) - 1)
     )
@@ -95,7 +100,8 @@ async def _build(lab: LabPlan, paths: LabPaths, say: Say) -> Path:
             credentials.write(paths.cluster(cluster.name).credentials, own)
             contexts[cluster.name] = ("", own)
             name = f"start {cluster.name}"
-            group.create_task(_start_cluster(paths, cluster, contexts, mesh, say), name=name)
+            begin = partial(provisions, cluster, mesh, config)
+            group.create_task(_start_cluster(paths, cluster, contexts, begin, say), name=name)
     private_file.write(paths.kubeconfig, credentials.kubeconfig(contexts))
     return paths.kubeconfig
 
@@ -104,7 +110,7 @@ async def _start_cluster(
     paths: LabPaths,
     cluster: ClusterPlan,
     contexts: dict[str, tuple[str, Credentials]],
-    mesh: Issued,
+    begin: Callable[[], list[Provision]],
     say: Say,
 ) -> None:
     process = spawn(paths, cluster.name)
@@ -114,7 +120,8 @@ async def _start_cluster(
     url, own = f"https://127.0.0.1:{ready.port}", contexts[cluster.name][1]
     contexts[cluster.name] = (url, own)
     async with connect(Access(url, own.authority_pem, own.token)) as client:
-        await _provide(client, cluster, mesh)
+        for resource, body in begin():
+            await client.apply(resource, body)
         await _wait_nodes(client, len(cluster.nodes))
     say(f"cluster {cluster.name}: {url}")
 
@@ -158,15 +165,10 @@ async def wait_ready(paths: LabPaths, cluster: str, process: subprocess.Popen[by
         raise LabError(f"cluster {cluster} does not start:\n" + "\n".join(lines))
 
 
-async def _provide(client: Client, cluster: ClusterPlan, mesh: Issued) -> None:
-    """What Cilium would have left in a cluster: who it is, and the mesh's authority."""
-    for resource, body in provisions(cluster, mesh):
-        await client.apply(resource, body)
-
-
-def provisions(cluster: ClusterPlan, mesh: Issued) -> list[tuple[Any, dict[str, Any]]]:
-    """The objects a cluster begins with. Pure."""
+def provisions(cluster: ClusterPlan, mesh: Issued, settings: Mapping[str, str]) -> list[Provision]:
+    """What Cilium would have left in a cluster: who it is, its settings, and the mesh's authority. Pure."""
     config = {
+        **settings,
         "cluster-name": cluster.name,
         "cluster-id": str(cluster.id),
         "max-connected-clusters": str(MAX_CONNECTED_CLUSTERS),

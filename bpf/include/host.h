@@ -21,6 +21,15 @@ __inline_always int is_own(__u32 address)
 	return entry && entry->identity == IDENTITY_HOST;
 }
 
+/* A pod of this node speaks through its own device, also where the stack took its packet in
+ * between; from anywhere else its address is a stranger's pretence. */
+__inline_always int is_forged(struct __sk_buff *skb, __u32 address)
+{
+	struct endpoint_value *local = endpoint_of(address);
+
+	return local && local->ifindex != skb->ingress_ifindex;
+}
+
 /* What comes through the tunnel for no endpoint. Only answers to what the node itself sent may
  * pass: from the underlay the node is as open as its administrator wants, a tunnel must not
  * open it further. */

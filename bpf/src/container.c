@@ -2,7 +2,7 @@
  *
  * The two programs on the host's side of a pod's veth.
  */
-#include "../include/endpoint.h"
+#include "../include/host.h"
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
@@ -135,7 +135,8 @@ __inline_always __u32 stack_identity(__u32 address)
 	entry = ipcache_of(address);
 	if (!entry)
 		return IDENTITY_WORLD;
-	if (entry->identity >= IDENTITY_FIRST_ALLOCATED && entry->tunnel[0])
+	if (entry->identity >= IDENTITY_FIRST_ALLOCATED && entry->tunnel[0] &&
+	    !(entry->flags & IPCACHE_SKIP_TUNNEL)) /* native routing: from the network after all */
 		return 0;
 	return entry->identity;
 }
@@ -159,7 +160,7 @@ __inline_always int handle_to_container(struct __sk_buff *skb)
 	if (!endpoint || endpoint->ifindex != skb->ifindex)
 		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
 	identity = stack_identity(packet.tuple.saddr);
-	if (!identity)
+	if (!identity || is_forged(skb, packet.tuple.saddr))
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_INGRESS);
 	reason = admit_ingress(skb, &packet, endpoint, identity);
 	if (reason)

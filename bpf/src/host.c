@@ -38,7 +38,8 @@ __inline_always int handle_to_overlay(struct __sk_buff *skb)
 	node = node_config();
 	if (!node)
 		return drop(skb, DROP_NO_CONFIG, METRIC_EGRESS);
-	if (!remote || !remote->tunnel[0] || remote->tunnel[0] == node->node_ip)
+	if (!remote || !remote->tunnel[0] || remote->tunnel[0] == node->node_ip ||
+	    (remote->flags & IPCACHE_SKIP_TUNNEL))
 		return drop(skb, DROP_NO_TUNNEL, METRIC_EGRESS);
 	expect_answer(&packet, skb->len);
 

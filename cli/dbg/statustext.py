@@ -72,7 +72,9 @@ def _nodes(health: Mapping[str, Any], *, all_nodes: bool) -> list[str]:
 def _routes(routes: Mapping[str, Any]) -> list[str]:
     """The node's own way to the pods of other nodes, and who gets none."""
     told = [*routes.get("refused", {}).items(), *routes.get("problems", {}).items()]
-    lines = [_line("Routes", f"{routes.get('routes', 0)} to other nodes' pods")]
+    lines = [
+        _line("Routing", f"{routes.get('mode', '')}, {routes.get('routes', 0)} routes to other nodes' pods")
+    ]
     return lines + [f"   {what or 'all'}: {why}" for what, why in sorted(told)]
 
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from lab.errors import NetworkNotReadyError
+from lab.plan import POD_MTU
 
 PROGRAM_SECONDS = 30.0  # an endpoint is answered for when its policy is in the kernel
 CONNECT_SECONDS = 2.0
@@ -24,11 +25,13 @@ CONNECT_SECONDS = 2.0
 class Allocation:
     ip: str
     gateway: str
+    mtu: int = POD_MTU
 
 
 class _Family(Struct, frozen=True):
     ip: str = ""
     gateway: str = ""
+    mtu: int = 0
 
 
 class _Pair(Struct, frozen=True):
@@ -73,7 +76,8 @@ class AgentClient:
             answer = msgspec.json.decode(body, type=_Allocated)
         except msgspec.MsgspecError as error:
             raise NetworkNotReadyError(f"the agent on node {self.node} answers oddly: {error}") from error
-        return Allocation(answer.address.ipv4 or answer.ipv4.ip, answer.ipv4.gateway)
+        family = answer.ipv4
+        return Allocation(answer.address.ipv4 or family.ip, family.gateway, family.mtu or POD_MTU)
 
     async def release(self, ip: str) -> None:
         await self._call("DELETE", f"/v1/ipam/{ip}", expect=(200, 204, 404))

@@ -112,7 +112,7 @@ class PodNetwork:
 
 def _connect(wanted: PodInterface, allocation: Allocation) -> Endpoint:
     netns.create(wanted.namespace)
-    index, host_mac = netns.run(wanted.node_namespace, lambda: _cable(wanted))
+    index, host_mac = netns.run(wanted.node_namespace, lambda: _cable(wanted, allocation.mtu))
     mac = netns.run(wanted.namespace, lambda: _configure_pod(allocation, host_mac))
     netns.run(wanted.node_namespace, lambda: _configure_node(wanted, allocation, mac))
     return Endpoint(
@@ -128,10 +128,10 @@ def _connect(wanted: PodInterface, allocation: Allocation) -> Endpoint:
     )
 
 
-def _cable(wanted: PodInterface) -> tuple[int, str]:
+def _cable(wanted: PodInterface, mtu: int) -> tuple[int, str]:
     with netlink.opened() as link:
         link.delete(wanted.name)
-        link.veth(wanted.name, "eth0", wanted.namespace, mtu=plan.POD_MTU)
+        link.veth(wanted.name, "eth0", wanted.namespace, mtu=mtu)
         link.up(wanted.name)
         return link.index(wanted.name) or 0, link.mac(wanted.name)
 
@@ -142,7 +142,7 @@ def _configure_pod(allocation: Allocation, host_mac: str) -> str:
         link.address("eth0", allocation.ip, 32)
         link.up("eth0")
         link.link_route(f"{allocation.gateway}/32", "eth0")
-        link.default_route(allocation.gateway, "eth0", mtu=plan.POD_MTU)
+        link.default_route(allocation.gateway, "eth0", mtu=allocation.mtu)
         link.neighbour(allocation.gateway, host_mac, "eth0")
         return link.mac("eth0")
 

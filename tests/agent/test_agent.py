@@ -61,6 +61,7 @@ def test_our_record_says_how_to_reach_us() -> None:
         "bootid": "boot",
     }
     assert body["metadata"]["labels"] == {"zone": "a"}
+    assert body["metadata"]["annotations"] == {"clustermesh.io/routing-mode": "tunnel"}
     assert body["metadata"]["ownerReferences"][0]["uid"] == "u"
 
 

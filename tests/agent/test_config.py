@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.config import checked_ip, local_cluster, seconds
+from agent.config import checked_ip, local_cluster, routing, seconds
 from agent.errors import ConfigError
+from mesh.routingmode import RoutingMode
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,10 @@ def test_a_nodes_address_is_ipv4_or_left_open() -> None:
     assert checked_ip("192.0.2.1") == "192.0.2.1"
     with pytest.raises(ConfigError, match="--node-ip"):
         checked_ip("fd00::1")
+
+
+def test_direct_routes_are_for_native_routing_only() -> None:
+    assert routing(RoutingMode.NATIVE, direct=True)
+    assert not routing(RoutingMode.TUNNEL, direct=False)
+    with pytest.raises(ConfigError, match="--routing-mode=native"):
+        routing(RoutingMode.TUNNEL, direct=True)

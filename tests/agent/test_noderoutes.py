@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
@@ -12,6 +13,7 @@ from agent.ipcache import Level, Rank
 from agent.noderoutes import NodeRoutes, difference, plan
 from mesh.addressing import ClusterID
 from mesh.node import Node, NodeAddress
+from mesh.routingmode import RoutingMode
 
 OWN = "10.1.1.0/24"
 NETWORKS = st.builds(
@@ -121,6 +123,16 @@ def test_what_an_earlier_life_left_goes_when_everybody_has_spoken() -> None:
     assert difference(wanted, held, everybody_spoke=True).remove == ["10.2.3.0/24"]
     own = difference(wanted, held, wanted_before=["10.2.3.0/24"], everybody_spoke=False)
     assert own.remove == ["10.2.3.0/24"]
+
+
+def test_a_node_of_the_other_routing_mode_gets_no_route_and_one_that_says_nothing_does() -> None:
+    silent, tunnelled = node("w1", "198.18.2.11", "10.2.1.0/24"), node("w2", "198.18.2.12", "10.2.2.0/24")
+    tunnelled = replace(tunnelled, annotations={"clustermesh.io/routing-mode": "tunnel"})
+    nodes = {peer("w1"): silent, peer("w2"): tunnelled}
+    found = plan(nodes, OWN, mode=RoutingMode.NATIVE)
+    assert found.routes == {"10.2.1.0/24": "198.18.2.11"}
+    assert found.refused == {"west/w2 10.2.2.0/24": "its routing mode is tunnel, ours is native"}
+    assert plan(nodes, OWN).refused == {}
 
 
 def test_only_changes_move_the_revision() -> None:

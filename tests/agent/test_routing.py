@@ -12,11 +12,12 @@ import pytest
 
 from agent import netlink
 from agent.noderoutes import Changes, NodeRoutes
-from agent.routetable import RouteTable, Seen, Tunnelled
+from agent.routetable import Direct, RouteTable, Seen, Tunnelled
 from agent.routing import Routing
 from aiokit.wait import eventually
-from tests.agent.nodespace import NODE_IP, node_namespace
+from tests.agent.nodespace import node_namespace
 from tests.agent.test_noderoutes import node, ours, peer
+from tests.agent.values import NODE
 from tests.bpf.world import ip, within
 
 pytestmark = pytest.mark.root
@@ -27,11 +28,11 @@ CIDR, INSIDE = "10.1.1.0/24", "10.1.1.1"
 class Inside:
     """A table whose calls happen in the node's namespace."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, style: Direct | None = None) -> None:
         self._namespace = namespace
         within(namespace, partial(netlink.ensure_gateway, "cilium_host", "cilium_net", INSIDE))
         device = within(namespace, partial(netlink.ensure_vxlan, "cilium_vxlan", mtu=1450))
-        self._table = RouteTable(Tunnelled(device.index, INSIDE))
+        self._table = RouteTable(style or Tunnelled(device.index, INSIDE))
 
     def look(self) -> Seen:
         return within(self._namespace, self._table.look)
@@ -55,7 +56,7 @@ def routes(namespace: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(nodes: NodeRoutes, table: Inside, *, spoke: bool = True) -> AsyncIterator[Routing]:
-    routing = Routing(nodes, table, cidr=CIDR, ip=NODE_IP, spoke=lambda: spoke, resync=0.1)
+    routing = Routing(nodes, table, node=NODE, cidr=CIDR, spoke=lambda: spoke, resync=0.1)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(routing.run())
         yield routing
@@ -124,3 +125,26 @@ async def test_somebody_else_s_route_stays_and_is_told_and_others_are_made(
         ip("route", "del", "10.2.1.0/24", namespace=namespace)
         await eventually(lambda: len(routes(namespace)) == 2)
         await eventually(lambda: not routing.status()["problems"])
+
+
+async def test_with_native_routing_neighbours_are_gateways_and_others_are_told(
+    namespace: str, nodes: NodeRoutes
+) -> None:
+    def direct() -> dict[str, str]:
+        shown = json.loads(ip("-j", "route", "show", "dev", "eth0", "proto", "110", namespace=namespace))
+        return {each["dst"]: each["gateway"] for each in shown}
+
+    async with running(nodes, Inside(namespace)):  # in the other mode before
+        await eventually(lambda: len(routes(namespace)) == 2)
+    nodes.claim(peer("n1", "north"), node("n1", "203.0.113.9", "10.3.1.0/24", cluster="north"))
+    async with running(nodes, Inside(namespace, Direct())) as routing:
+        await eventually(lambda: direct() == {"10.1.2.0/24": "198.18.1.12", "10.2.1.0/24": "198.18.2.11"})
+        assert routes(namespace) == {}
+        assert "203.0.113.9" in routing.status()["problems"]["10.3.1.0/24"]
+
+
+def test_what_is_for_no_pod_of_ours_does_not_leave(namespace: str) -> None:
+    for cidr in ("10.9.9.0/24", CIDR, CIDR):
+        within(namespace, partial(netlink.ensure_unreachable, cidr))
+    shown = json.loads(ip("-j", "route", "show", "type", "unreachable", namespace=namespace))
+    assert [each["dst"] for each in shown] == [CIDR]

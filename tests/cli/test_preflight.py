@@ -49,6 +49,7 @@ def test_nothing_speaks_against_two_good_clusters() -> None:
 
 
 CASES = [
+    ({"config": {"routing-mode": "native"}}, Check.ROUTING_MODE_DIFFERS, "tunnel and native", "restart"),
     ({"name": "default"}, Check.CLUSTER_NAME_UNSET, "no name", "clustermesh disable --context west"),
     ({"name": "We.st"}, Check.CLUSTER_NAME_INVALID, "'We.st'", "clustermesh enable --context west"),
     ({"cluster_id": "0"}, Check.CLUSTER_ID_UNSET, "no id", "--cluster-id ID"),

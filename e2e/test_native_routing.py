@@ -1,0 +1,117 @@
+"""Clusters whose network knows the way to pods: no tunnel, and policy by identity all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.labname import of_checkout
+from k8s.resource import CONFIGMAP, POD
+from lab.demo.driver import Driver
+from lab.demo.objects import ECHO_PORT, NAMESPACE, SLEEP_IMAGE, deny_policy, deployment, service
+from lab.demo.steps import is_denied, until_answered_by
+from lab.plan import LabPlan, make
+
+LAB = of_checkout("native")
+CLUSTERS = ["east", "west"]
+NATIVE = ("--config", "routing-mode=native", "--config", "auto-direct-node-routes=true")
+
+
+@pytest.fixture(scope="module")
+def native() -> Iterator[Driver]:
+    """Two connected clusters of one node each, with web in both and a client in east."""
+    lab = Driver(LAB)
+    try:
+        asyncio.run(lab.command("lab", "--name", LAB, "up", "--nodes", "1", *NATIVE))
+        asyncio.run(_prepare(lab))
+        yield lab
+    finally:
+        asyncio.run(lab.command("lab", "--name", LAB, "down"))
+
+
+async def _prepare(lab: Driver) -> None:
+    async with asyncio.TaskGroup() as group:
+        for cluster in CLUSTERS:
+            group.create_task(lab.command("enable", "--context", cluster, "--wait"), name=f"enable {cluster}")
+    await lab.command("connect", "--context", "east", "--destination-context", "west")
+    host_client = deployment("host-client", replicas=1, image=SLEEP_IMAGE)
+    host_client["spec"]["template"]["spec"]["hostNetwork"] = True
+    for cluster in CLUSTERS:
+        client = deployment("client", replicas=1, image=SLEEP_IMAGE)
+        await lab.apply(cluster, deployment("web", replicas=1), service("web"), client, host_client)
+    for cluster in CLUSTERS:
+        for app in ("client", "web", "host-client"):
+            await lab.wait_pods(cluster, app, 1)
+        await lab.command("status", "--context", cluster, "--wait", "--wait-duration", "60s")
+
+
+async def url(lab: Driver) -> str:
+    return f"http://{await lab.cluster_ip('east', 'web')}/"
+
+
+async def address(lab: Driver, cluster: str, app: str) -> str:
+    async with lab.kubernetes(cluster) as api:
+        (raw,) = await api.list(POD, NAMESPACE, label_selector=f"app={app}")
+        return str(json.loads(raw)["status"]["podIP"])
+
+
+def inside(plan: LabPlan, *command: str) -> str:
+    node = plan.cluster("east").node("node-1")
+    words = ["ip", "netns", "exec", node.namespace, *command]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=20).stdout
+
+
+@pytest.mark.parametrize("app", ["client", "host-client"])
+async def test_pods_and_nodes_are_answered_by_both_clusters_without_a_tunnel(
+    native: Driver, app: str
+) -> None:
+    (client,) = await native.wait_pods("east", app, 1)
+    answers = await until_answered_by(native, client, await url(native), {"east", "west"})
+    assert all(answer.served_by for answer in answers)
+    far = await address(native, "west", "web")
+    assert (await native.curl("east", client, f"http://{far}:{ECHO_PORT}/")).cluster == "west"
+    plan = make(LAB, CLUSTERS, 1)
+    assert "cilium_vxlan" not in inside(plan, "ip", "-br", "link")
+    assert "10.2.1.0/24 via 198.18.2.11 dev eth0 proto 110" in inside(plan, "ip", "route")
+
+
+async def test_pods_have_the_network_s_own_mtu(native: Driver) -> None:
+    (client,) = await native.wait_pods("east", "client", 1)
+    shown = await native.command(
+        "lab", "--name", LAB, "exec", "east", client, "--", "ip", "link", "show", "eth0"
+    )
+    assert "mtu 1500" in shown
+
+
+async def test_a_remote_identity_is_denied_by_its_address(native: Driver) -> None:
+    (client,) = await native.wait_pods("east", "client", 1)
+    far = f"http://{await address(native, 'west', 'web')}:{ECHO_PORT}/"
+    await native.apply("west", deny_policy("no-east", protects="web", app="client", cluster="east"))
+    try:
+        assert await is_denied(native, client, far)
+        (near,) = await native.wait_pods("west", "client", 1)
+        assert (await native.curl("west", near, far)).cluster == "west"
+    finally:
+        await native.delete("west", "CiliumNetworkPolicy", "no-east")
+    async with asyncio.timeout(20):
+        while not (await native.curl("east", client, far)).served_by:
+            pass
+
+
+async def test_a_cluster_of_the_other_mode_is_refused_before_anything_changes(native: Driver) -> None:
+    async with native.kubernetes("west") as api:
+        await api.merge_patch(CONFIGMAP, "cilium-config", {"data": {"routing-mode": "tunnel"}}, "kube-system")
+        try:
+            said = await native.command(
+                *("checks", "run", "--context", "east", "--destination-context", "west", "-o", "json"),
+                check=False,
+            )
+        finally:
+            await api.merge_patch(
+                CONFIGMAP, "cilium-config", {"data": {"routing-mode": "native"}}, "kube-system"
+            )
+    assert [each["check"] for each in json.loads(said)] == ["routing-mode-differs"]

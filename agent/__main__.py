@@ -109,6 +109,11 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="TCP port of remote nodes that is probed; a refused connection is an answer too.",
 )
+@toggle(
+    "--clustermesh-probe-backends",
+    default=True,
+    text="Ask remote backends themselves while their control plane is lost; silent ones are not used.",
+)
 @log.flags
 def main(  # noqa: PLR0917 - click gives them by name
     cluster_name: str,
@@ -133,6 +138,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     auto_direct_node_routes: bool,
     clustermesh_withdraw_after: str,
     clustermesh_probe_port: int,
+    clustermesh_probe_backends: bool,
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
     status = 0  # an exit inside `except*` would be wrapped like an error
@@ -157,6 +163,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             routing_mode=RoutingMode(routing_mode),
             direct_routes=routing(RoutingMode(routing_mode), direct=auto_direct_node_routes),
             probe_port=clustermesh_probe_port,
+            probe_backends=clustermesh_probe_backends,
             withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),
         )
         collector.calm()

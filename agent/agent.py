@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agent import globalservices, metrics, status
+from agent import globalservices, metrics, peerloss, status
+from agent.backendprobing import BackendProbing
 from agent.convert import contains
 from agent.datapath import Datapath
 from agent.ipcache import Level
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
+from agent.mirrorwatch import MirrorWatch
 from agent.monitor import Monitor
 from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
@@ -59,6 +61,8 @@ class Agent:
     peers: Peers | None = None
     meter: Meter = field(default_factory=Meter)  # of all connections to peers
     probing: Probing | None = None
+    backends: BackendProbing | None = None
+    mirror: MirrorWatch | None = None
     routing: Routing | None = None
     mtu: int = 0  # of pods; 0 while the devices are not made
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
@@ -100,9 +104,13 @@ class Agent:
         return next((f"{n.cluster}/{n.name}" for n in known if address == n.internal_ip(4)), "")
 
     def lost_peers(self) -> set[str]:
-        """Peers whose control plane does not answer; "" (whose nodes we do not know) counts as lost."""
-        peers = self.peers.peers if self.peers else {}
-        return {"", *(name for name, peer in peers.items() if not peer.status().connected)}
+        return peerloss.lost(self.peers)
+
+    def speechless_peers(self) -> set[str]:
+        return peerloss.speechless(self.peers, self.mirror)
+
+    def mirror_addresses(self) -> list[str]:
+        return peerloss.mirror_addresses(self.peers, self.tables.services) if self.tables else []
 
     def names(self) -> Names:
         """What a trace calls by name."""
@@ -142,6 +150,8 @@ class Agent:
         if self.probing is not None:
             nodes = self.probing.nodes
             said["node-health"] = status.node_probes(nodes, self.probing.withdrawn, self.node_called)
+        if self.backends is not None:
+            said["backend-health"] = {"withdrawn": dict(sorted(self.backends.withdrawn.items()))}
         if self.tables is not None:
             told = self.routing.status() if self.routing else {}
             said["routes"] = {"mode": self.tables.node.routing_mode.value, **told}

@@ -52,6 +52,7 @@ class Config:
     service_topology: bool = False
     routing_mode: RoutingMode = RoutingMode.TUNNEL
     direct_routes: bool = False  # with native routing: the agent makes routes to other nodes' pods
+    probe_backends: bool = True  # themselves, while their control plane is lost
     probe_port: int = DEFAULT_PROBE_PORT
     withdraw_after_seconds: float = 3.0  # 0: backends that do not answer stay
 

@@ -17,6 +17,7 @@ from agent import api, endpoints, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
+from agent.backendprobing import BackendProbing
 from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
@@ -28,6 +29,7 @@ from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
 from agent.mapdump import dumps
+from agent.mirrorwatch import MirrorWatch
 from agent.monitor import Monitor
 from agent.patience import give_up_waiting
 from agent.peerstate import PeerState
@@ -135,6 +137,9 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
                 silence=config.withdraw_after_seconds,
             )
         agent.routing = _routing(config, tables, pool, devices)
+        if config.withdraw_after_seconds and config.probe_backends:
+            agent.mirror = MirrorWatch(agent.mirror_addresses, lambda: len(kubernetes.view.nodes))
+            agent.backends = BackendProbing(tables, agent.speechless_peers)
         record = own_node.cilium_node(local, node, pool, own_node.BOOT_ID.read_text().strip())
         async with asyncio.TaskGroup() as group:
             group.create_task(datapath.run(), name="datapath")
@@ -151,6 +156,9 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
             group.create_task(giving_back(), name="heap")
             if agent.probing is not None:
                 group.create_task(agent.probing.run(), name="probing")
+            if agent.mirror is not None and agent.backends is not None:
+                group.create_task(agent.mirror.run(), name="mirror")
+                group.create_task(agent.backends.run(), name="backends")
             agent.lifecycle = lifecycle
             agent.health.ok(f"node {local.name} of cluster {local.cluster.name}")
 

@@ -8,11 +8,12 @@ has not been listed yet go through the same merge, as if that peer had told them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from agent.desired import Clock, Desired
 from agent.unaddressed import Unaddressed
+from agent.withdrawals import NODES, Withdrawals
 from mesh.addressing import ClusterID
 from mesh.candidates import Situation
 from mesh.matching import Matcher, Source
@@ -50,7 +51,7 @@ class Services:
         self._node = node
         self._knows_zones = knows_zones
         self._zone = ""
-        self._withdrawn: frozenset[str] = frozenset()
+        self._withdrawals = Withdrawals()
         self._unaddressed = Unaddressed(is_addressed, now)
         self._matchers: dict[str, Matcher] = {}
         self._sources: dict[str, tuple[bool, list[tuple[Source, bool]]]] = {}  # slice -> its endpoints
@@ -87,18 +88,16 @@ class Services:
 
     @property
     def withdrawn(self) -> frozenset[str]:
-        return self._withdrawn
+        return self._withdrawals.all
 
     @property
     def waiting(self) -> frozenset[str]:
         """Remote backends whose addresses nobody has told yet: not used for so long."""
         return self._unaddressed.waiting
 
-    def set_withdrawn(self, addresses: frozenset[str]) -> None:
-        """Remote backends that do not answer, as their peers write them: unused while others answer."""
-        changed = addresses ^ self._withdrawn
-        self._withdrawn = addresses
-        self._changed_remotes(changed)
+    def set_withdrawn(self, addresses: frozenset[str], by: str = NODES) -> None:
+        """All remote backends that `by` doubts, as their peers write them: unused while others answer."""
+        self._changed_remotes(self._withdrawals.doubt(addresses, by))
 
     def set_zone(self, zone: str) -> None:
         """Our node is in this zone; empty: in none that is known."""
@@ -117,14 +116,17 @@ class Services:
         """Use backends whose addresses did not come in time: they may be outside of the mesh."""
         self._changed_remotes(self._unaddressed.given_up())
 
-    def remote_backends(self) -> set[str]:
-        """Addresses of remote backends that a service of ours may use."""
-        found: set[str] = set()
+    def usable(self) -> Iterator[tuple[str, str, GlobalService]]:
+        """What peers say of services that are global here: key, peer, and its word."""
         for key, services in self._remote.items():
             local = self._local.get(key)
             if local is not None and is_global(local.annotations):
-                for service in services.values():
-                    found.update(service.backends)
+                for peer, service in services.items():
+                    yield key, peer, service
+
+    def remote_backends(self) -> set[str]:
+        """Addresses of remote backends that a service of ours may use."""
+        found = {ip for _, _, service in self.usable() for ip in service.backends}
         for entries in self._recovered.values():
             found.update(backend.ip for backends in entries.values() for backend in backends)
         return found
@@ -226,7 +228,7 @@ class Services:
                 self._matchers.setdefault(key, Matcher()),
                 own=self._cluster,
                 zone=self._zone,
-                withdrawn=self._withdrawn | self._unaddressed.waiting,
+                withdrawn=self.withdrawn | self._unaddressed.waiting,
             )
         else:
             self._matchers.pop(key, None)
@@ -254,7 +256,7 @@ class Services:
         service = self._local.get(key)
         if service is None:
             return Situation((), ())
-        reasons = {ip: withdrawn.get(ip, "its node does not answer") for ip in self._withdrawn}
+        reasons = {ip: withdrawn.get(ip) or self._withdrawals.reason(ip) for ip in self.withdrawn}
         remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(service)]
         near = self._own_sources(key, service)
         return Situation(near, remotes, self._cluster, reasons, self._unaddressed.waiting)

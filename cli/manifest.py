@@ -48,6 +48,7 @@ AGENT_SETTINGS = (
     "clustermesh-withdraw-after",
     "routing-mode",
     "auto-direct-node-routes",
+    "clustermesh-probe-backends",
 )
 
 

@@ -114,6 +114,11 @@ class Peer:
         """What the connection is made with; none before it was first tried."""
         return self._config.certificate_files if self._config else ()
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Where the connection goes to; none before it was first tried."""
+        return tuple(each.host for each in self._config.split_endpoints()) if self._config else ()
+
     async def run(self, content: bytes) -> None:
         """Stay connected as `content` says, until cancelled. Errors are retried; bugs propagate."""
         try:

@@ -52,6 +52,9 @@ def full(
     lines += clustertext.lines(_line("ClusterMesh", ""), peers, all_clusters=all_clusters)
     if health := status.get("node-health"):
         lines += _nodes(health, all_nodes=all_nodes)
+    if gone := (status.get("backend-health") or {}).get("withdrawn"):
+        lines.append(_line("Backends", f"{len(gone)} withdrawn by their own silence"))
+        lines += [f"   {ip}: {why}" for ip, why in gone.items()]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

@@ -21,15 +21,18 @@ from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
 from agent.probing import Probing
 from agent.routing import Routing
+from agent.services import Services
 from agent.tables import PeerListing, Tables
 from agent.trace import Names, Tracer
 from agent.verify import Verifier
 from aiokit.health import Health
+from bpf import lb_map
 from certs import expiry
 from kvstore.meter import Meter
 from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
+from mesh.merge import Frontend
 from peering import report
 from peering.peers import Peers
 
@@ -234,7 +237,7 @@ class Agent:
                         }
                         for backend in backends
                     ],
-                    "flags": _flags(services.owners.get(frontend, "")),
+                    "flags": _flags(services, frontend),
                 }
             }
             for number, (frontend, backends) in enumerate(sorted(services.wanted.entries.items()), 1)
@@ -306,6 +309,7 @@ def _identity_range(local: LocalNode) -> dict[str, int]:
     }
 
 
-def _flags(key: str) -> dict[str, str]:
-    namespace, _, name = key.partition("/")
-    return {"type": "ClusterIP", "namespace": namespace, "name": name}
+def _flags(services: Services, frontend: Frontend) -> dict[str, str]:
+    namespace, _, name = services.owners.get(frontend, "").partition("/")
+    is_node_port = services.flags.entries.get(frontend, 0) & lb_map.FLAG_NODE_PORT
+    return {"type": "NodePort" if is_node_port else "ClusterIP", "namespace": namespace, "name": name}

@@ -18,6 +18,7 @@ from k8s.objects import (
     Service,
     ServiceSpec,
 )
+from k8s.objects import ServicePort as KubernetesPort
 from mesh.addressing import PeerScope
 from mesh.ipcache import IPEntry
 from mesh.merge import LocalBackend, LocalService, ServicePort
@@ -46,11 +47,19 @@ def local_service(service: Service) -> LocalService:
         name=service.metadata.name,
         annotations=service.metadata.annotations,
         cluster_ips=tuple(dict.fromkeys(addresses)),
-        ports=tuple(ServicePort(port.name, port.protocol, port.port) for port in spec.ports),
+        ports=tuple(
+            ServicePort(port.name, port.protocol, port.port, _node_port(spec, port)) for port in spec.ports
+        ),
         node_only=spec.internalTrafficPolicy == "Local",
         zonal=is_zonal(service.metadata.annotations, spec.trafficDistribution),
         sticky=_sticky(spec),
+        outside_node_only=spec.externalTrafficPolicy == "Local",
     )
+
+
+def _node_port(spec: ServiceSpec, port: KubernetesPort) -> int:
+    """A number that another type left behind counts for nothing."""
+    return port.nodePort if spec.type in ("NodePort", "LoadBalancer") else 0
 
 
 def _sticky(spec: ServiceSpec) -> int:

@@ -43,7 +43,8 @@ class KernelMaps:
         self._endpoints = endpoints
         self._policy = policy
         self._services = services
-        self._service_sync = ServiceSync(tables.services.wanted, tables.services.sticky, services)
+        known = tables.services
+        self._service_sync = ServiceSync(known.wanted, known.sticky, known.flags, services)
         self._tables: dict[str, TableSync] = {
             IPCACHE: MapSync(
                 tables.ipcache.wanted,
@@ -75,9 +76,7 @@ class KernelMaps:
             IPCACHE: TableCheck(spec.IPCACHE.name, wanted.ipcache.wanted, self._ipcache, ipcache),
             POLICY: TableCheck(spec.POLICY.name, wanted.policies.entries, self._policy, policy),
             ENDPOINTS: TableCheck(spec.ENDPOINTS.name, wanted.policies.endpoints, self._endpoints, endpoints),
-            SERVICES: ServiceCheck(
-                wanted.services.wanted, wanted.services.sticky, self._service_sync, self._services
-            ),
+            SERVICES: ServiceCheck(wanted.services, self._service_sync, self._services),
         }
 
     def told(self, states: Sequence[MapState]) -> list[dict[str, Any]]:

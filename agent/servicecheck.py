@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import NamedTuple
 
-from agent.desired import Desired
 from agent.difference import MapState, Pair
 from agent.errors import AgentError
+from agent.services import Services
 from agent.servicesync import ServiceSync, ServiceTarget
 from bpf import affinity_map, lb_map, spec
-from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps, Mirror, Step, Table
-from mesh.merge import Backend, Frontend
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, Mirror, Step, Table
+from mesh.merge import Frontend
 
 NAMES = {
     Table.SERVICES: spec.LB4_SERVICES.name,
@@ -31,6 +31,14 @@ NAMES = {
 Wanted = Mapping[Frontend, Sequence[BackendLike]]
 Sticky = Mapping[Frontend, int]
 _Maps = dict[Table, dict[bytes, bytes]]
+
+
+class _Said(NamedTuple):
+    """What is wanted of frontends, and of their master entries."""
+
+    wanted: Wanted
+    sticky: Sticky
+    flags: Mapping[Frontend, int]
 
 
 class Meaning(NamedTuple):
@@ -47,13 +55,11 @@ class ServiceCheck:
 
     def __init__(
         self,
-        wanted: Desired[Frontend, tuple[Backend, ...]],
-        sticky: Desired[Frontend, int],
+        services: Services,
         sync: ServiceSync,
         target: ServiceTarget,
     ) -> None:
-        self._wanted = wanted
-        self._sticky = sticky
+        self._services = services
         self._sync = sync
         self._target = target
 
@@ -62,17 +68,18 @@ class ServiceCheck:
 
     async def confirm(self, seen: Sequence[MapState]) -> list[MapState]:
         """All of it again: the maps are small, and their entries mean nothing alone."""
-        wanted, sticky = self._sync.writable(), dict(self._sticky.entries)
-        moving = self._wanted.dirty_keys() | self._sticky.dirty_keys()
+        known = self._services
+        said = _Said(self._sync.writable(), dict(known.sticky.entries), dict(known.flags.entries))
+        moving = known.wanted.dirty_keys() | known.sticky.dirty_keys() | known.flags.dirty_keys()
         try:
-            return await asyncio.to_thread(_states, self._target, wanted, sticky, moving)
+            return await asyncio.to_thread(_states, self._target, said, moving)
         except ValueError as error:
             raise AgentError(f"a service cannot be said in the maps' layout: {error}") from error
 
 
-def _states(target: ServiceTarget, wanted: Wanted, sticky: Sticky, moving: Set[Frontend]) -> list[MapState]:
+def _states(target: ServiceTarget, said: _Said, moving: Set[Frontend]) -> list[MapState]:
     dumps = target.dump()
-    found, sizes = differing(dumps, wanted, moving, sticky)
+    found, sizes = differing(dumps, said.wanted, moving, said.sticky, said.flags)
     held = _tables(dumps)
     keys = frozenset(key for frontend in moving if (key := _master(frontend)))
     return [
@@ -88,19 +95,23 @@ def _states(target: ServiceTarget, wanted: Wanted, sticky: Sticky, moving: Set[F
 
 
 def differing(
-    dumps: Dumps, wanted: Wanted, moving: Set[Frontend] = frozenset(), sticky: Sticky = NO_AFFINITY
+    dumps: Dumps,
+    wanted: Wanted,
+    moving: Set[Frontend] = frozenset(),
+    sticky: Sticky = NO_AFFINITY,
+    flags: Mapping[Frontend, int] = NO_FLAGS,
 ) -> tuple[dict[Table, dict[bytes, Pair]], dict[Table, int]]:
     """Entries that differ, and how many are wanted, by map. Frontends that are `moving` are left out; while
     there are some, entries that nothing leads to are not told."""
     steady = {frontend: backends for frontend, backends in wanted.items() if frontend not in moving}
     held = _tables(dumps)
-    steps = _planned(dumps, steady, moving, sticky)
+    steps = _planned(dumps, _Said(steady, sticky, flags), moving)
     found: dict[Table, dict[bytes, Pair]] = {table: {} for table in Table}
     for step in steps:
         table = held[step.table]
         found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
         found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
-    fresh = _written({}, Mirror().plan(wanted, sticky=sticky))
+    fresh = _written({}, Mirror().plan(wanted, sticky=sticky, flags=flags))
     right, mended = meanings(_dumps(fresh)), meanings(_dumps(_written(held, steps)))
     for key in filter(None, map(_master, steady)):
         if right.get(key) != mended.get(key):  # the writer does not see it
@@ -108,14 +119,16 @@ def differing(
     return found, {table: len(entries) for table, entries in fresh.items()}
 
 
-def _planned(dumps: Dumps, steady: Wanted, moving: Set[Frontend], sticky: Sticky) -> list[Step]:
+def _planned(dumps: Dumps, steady: _Said, moving: Set[Frontend]) -> list[Step]:
     """What the writer would write."""
     mirror = Mirror.recover(dumps)
+    wanted, sticky, flags = steady
     if not moving:
-        return mirror.plan(steady, sticky=sticky)
-    known = {_frontend(key) for key in _masters(dumps.services)} - moving - steady.keys()
+        return mirror.plan(wanted, sticky=sticky, flags=flags)
+    known = {_frontend(key) for key in _masters(dumps.services)} - moving - wanted.keys()
     unwanted = [frontend for frontend in known if _master(frontend)]
-    return mirror.plan_changes({**steady, **dict.fromkeys(unwanted)}, sticky=sticky)
+    changes = {**wanted, **dict.fromkeys(unwanted)}
+    return mirror.plan_changes(changes, sticky=sticky, flags=flags)
 
 
 def meanings(dumps: Dumps) -> dict[bytes, Meaning]:

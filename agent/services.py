@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from agent import nodeports
 from agent.desired import Clock, Desired
 from agent.unaddressed import Unaddressed
 from agent.withdrawals import NODES, Withdrawals
@@ -39,22 +40,27 @@ class Services:
         *,
         cluster: str = "",
         node: str = "",
+        node_ip: str = "",
         knows_zones: bool = False,
         is_addressed: Callable[[str], bool] = lambda _: True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`cluster` and `node` are the names of ours; `knows_zones`: services may prefer backends for our
-        zone; `is_addressed` tells whether packets to a remote backend would find their node."""
+        """`cluster` and `node` are the names of ours; `node_ip`: where node ports are served, empty: nowhere;
+        `knows_zones`: services may prefer backends for our zone; `is_addressed` tells whether packets to a
+        remote backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
         self.sticky: Desired[Frontend, int] = Desired(clock)  # session affinity, in seconds
+        self.flags: Desired[Frontend, int] = Desired(clock)  # of node ports (lb_map.FLAG_*)
         self._cluster = cluster
+        self._node_ip = node_ip
         self._node = node
         self._knows_zones = knows_zones
         self._zone = ""
         self._withdrawals = Withdrawals()
         self._unaddressed = Unaddressed(is_addressed, now)
-        self._matchers: dict[str, Matcher] = {}
-        self._sources: dict[str, tuple[bool, list[tuple[Source, bool]]]] = {}  # slice -> its endpoints
+        self._matchers: dict[str, list[Matcher]] = {}  # one for each place where a service is
+        # slice, and whether only our node counts -> its endpoints
+        self._sources: dict[tuple[str, bool], list[tuple[Source, bool]]] = {}
         self._local: dict[str, LocalService] = {}
         self._slices: dict[str, dict[str, Slice]] = {}
         self._slice_owner: dict[str, str] = {}
@@ -75,7 +81,7 @@ class Services:
 
     def local_backends(self, key: str) -> tuple[LocalBackend, ...]:
         """What our own EndpointSlices say of one service."""
-        return _merged(self._slices.get(key, {}))
+        return _union_of(self._slices.get(key, {}))
 
     def remotes(self, key: str) -> Mapping[str, GlobalService]:
         """What the peers say of one service."""
@@ -155,7 +161,8 @@ class Services:
         self._changed(key)
 
     def set_slice(self, key: str, piece: Slice | None) -> None:
-        self._sources.pop(key, None)
+        for node_only in (False, True):
+            self._sources.pop((key, node_only), None)
         before = self._slice_owner.pop(key, None)
         if before is not None:
             pieces = self._slices[before]
@@ -207,7 +214,7 @@ class Services:
     def _changed_frontends(self, frontends: Iterable[Frontend]) -> None:
         touched = set(frontends)
         for key, service in self._local.items():
-            if any(frontend.ip in service.cluster_ips for frontend in touched):
+            if any(not touched.isdisjoint(_frontends(place)) for place in self._places(service)):
                 self._changed(key)
 
     def _changed(self, key: str) -> None:
@@ -218,36 +225,55 @@ class Services:
 
     def _recompute(self, key: str) -> None:
         service = self._local.get(key)
-        new: Mapping[Frontend, tuple[Backend, ...]] = {}
-        if service is not None:
-            remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(service)]
-            new = merge(
-                service,
-                self._own_sources(key, service),
-                remotes,
-                self._matchers.setdefault(key, Matcher()),
-                own=self._cluster,
-                zone=self._zone,
-                withdrawn=self.withdrawn | self._unaddressed.waiting,
-            )
-        else:
-            self._matchers.pop(key, None)
+        new: dict[Frontend, tuple[Backend, ...]] = {}
+        places = self._places(service) if service is not None else []
+        matchers = self._matchers.setdefault(key, [])
+        matchers[:] = [*matchers, *(Matcher() for _ in places[len(matchers) :])][: len(places)]
+        for number, place in enumerate(places):
+            found = self._merged(key, place, matchers[number])
+            for frontend in found.keys() - new.keys():  # a service's own address on a node counts first
+                self._say(frontend, places[0], nodeports.flags(places[0]) if number else 0)
+            new = {**found, **new}
+        if not places:
+            del self._matchers[key]
         for frontend, backends in new.items():
             self._owners[frontend] = key
             self.wanted.upsert(frontend, backends)
-            if service is not None and service.sticky:
-                self.sticky.upsert(frontend, service.sticky)
-            else:
-                self.sticky.remove(frontend)
         for frontend in self._frontends.get(key, frozenset()) - new.keys():
             if self._owners.get(frontend) == key:  # else another service has taken the address over
                 del self._owners[frontend]
                 self.wanted.remove(frontend)
                 self.sticky.remove(frontend)
+                self.flags.remove(frontend)
         if new:
             self._frontends[key] = frozenset(new)
         else:
             self._frontends.pop(key, None)
+
+    def _places(self, service: LocalService) -> list[LocalService]:
+        """The service itself, and as it is at its node ports."""
+        return [service, *(nodeports.places(service, self._node_ip) if self._node_ip else ())]
+
+    def _merged(
+        self, key: str, service: LocalService, matcher: Matcher
+    ) -> Mapping[Frontend, tuple[Backend, ...]]:
+        return merge(
+            service,
+            self._own_sources(key, service),
+            [*self._remote.get(key, {}).values(), *self._recovered_for(service)],
+            matcher,
+            own=self._cluster,
+            zone=self._zone,
+            withdrawn=self.withdrawn | self._unaddressed.waiting,
+        )
+
+    def _say(self, frontend: Frontend, service: LocalService, flags: int) -> None:
+        """What the frontend's master entry says beside its backends."""
+        for table, value in ((self.sticky, service.sticky), (self.flags, flags)):
+            if value:
+                table.upsert(frontend, value)
+            else:
+                table.remove(frontend)
 
     def situation(self, frontend: Frontend, withdrawn: Mapping[str, str]) -> Situation:
         """What was known when the frontend's backends were chosen; nothing of it changes afterwards.
@@ -257,6 +283,7 @@ class Services:
         if service is None:
             return Situation((), ())
         reasons = {ip: withdrawn.get(ip) or self._withdrawals.reason(ip) for ip in self.withdrawn}
+        service = next((p for p in self._places(service) if frontend in _frontends(p)), service)
         remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(service)]
         near = self._own_sources(key, service)
         return Situation(near, remotes, self._cluster, reasons, self._unaddressed.waiting)
@@ -265,11 +292,10 @@ class Services:
         """Later slices first: of two that name one address the later in name order counts."""
         found: list[tuple[Source, bool]] = []
         for name, piece in sorted(self._slices.get(key, {}).items(), reverse=True):
-            known = self._sources.get(name)
-            if known is None or known[0] != service.node_only:
-                sources = local_sources(service, piece.backends, node=self._node, name=name)
-                known = self._sources[name] = (service.node_only, sources)
-            found += known[1]
+            at = (name, service.node_only)
+            if at not in self._sources:
+                self._sources[at] = local_sources(service, piece.backends, node=self._node, name=name)
+            found += self._sources[at]
         return found
 
     def _recovered_for(self, service: LocalService) -> list[GlobalService]:
@@ -286,7 +312,11 @@ class Services:
         return found
 
 
-def _merged(slices: Mapping[str, Slice]) -> tuple[LocalBackend, ...]:
+def _frontends(service: LocalService) -> set[Frontend]:
+    return {Frontend(ip, port.port, port.protocol) for ip in service.cluster_ips for port in service.ports}
+
+
+def _union_of(slices: Mapping[str, Slice]) -> tuple[LocalBackend, ...]:
     """Addresses of all slices of a service; one address in two slices has the ports of both."""
     merged: dict[str, LocalBackend] = {}
     for key in sorted(slices):

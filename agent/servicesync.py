@@ -16,7 +16,7 @@ from agent.mapsync import MAX_REPORTED, THREAD_FROM, SyncError
 from bpf import lb_map
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room, fit
-from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps
 from mesh.merge import Backend, Frontend
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,14 @@ class ServiceTarget(Protocol):
         *,
         complete: bool = True,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
+        flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int: ...
     def change(
         self,
         changes: Mapping[Frontend, Sequence[BackendLike] | None],
         *,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
+        flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int: ...
     def pressure(self) -> Mapping[str, float]: ...
     def room(self) -> Room: ...
@@ -50,10 +52,12 @@ class ServiceSync:
         self,
         wanted: Desired[Frontend, tuple[Backend, ...]],
         sticky: Desired[Frontend, int],
+        flags: Desired[Frontend, int],
         target: ServiceTarget,
     ) -> None:
         self._wanted = wanted
         self._sticky = sticky
+        self._flags = flags
         self._target = target
         self._must_compare = True
         self._full = ""  # why not all fits
@@ -110,15 +114,15 @@ class ServiceSync:
     async def _sync(self) -> None:
         self._take_dirty()
         self._misfits.clear()
-        wanted, sticky = self.writable(), dict(self._sticky.entries)
-        await asyncio.to_thread(self._target.sync, wanted, sticky=sticky)
+        wanted, (sticky, flags) = self.writable(), self._masters()
+        await asyncio.to_thread(self._target.sync, wanted, sticky=sticky, flags=flags)
 
     async def _fill(self) -> None:
         """As much as there is room for. What nobody wants goes first: it makes the room."""
         self._take_dirty()
         self._misfits.clear()
         wanted = self.writable()
-        chosen = await asyncio.to_thread(_fill, self._target, wanted, dict(self._sticky.entries))
+        chosen = await asyncio.to_thread(_fill, self._target, wanted, *self._masters())
         self._unfit = sum(len(b) - len(chosen[f]) if f in chosen else len(b) + 1 for f, b in wanted.items())
         if not self._unfit:
             self._full = ""
@@ -132,18 +136,24 @@ class ServiceSync:
         entries = self._wanted.entries
         changes: dict[Frontend, Sequence[BackendLike] | None] = {}
         sticky: dict[Frontend, int] = {}
+        flags: dict[Frontend, int] = {}
         for frontend in self._take_dirty():
             if self._fits(frontend):
                 backends = entries.get(frontend)
                 changes[frontend] = None if backends is None else self._fitting(backends)
                 sticky[frontend] = self._sticky.entries.get(frontend, 0)
+                flags[frontend] = self._flags.entries.get(frontend, 0)
         if sum(len(backends or ()) for backends in changes.values()) < THREAD_FROM:
-            self._target.change(changes, sticky=sticky)
+            self._target.change(changes, sticky=sticky, flags=flags)
         else:
-            await asyncio.to_thread(self._target.change, changes, sticky=sticky)
+            await asyncio.to_thread(self._target.change, changes, sticky=sticky, flags=flags)
+
+    def _masters(self) -> tuple[Mapping[Frontend, int], Mapping[Frontend, int]]:
+        """What master entries say, of all frontends."""
+        return dict(self._sticky.entries), dict(self._flags.entries)
 
     def _take_dirty(self) -> set[Frontend]:
-        return self._wanted.take_dirty() | self._sticky.take_dirty()
+        return self._wanted.take_dirty() | self._sticky.take_dirty() | self._flags.take_dirty()
 
     def _fits(self, frontend: Frontend) -> bool:
         """IPv6 and unheard-of protocols have no map yet."""
@@ -164,7 +174,10 @@ class ServiceSync:
 
 
 def _fill(
-    target: ServiceTarget, wanted: Mapping[Frontend, Sequence[BackendLike]], sticky: Mapping[Frontend, int]
+    target: ServiceTarget,
+    wanted: Mapping[Frontend, Sequence[BackendLike]],
+    sticky: Mapping[Frontend, int],
+    flags: Mapping[Frontend, int],
 ) -> Mapping[Frontend, Sequence[BackendLike]]:
     """First only removals, then what fits; that. Raises MapError."""
     chosen = fit(wanted, target.room())
@@ -173,13 +186,14 @@ def _fill(
     }
     shrunk = {f: [b for b in chosen[f] if _place(b) in standing[f]] for f in standing if f in chosen}
     try:
-        target.sync(shrunk, sticky=sticky)
+        target.sync(shrunk, sticky=sticky, flags=flags)
     except MapFullError:  # shares are new and need entries of their own: those services begin anew
         target.sync(
             {f: [] if any(b.weight for b in backends) else backends for f, backends in shrunk.items()},
             sticky=sticky,
+            flags=flags,
         )
-    target.sync(chosen, sticky=sticky)
+    target.sync(chosen, sticky=sticky, flags=flags)
     return chosen
 
 

@@ -50,6 +50,7 @@ class Tables:
             self.clock,
             cluster=node.cluster.name,
             node=node.name,
+            node_ip=node.ip,
             knows_zones=knows_zones,
             is_addressed=lambda ip: host_prefix(ip) in self.ipcache.wanted.entries,
             now=now,

@@ -11,8 +11,10 @@ from ipaddress import ip_address
 from typing import Any
 
 from agent.errors import NotFoundError
+from agent.nodeports import ANY_NODE
 from agent.tables import Tables
 from agent.tracepath import Held, Names, Paths
+from bpf.lb_map import FLAG_EXTERNAL_LOCAL
 from mesh.candidates import candidates
 from mesh.merge import Backend, Frontend
 from mesh.preference import is_global, is_shared, read
@@ -35,9 +37,10 @@ class ServiceLookup:
         services = self._tables.services
         wanted = services.wanted.entries
         if is_address(name):
-            if (found := Frontend(name, port, protocol)) in wanted:
+            if (found := self._at(name, port, protocol)) is not None:
                 return found
-            known = sorted({f"{f.port}/{f.protocol}" for f in wanted if f.ip == name})
+            kinds = services.flags.entries
+            known = sorted({f"{f.port}/{f.protocol}" for f in wanted if f.ip == name and f not in kinds})
             if known:
                 raise NotFoundError(
                     f"the service at {name} has no port {port}/{protocol}: {', '.join(known)}"
@@ -52,6 +55,14 @@ class ServiceLookup:
             ports = ", ".join(f"{each.port}/{each.protocol}" for each in service.ports) or "none"
             raise NotFoundError(f"service {key} has no entry for {port}/{protocol}; its ports: {ports}")
         return None
+
+    def _at(self, ip: str, port: int, protocol: str) -> Frontend | None:
+        """As the socket programs look for it: every node's address has the node ports."""
+        wanted, kinds = self._tables.services.wanted.entries, self._tables.services.flags.entries
+        found, anywhere = Frontend(ip, port, protocol), Frontend(ANY_NODE, port, protocol)
+        if found in wanted and not kinds.get(found, 0) & FLAG_EXTERNAL_LOCAL:
+            return found
+        return anywhere if anywhere in kinds and self._names.node(ip) else None
 
     async def tell(self, frontend: Frontend) -> tuple[dict[str, Any], list[str]]:
         services = self._tables.services

@@ -37,7 +37,9 @@ from bpf.spec import (
     POD_PROGRAMS,
     POLICY,
     PROGRAMS,
+    SNAT4,
     SOCKET_PROGRAMS,
+    UNDERLAY_PROGRAMS,
     MapSpec,
 )
 
@@ -65,6 +67,7 @@ class Datapath:
             self.policy = enter(POLICY)
             self.connections = enter(CT4)
             self.connections6 = enter(CT6)
+            self.translations = enter(SNAT4)
             self.metrics = enter(METRICS)
             self.event_config = enter(EVENT_CONFIG)
             self.events = opened.enter_context(Ring.open(pins.map(EVENTS), EVENTS))
@@ -93,6 +96,15 @@ class Datapath:
     def attach_overlay(self, ifindex: int) -> None:
         for program in OVERLAY_PROGRAMS:
             link.attach(self._pins, program, link.device(ifindex))
+
+    def attach_underlay(self, *devices: int) -> None:
+        """Serve node ports to clients that come by these devices, and by no other any more."""
+        for program in UNDERLAY_PROGRAMS:
+            for ifindex in devices:
+                link.attach(self._pins, program, link.device(ifindex))
+            for pin in self._pins.links_of(program):
+                if (name := pin.name.rpartition("-")[2]) not in map(str, devices):
+                    link.detach(self._pins, program, name)
 
     def attach_pod(self, ifindex: int) -> None:
         """`ifindex`: the host's side of the pod's veth."""

@@ -32,7 +32,12 @@ PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 SCOPE_EXTERNAL, SCOPE_INTERNAL = 0, 1
 GROUP_SCOPES = range(2, 256)
 
+# of a master entry; both flag bytes, low one first
+FLAG_NODE_PORT = 1 << 1
+FLAG_EXTERNAL_LOCAL = 1 << 2  # clients from outside reach this node's own backends only
 FLAG_SESSION_AFFINITY = 1 << 4
+FLAG_ROUTABLE = 1 << 6  # from outside of the cluster
+FLAG_INTERNAL_LOCAL = 1 << 12
 MAX_STICKY = 0xFFFFFF  # seconds; Cilium uses the rest of the field otherwise
 
 BACKEND_ACTIVE, BACKEND_TERMINATING, BACKEND_QUARANTINED, BACKEND_MAINTENANCE = range(4)
@@ -125,11 +130,11 @@ def pack_service_value(
     return LB4_SERVICE_VALUE.pack(backend_id, count, _big(rev_nat), flags & 0xFF, flags >> 8, group)
 
 
-def pack_master(count: int, rev_nat: int, sticky: int = 0) -> bytes:
-    """The value of a master entry; `sticky` in seconds, 0 without session affinity."""
+def pack_master(count: int, rev_nat: int, sticky: int = 0, flags: int = 0) -> bytes:
+    """The value of a master entry; `sticky` in seconds, 0 without session affinity. `flags`: the others."""
     if not 0 <= sticky <= MAX_STICKY:
         raise ValueError(f"no session affinity lasts {sticky} seconds")
-    return pack_service_value(sticky, count, rev_nat, FLAG_SESSION_AFFINITY if sticky else 0)
+    return pack_service_value(sticky, count, rev_nat, flags | (FLAG_SESSION_AFFINITY if sticky else 0))
 
 
 def unpack_service_value(raw: bytes) -> ServiceValue:

@@ -27,7 +27,7 @@ from enum import Enum
 from functools import lru_cache
 from itertools import chain, groupby
 from operator import attrgetter
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from bpf import affinity_map, lb_map
 from bpf.address import Family, family
@@ -93,6 +93,7 @@ class _Held:
     rev_nat: int
     slots: list[int]  # backend ids; 0 where a slot is missing; a group's scope, negative
     sticky: int = 0
+    flags: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,16 @@ class _Group:
 
 
 _List = list[bytes] | list[_Group]  # packed backends, or groups of them
-_Wanted = tuple[_List, int]  # and how long a client keeps its backend
+
+
+class _Wanted(NamedTuple):
+    parts: _List
+    sticky: int  # how long a client keeps its backend
+    flags: int
+
 
 NO_AFFINITY: Mapping[Any, int] = {}
+NO_FLAGS: Mapping[Any, int] = {}
 
 
 def plan(
@@ -114,12 +122,14 @@ def plan(
     *,
     complete: bool = True,
     sticky: Mapping[F, int] = NO_AFFINITY,
+    flags: Mapping[F, int] = NO_FLAGS,
     of: Family = Family.IPV4,
 ) -> list[Step]:
     """Everything wanted against everything that stands. Not `complete`: nothing is removed
     that is merely unknown to the caller. `sticky`: seconds that a client of a service with
-    session affinity keeps its backend. `of`: whose maps; frontends of the other family are left out."""
-    return Mirror.recover(current, of).plan(services, complete=complete, sticky=sticky)
+    session affinity keeps its backend. `flags`: what a master entry says of its kind (lb_map.FLAG_*). `of`:
+    whose maps; frontends of the other family are left out."""
+    return Mirror.recover(current, of).plan(services, complete=complete, sticky=sticky, flags=flags)
 
 
 class Mirror:
@@ -173,7 +183,8 @@ class Mirror:
             value = lb_map.unpack_service_value(raw)
             slots = [lb_map.with_slot(key, slot) for slot in range(1, value.count + 1)]
             ids = [_named(entries[s]) if s in entries else 0 for s in slots]
-            self._held[key] = _Held(value.rev_nat, ids, value.sticky)
+            flags = value.flags & ~lb_map.FLAG_SESSION_AFFINITY  # `sticky` says it
+            self._held[key] = _Held(value.rev_nat, ids, value.sticky, flags)
             self._users.update(ids)
             self._rev_nats.setdefault(value.rev_nat, b"")  # taken, though the map lacks it
             counted.update([key, *slots])
@@ -191,10 +202,11 @@ class Mirror:
         *,
         complete: bool = True,
         sticky: Mapping[F, int] = NO_AFFINITY,
+        flags: Mapping[F, int] = NO_FLAGS,
     ) -> list[Step]:
         """All services: those that are not given go, if the picture is complete."""
         changes: dict[bytes, _Wanted | None] = {
-            _master(f): (_wanted(b), sticky.get(f, 0))
+            _master(f): _Wanted(_parts(b), sticky.get(f, 0), flags.get(f, 0))
             for f, b in services.items()
             if family(f.ip) is self._family
         }
@@ -203,12 +215,16 @@ class Mirror:
         return self._plan(changes, prune=complete)
 
     def plan_changes(
-        self, changes: Mapping[F, Sequence[BackendLike] | None], *, sticky: Mapping[F, int] = NO_AFFINITY
+        self,
+        changes: Mapping[F, Sequence[BackendLike] | None],
+        *,
+        sticky: Mapping[F, int] = NO_AFFINITY,
+        flags: Mapping[F, int] = NO_FLAGS,
     ) -> list[Step]:
         """Only these services; None removes one."""
         return self._plan(
             {
-                _master(f): None if b is None else (_wanted(b), sticky.get(f, 0))
+                _master(f): None if b is None else _Wanted(_parts(b), sticky.get(f, 0), flags.get(f, 0))
                 for f, b in changes.items()
                 if family(f.ip) is self._family
             }
@@ -227,7 +243,7 @@ class Mirror:
         return writes.steps()
 
     def _upsert(self, key: bytes, wanted: _Wanted, writes: "_Writes") -> None:
-        parts, sticky = wanted
+        parts, sticky, flags = wanted
         rev_nat = self._rev_nat(key, self._held.get(key), writes)
         groups = [part for part in parts if isinstance(part, _Group)]
         scopes = self._scopes(key, [group.cluster for group in groups])
@@ -241,7 +257,7 @@ class Mirror:
         else:
             top = members = self._ids([value for value in parts if isinstance(value, bytes)], writes)
         self._match(rev_nat, members if sticky else (), writes)
-        self._fill(key, top, rev_nat, writes, sticky)
+        self._fill(key, top, rev_nat, writes, sticky, flags)
         self._drop_groups(key, set(scopes.values()), writes)
         if scopes:
             self._groups[key] = scopes
@@ -259,7 +275,9 @@ class Mirror:
         writes.matches += [(key, affinity_map.MATCH) for key in new]
         writes.old_matches += old
 
-    def _fill(self, key: bytes, ids: list[int], rev_nat: int, writes: "_Writes", sticky: int = 0) -> None:
+    def _fill(  # noqa: PLR0917 - a list, and what its master entry says
+        self, key: bytes, ids: list[int], rev_nat: int, writes: "_Writes", sticky: int = 0, flags: int = 0
+    ) -> None:
         """The list under `key` becomes `ids`."""
         held = self._held.get(key)
         old = held.slots if held else []
@@ -270,13 +288,13 @@ class Mirror:
         into = writes.group_slots if slots and slots[0] < 0 else writes.slots
         for at in [*differ, *range(kept, len(slots))]:
             into.append((lb_map.with_slot(key, at + 1), _slot(slots[at], rev_nat)))
-        if held is None or moved or len(old) != len(slots) or held.sticky != sticky:
+        if moved or held is None or (len(old), held.sticky, held.flags) != (len(slots), sticky, flags):
             masters = writes.group_masters if _is_group(key) else writes.masters
-            masters.append((key, lb_map.pack_master(len(slots), rev_nat, sticky)))
+            masters.append((key, lb_map.pack_master(len(slots), rev_nat, sticky, flags)))
         writes.old_slots += [lb_map.with_slot(key, n) for n in range(len(slots) + 1, len(old) + 1)]
         changed = [old[at] for at in differ], [slots[at] for at in differ]
         self._count(changed[0] + old[kept:], changed[1] + slots[kept:], writes)
-        self._held[key] = _Held(rev_nat, slots, sticky)
+        self._held[key] = _Held(rev_nat, slots, sticky, flags)
 
     def _scopes(self, key: bytes, clusters: Iterable[int]) -> dict[int, int]:
         """A scope for each cluster's group: the one it has, or one that nobody uses now."""
@@ -475,7 +493,7 @@ def _frontend(key: bytes) -> bytes:
     return lb_map.pack_rev_nat(service.ip, service.port)
 
 
-def _wanted(backends: Sequence[BackendLike]) -> _List:
+def _parts(backends: Sequence[BackendLike]) -> _List:
     """Either all backends have a weight, or none."""
     if not backends or not backends[0].weight:
         return _values(backends)

@@ -20,13 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpf import link, node_config_map, syscall
+from bpf import link, nat_map, node_config_map, syscall
 from bpf.errors import BPFUnavailableError, CompileError, NotLoadedError, SchemaError
 from bpf.node_config_map import NodeConfig
 from bpf.pinned_map import PinnedMap, mismatch
 from bpf.pins import Pins
 from bpf.requirements import COMPILER_PYTHON, check
-from bpf.spec import MAPS, NODE_CONFIG, PROGRAMS, SCHEMA_VERSION, SOURCES, ProgramSpec
+from bpf.spec import MAPS, NODE_CONFIG, NODEPORT_CONFIG, PROGRAMS, SCHEMA_VERSION, SOURCES, ProgramSpec
 
 __all__ = ["NodeOptions", "check", "load", "unload"]
 
@@ -43,6 +43,7 @@ class NodeOptions:
     node_ip: str
     vxlan_ifindex: int
     mtu: int = 1450
+    gateway: str = ""  # the node's address among the pods, by which other nodes' pods answer it
 
 
 def load(root: Path, options: NodeOptions) -> None:
@@ -57,6 +58,7 @@ def load(root: Path, options: NodeOptions) -> None:
         if not _is_current(pins, digest):
             _build(pins, source)
             log.info("loaded the data path at %s", root)
+        _configure_node_ports(pins, options)
         _configure(pins, NodeConfig(options.node_ip, options.vxlan_ifindex, options.mtu, digest))
 
 
@@ -152,6 +154,12 @@ def _configure(pins: Pins, wanted: NodeConfig) -> None:
         return
     with PinnedMap.open(pins.map(NODE_CONFIG), NODE_CONFIG) as config:
         config.update([(node_config_map.KEY, node_config_map.pack_value(wanted))])
+
+
+def _configure_node_ports(pins: Pins, options: NodeOptions) -> None:
+    value = nat_map.pack_config(options.gateway)
+    with PinnedMap.open(pins.map(NODEPORT_CONFIG), NODEPORT_CONFIG) as config:
+        config.update([(nat_map.CONFIG_KEY, value)])
 
 
 def _build(pins: Pins, source: str) -> None:

@@ -24,6 +24,7 @@ REASONS = {
     152: "no matching local endpoint",
     160: "no tunnel",
     165: "no configuration",
+    167: "no mapping for NAT",
     171: "invalid identity",
     175: "first fragment not found",
     181: "policy denied by denylist",

@@ -8,7 +8,7 @@ from typing import assert_never
 from bpf.address import Family
 from bpf.errors import MapError
 from bpf.lb_fit import Room
-from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps, F, Mirror, Step, Table
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, F, Mirror, Step, Table
 from bpf.pinned_map import PinnedMap
 
 
@@ -54,20 +54,28 @@ class ServiceMaps:
         *,
         complete: bool = True,
         sticky: Mapping[F, int] = NO_AFFINITY,
+        flags: Mapping[F, int] = NO_FLAGS,
     ) -> int:
         """Make the maps equal to `services`, from what the maps really hold. How many writes it took.
 
         Not `complete`: services that are not given stay as they are. `sticky`: seconds that a
-        client keeps its backend; services that are not in it have no session affinity.
+        client keeps its backend; services that are not in it have no session affinity. `flags`: of
+        master entries (lb_map.FLAG_*).
         """
         self._mirrors.clear()
-        return self._carry_out(lambda mirror: mirror.plan(services, complete=complete, sticky=sticky))
+        return self._carry_out(
+            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags)
+        )
 
     def change(
-        self, changes: Mapping[F, Sequence[BackendLike] | None], *, sticky: Mapping[F, int] = NO_AFFINITY
+        self,
+        changes: Mapping[F, Sequence[BackendLike] | None],
+        *,
+        sticky: Mapping[F, int] = NO_AFFINITY,
+        flags: Mapping[F, int] = NO_FLAGS,
     ) -> int:
         """Only these services, without reading the maps again; None removes one."""
-        return self._carry_out(lambda mirror: mirror.plan_changes(changes, sticky=sticky))
+        return self._carry_out(lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags))
 
     def _carry_out(self, planning: Callable[[Mirror], list[Step]]) -> int:
         """What is wrong with one family does not hold up the other."""

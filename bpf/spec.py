@@ -7,7 +7,7 @@ from this file. Changing a map here or there takes a new SCHEMA_VERSION.
 import enum
 from dataclasses import dataclass
 
-from bpf import layout, layout6
+from bpf import layout, layout6, layout_nat
 from bpf.layout import Layout
 
 SCHEMA_VERSION = "v1"
@@ -16,6 +16,7 @@ SCHEMA_VERSION = "v1"
 SOURCES = (
     "include/maps.h",
     "include/maps6.h",
+    "include/natmaps.h",
     "include/metrics.h",
     "include/packet.h",
     "include/conntrack.h",
@@ -23,10 +24,13 @@ SOURCES = (
     "include/events.h",
     "include/endpoint.h",
     "include/host.h",
+    "include/nodeport.h",
+    "include/nat.h",
     "src/container.c",
     "src/overlay.c",
     "src/host.c",
     "src/sock.c",
+    "src/netdev.c",
 )
 
 
@@ -152,6 +156,17 @@ CT6 = MapSpec("cilium_ct6_global", MapType.LRU_HASH, layout6.CT6_KEY, layout.CT_
 FRAGMENTS6 = MapSpec(
     "cilium_ipv6_frag_datagrams", MapType.LRU_HASH, layout6.FRAG6_KEY, layout.FRAG_VALUE, 8_192, flags=0
 )
+SNAT4 = MapSpec(
+    "cilium_snat_v4_external", MapType.LRU_HASH, layout.CT_KEY, layout_nat.SNAT_VALUE, 65_536, flags=0
+)
+NODEPORT_CONFIG = MapSpec(
+    "cilium_nodeport_config",
+    MapType.ARRAY,
+    layout.NODE_CONFIG_KEY,
+    layout_nat.NODEPORT_CONFIG_VALUE,
+    1,
+    flags=0,
+)
 METRICS = MapSpec("cilium_metrics", MapType.PERCPU_HASH, layout.METRICS_KEY, layout.METRICS_VALUE, 1_024)
 NODE_CONFIG = MapSpec(
     "cilium_node_config", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout.NODE_CONFIG_VALUE, 1, flags=0
@@ -180,8 +195,10 @@ MAPS = (
     LB6_AFFINITY,
     CT6,
     FRAGMENTS6,
+    SNAT4,
     METRICS,
     NODE_CONFIG,
+    NODEPORT_CONFIG,
     EVENTS,
     EVENT_CONFIG,
 )
@@ -190,6 +207,7 @@ FROM_CONTAINER = ProgramSpec("cil_from_container", ProgramType.SCHED_CLS, Attach
 TO_CONTAINER = ProgramSpec("cil_to_container", ProgramType.SCHED_CLS, AttachType.TCX_EGRESS)
 FROM_OVERLAY = ProgramSpec("cil_from_overlay", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
 TO_OVERLAY = ProgramSpec("cil_to_overlay", ProgramType.SCHED_CLS, AttachType.TCX_EGRESS)
+FROM_NETDEV = ProgramSpec("cil_from_netdev", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
 SOCK4_CONNECT = ProgramSpec(
     "cil_sock4_connect", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET4_CONNECT
 )
@@ -201,5 +219,6 @@ SOCK4_GETPEERNAME = ProgramSpec(
 
 POD_PROGRAMS = (FROM_CONTAINER, TO_CONTAINER)
 OVERLAY_PROGRAMS = (FROM_OVERLAY, TO_OVERLAY)
+UNDERLAY_PROGRAMS = (FROM_NETDEV,)
 SOCKET_PROGRAMS = (SOCK4_CONNECT, SOCK4_SENDMSG, SOCK4_RECVMSG, SOCK4_GETPEERNAME)
-PROGRAMS = POD_PROGRAMS + OVERLAY_PROGRAMS + SOCKET_PROGRAMS
+PROGRAMS = POD_PROGRAMS + OVERLAY_PROGRAMS + UNDERLAY_PROGRAMS + SOCKET_PROGRAMS

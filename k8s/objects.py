@@ -162,6 +162,7 @@ class ServiceSpec(Struct, frozen=True):
     loadBalancerIP: str = ""
     ipFamilies: tuple[str, ...] = ()
     internalTrafficPolicy: str = ""
+    externalTrafficPolicy: str = ""
     sessionAffinity: str = ""
     sessionAffinityConfig: SessionAffinityConfig | None = None
     trafficDistribution: str = ""

@@ -46,7 +46,8 @@ def candidates(
     local: LocalService, frontend: Frontend, chosen: Iterable[Backend], situation: Situation
 ) -> list[Candidate]:
     """Every endpoint that any cluster tells of the service, those that serve first."""
-    port = next((p for p in local.ports if (p.port, p.protocol) == frontend[1:]), None)
+    wanted = frontend.port, frontend.protocol
+    port = next((p for p in local.ports if wanted in ((p.port, p.protocol), (p.node_port, p.protocol))), None)
     if port is None:
         return []
     wish = read(local.annotations)

@@ -28,9 +28,12 @@ class Backend(NamedTuple):
 
 
 class ServicePort(NamedTuple):
+    """`node_port`: where nodes serve it too; 0: nowhere."""
+
     name: str
     protocol: str
     port: int
+    node_port: int = 0
 
 
 class Source(NamedTuple):
@@ -96,7 +99,7 @@ def _updated(last: _Last, source: Source, port: ServicePort) -> dict[str, Backen
 def _matching(
     endpoints: Iterable[tuple[str, Mapping[str, Port]]], wanted: ServicePort, version: int, cluster_id: int
 ) -> Iterable[tuple[str, Backend]]:
-    name, protocol, _ = wanted
+    name, protocol = wanted.name, wanted.protocol
     for text, ports in endpoints:
         port = ports.get(name)
         if port is None or port.protocol != protocol:

@@ -77,7 +77,8 @@ class LocalBackend:
 class LocalService:
     """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only;
     `zonal`: those that are for their zone. `sticky`: session affinity by client, for so many seconds after
-    its last connection; 0: none. It is a local property (spec 5.2): other clusters' Services do not count."""
+    its last connection; 0: none. It is a local property (spec 5.2): other clusters' Services do not count.
+    `outside_node_only`: as `node_only`, for clients from outside of the cluster."""
 
     namespace: str
     name: str
@@ -88,6 +89,7 @@ class LocalService:
     node_only: bool = False
     zonal: bool = False
     sticky: int = 0
+    outside_node_only: bool = False
 
 
 class Offer(NamedTuple):

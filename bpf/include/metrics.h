@@ -21,6 +21,7 @@
 #define DROP_NO_LOCAL_ENDPOINT 152
 #define DROP_NO_TUNNEL 160
 #define DROP_NO_CONFIG 165
+#define DROP_NAT_NO_MAPPING 167
 #define DROP_INVALID_IDENTITY 171
 #define DROP_FRAGMENT_NOT_FOUND 175
 #define DROP_POLICY_DENY 181
@@ -64,6 +65,8 @@ __inline_always void count(__u8 reason, __u8 direction, __u64 bytes)
 __inline_always int drop(struct __sk_buff *skb, __u8 reason, __u8 direction)
 {
 	count(reason, direction, skb->len);
+	/* else the compiler keeps the field's address for all drops, and the verifier wants the context's own */
+	asm volatile("" : "+r"(skb));
 	skb->cb[CB_REASON] = reason | (__u32)direction << 8;
 	return SHOT;
 }

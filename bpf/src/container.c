@@ -2,7 +2,7 @@
  *
  * The two programs on the host's side of a pod's veth.
  */
-#include "../include/host.h"
+#include "../include/nat.h"
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
@@ -78,6 +78,7 @@ __inline_always int handle_from_container(struct __sk_buff *skb)
 	struct ipcache_value *remote;
 	struct packet packet = {};
 	struct question ask = {};
+	struct ct_key opened = {};
 	int reason;
 
 	if (skb->protocol == swap16(ETHERTYPE_ARP))
@@ -113,6 +114,8 @@ __inline_always int handle_from_container(struct __sk_buff *skb)
 	}
 	if (remote && remote->tunnel[0] && !(remote->flags & IPCACHE_SKIP_TUNNEL))
 		return encapsulate(skb, remote->tunnel[0], source->sec_id);
+	if (is_answer_of_pod(&packet, &opened))
+		return answer_client(skb, &packet, &opened);
 	count(FORWARDED, METRIC_EGRESS, skb->len);
 	return PASS; /* nodes and the world: the stack's business */
 }

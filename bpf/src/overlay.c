@@ -3,6 +3,7 @@
  * The program on the vxlan device.
  */
 #include "../include/host.h"
+#include "../include/nat.h"
 
 /* tcx ingress: what other nodes send. The VNI is the sender's identity. */
 __inline_always int handle_from_overlay(struct __sk_buff *skb)
@@ -10,6 +11,7 @@ __inline_always int handle_from_overlay(struct __sk_buff *skb)
 	struct bpf_tunnel_key key = {};
 	struct endpoint_value *endpoint;
 	struct packet packet = {};
+	struct ct_key opened = {};
 	int reason;
 
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
@@ -23,6 +25,8 @@ __inline_always int handle_from_overlay(struct __sk_buff *skb)
 	if (reason)
 		return drop(skb, reason, METRIC_INGRESS);
 	endpoint = endpoint_of(packet.tuple.daddr);
+	if (!endpoint && is_answer_to_relay(&packet, &opened))
+		return answer_client(skb, &packet, &opened);
 	if (!endpoint)
 		return admit_to_host(skb, &packet);
 	reason = admit_ingress(skb, &packet, endpoint, key.tunnel_id);

@@ -9,7 +9,7 @@
  * as long as it comes back within the time-out and the service has the backend. A client
  * is a network namespace, so a pod; all of the node's own processes are one.
  */
-#include "../include/metrics.h"
+#include "../include/nodeport.h"
 
 #define PROTO_TCP_SOCKET 6
 #define PROTO_UDP_SOCKET 17
@@ -77,8 +77,8 @@ __inline_always __u64 seconds(void)
 	return bpf_ktime_get_ns() / 1000000000ULL;
 }
 
-/* The backend that this client had last; 0 if it has none, came too late, or the service lost it. */
-__inline_always struct lb4_backend_value *kept(struct lb4_affinity_key *client, __u64 timeout)
+/* The backend that this client had last, its number in `id`; 0 if it has none, came too late, or the service lost it. */
+__inline_always struct lb4_backend_value *kept(struct lb4_affinity_key *client, __u64 timeout, __u32 *id)
 {
 	struct lb4_affinity_value *had = cilium_lb4_affinity.lookup(client);
 	struct lb_affinity_match_key match = {};
@@ -93,6 +93,7 @@ __inline_always struct lb4_backend_value *kept(struct lb4_affinity_key *client, 
 		backend = backend_of(match.backend_id);
 		if (backend) {
 			had->last_used = now;
+			*id = match.backend_id;
 			return backend;
 		}
 	}
@@ -101,29 +102,37 @@ __inline_always struct lb4_backend_value *kept(struct lb4_affinity_key *client, 
 }
 
 /* As `choose_now`, for a service with session affinity. */
-__inline_always struct lb4_backend_value *choose_for_client(struct bpf_sock_addr *ctx, struct lb4_service_key *key,
-							    struct lb4_service_value *service)
+__inline_always struct lb4_backend_value *choose_for(struct lb4_affinity_key *client, struct lb4_service_key *key,
+						     struct lb4_service_value *service, __u32 *id)
 {
 	__u64 timeout = service->backend_id & AFFINITY_SECONDS;
 	struct lb4_affinity_value having = {};
-	struct lb4_affinity_key client = {};
 	struct lb4_backend_value *backend, *first;
+
+	backend = kept(client, timeout, id);
+	if (backend)
+		return backend;
+	backend = choose_now(key, service, id);
+	if (!backend)
+		return 0;
+	having.backend_id = *id;
+	having.last_used = seconds();
+	if (!cilium_lb4_affinity.insert(client, &having))
+		return backend;
+	/* another connection of this client was quicker: both go to its backend */
+	first = kept(client, timeout, id);
+	return first ? first : backend;
+}
+
+__inline_always struct lb4_backend_value *choose_for_client(struct bpf_sock_addr *ctx, struct lb4_service_key *key,
+							    struct lb4_service_value *service, __u32 *id)
+{
+	struct lb4_affinity_key client = {};
 
 	client.client = bpf_get_netns_cookie(ctx);
 	client.netns_cookie = 1;
 	client.rev_nat_id = service->rev_nat_index;
-	backend = kept(&client, timeout);
-	if (backend)
-		return backend;
-	backend = choose_now(key, service, &having.backend_id);
-	if (!backend)
-		return 0;
-	having.last_used = seconds();
-	if (!cilium_lb4_affinity.insert(&client, &having))
-		return backend;
-	/* another connection of this client was quicker: both go to its backend */
-	first = kept(&client, timeout);
-	return first ? first : backend;
+	return choose_for(&client, key, service, id);
 }
 
 __inline_always int refuse(__u8 reason)
@@ -148,20 +157,20 @@ __inline_always int translate(struct bpf_sock_addr *ctx)
 	key.address = ctx->user_ip4;
 	key.dport = ctx->user_port;
 	key.proto = ctx->protocol;
-	service = cilium_lb4_services_v2.lookup(&key);
+	service = service_inside(&key);
 	if (!service)
 		return PROCEED;
 	if (!service->count)
 		return refuse(NO_BACKEND);
 	if (service->flags & SERVICE_SESSION_AFFINITY)
-		backend = choose_for_client(ctx, &key, service);
+		backend = choose_for_client(ctx, &key, service, &id);
 	else
 		backend = choose_now(&key, service, &id);
 	if (!backend)
 		return refuse(NO_BACKEND_SLOT);
 
-	believed.address = key.address;
-	believed.port = key.dport;
+	believed.address = ctx->user_ip4; /* the entry may be that of any node's address */
+	believed.port = ctx->user_port;
 	believed.rev_nat_index = service->rev_nat_index;
 	peer.cookie = bpf_get_socket_cookie(ctx);
 	peer.address = backend->address;
@@ -189,7 +198,7 @@ __inline_always int translate_back(struct bpf_sock_addr *ctx)
 	key.address = believed->address;
 	key.dport = believed->port;
 	key.proto = ctx->protocol;
-	service = cilium_lb4_services_v2.lookup(&key);
+	service = service_inside(&key);
 	if (!service || service->rev_nat_index != believed->rev_nat_index)
 		return PROCEED;
 	ctx->user_ip4 = believed->address;

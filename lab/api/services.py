@@ -56,7 +56,10 @@ class ServiceAdmission:
         families = {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
         spec = {**spec, "clusterIP": address, "clusterIPs": [address], **families}
         if spec["type"] in _WITH_NODE_PORTS:
-            spec["ports"] = _with_node_ports(name, seed, spec["ports"], before.get("ports", []), others)
+            spec["ports"] = _with_node_ports(name, seed, spec, before.get("ports", []), others)
+        else:
+            spec["ports"] = _without_node_ports(name, spec, before)
+        _check_policies(name, spec)
         return {**new, "spec": spec, "status": new.get("status") or {"loadBalancer": {}}}
 
     def _cluster_ip(self, name: str, seed: str, asked: str, before: str, others: Sequence[Json]) -> str:
@@ -103,23 +106,53 @@ def _with_defaults(spec: Json) -> Json:
 
 
 def _with_node_ports(
-    name: str, seed: str, ports: list[Json], before: list[Json], others: Sequence[Json]
+    name: str, seed: str, spec: Json, before: list[Json], others: Sequence[Json]
 ) -> list[Json]:
+    """Each port's number: the one asked for, else the one it has, else a free one. TCP and UDP may share."""
+    ports: list[Json] = spec["ports"]
+    allocates = spec["type"] == "NodePort" or spec.get("allocateLoadBalancerNodePorts") is not False
     taken = {port.get("nodePort") for spec in others for port in spec.get("ports", [])}
     kept = {(port.get("protocol"), port["port"]): port["nodePort"] for port in before if port.get("nodePort")}
+    asked = {port["nodePort"] for port in ports if port.get("nodePort")}
+    mine: set[tuple[int, str]] = set()
     result = []
     for port in ports:
         number = port.get("nodePort") or kept.get((port["protocol"], port["port"]))
+        if number is None and not allocates:
+            result.append(port)
+            continue
         if number is None:
-            number = next((free for free in _probe(NODE_PORTS, seed) if free not in taken), None)
+            free = (free for free in _probe(NODE_PORTS, seed) if free not in taken | asked)
+            number = next(free, None)
             if number is None:
                 raise StatusError(500, "InternalError", "no node port is left")
-        elif number in taken or number not in NODE_PORTS:
-            why = f"Invalid value: {number}: already allocated, or outside {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+        elif number not in NODE_PORTS:
+            why = f"the range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+            raise invalid("Service", name, "spec.ports.nodePort", f"Invalid value: {number}: {why}")
+        elif number in taken - {held for held, _ in mine} or (number, port["protocol"]) in mine:
+            why = f"Invalid value: {number}: provided port is already allocated"
             raise invalid("Service", name, "spec.ports.nodePort", why)
         taken.add(number)
+        mine.add((number, port["protocol"]))
         result.append({**port, "nodePort": number})
     return result
+
+
+def _without_node_ports(name: str, spec: Json, before: Json) -> list[Json]:
+    """Numbers of the type that the Service had before go with it; new ones are a mistake."""
+    had = {port.get("nodePort") for port in before.get("ports", [])}
+    for port in spec["ports"]:
+        if port.get("nodePort") and port["nodePort"] not in had:
+            why = f"Forbidden: may not be used when `type` is '{spec['type']}'"
+            raise invalid("Service", name, "spec.ports.nodePort", why)
+    return [{key: value for key, value in port.items() if key != "nodePort"} for port in spec["ports"]]
+
+
+def _check_policies(name: str, spec: Json) -> None:
+    for field in ("externalTrafficPolicy", "internalTrafficPolicy"):
+        if spec.get(field, "Cluster") not in ("Cluster", "Local"):
+            why = f'Unsupported value: "{spec[field]}": supported values: "Cluster", "Local"'
+            raise invalid("Service", name, f"spec.{field}", why)
 
 
 def _probe(numbers: range, seed: str) -> Iterable[int]:

@@ -8,7 +8,7 @@ from agent.kernel import KernelMaps
 from agent.tables import Tables
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room
-from bpf.lb_plan import NO_AFFINITY, BackendLike, Dumps, Mirror, Step, Table
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Frontend
 
 
@@ -71,18 +71,20 @@ class FakeServices:
         *,
         complete: bool = True,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
+        flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int:
         self._mirror = Mirror.recover(self.dump())
-        return self._write(self._mirror.plan(services, complete=complete, sticky=sticky))
+        return self._write(self._mirror.plan(services, complete=complete, sticky=sticky, flags=flags))
 
     def change(
         self,
         changes: Mapping[Frontend, Sequence[BackendLike] | None],
         *,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
+        flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int:
         self._mirror = Mirror.recover(self.dump())
-        return self._write(self._mirror.plan_changes(changes, sticky=sticky))
+        return self._write(self._mirror.plan_changes(changes, sticky=sticky, flags=flags))
 
     def room(self) -> Room:
         return Room(*(self.maps[t].size for t in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)))

@@ -49,6 +49,15 @@ def test_an_internal_policy_of_local_keeps_a_service_to_each_node() -> None:
     assert [backend.node for backend in piece.backends] == ["node-2"]
 
 
+def test_node_ports_are_those_of_services_that_have_them() -> None:
+    ports = [{"port": 80, "nodePort": 30_080}]
+    spec = {"clusterIP": "172.20.1.5", "ports": ports, "externalTrafficPolicy": "Local"}
+    for kind, number in (("NodePort", 30_080), ("LoadBalancer", 30_080), ("ClusterIP", 0)):
+        converted = local_service(service(**spec, type=kind))
+        assert converted.ports == (ServicePort("", "TCP", 80, number),)
+        assert converted.outside_node_only
+
+
 def test_zones_travel_from_the_slice_and_the_wish_from_the_service() -> None:
     assert local_service(service(trafficDistribution="PreferClose")).zonal
     assert not local_service(service()).zonal

@@ -48,8 +48,11 @@ class Pod:
             data, peer = listener.recvfrom(65536)
             listener.sendto(f"{self.name}:".encode() + data, peer)
 
-    def open(self, ip: str, port: int, patience: float = PATIENCE) -> dict[str, Any]:
-        stream = socket.create_connection((ip, port), timeout=patience)
+    def open(
+        self, ip: str, port: int, patience: float = PATIENCE, source: str = "", source_port: int = 0
+    ) -> dict[str, Any]:
+        ends = {"source_address": (source, source_port)}
+        stream = socket.create_connection((ip, port), timeout=patience, **ends)
         self.streams.append(stream)
         return {"stream": len(self.streams) - 1, "peer": stream.getpeername()}
 
@@ -58,6 +61,21 @@ class Pod:
         opened.settimeout(patience)
         opened.sendall(text.encode())
         return opened.recv(65536).decode()
+
+    def echo(self, stream: int, size: int, patience: float = PATIENCE) -> int:
+        """Send so many bytes; how many came back, with the names before them."""
+        opened = self.streams[stream]
+        opened.settimeout(patience)
+        opened.sendall(b"x" * size)
+        came = 0
+        while came < size:
+            came += len(opened.recv(65536))
+        return came
+
+    def reset(self, stream: int) -> None:
+        """End a connection at once, so that its port is free."""
+        self.streams[stream].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.streams[stream].close()
 
     def tcp(self, ip: str, port: int, patience: float = PATIENCE) -> dict[str, Any]:
         with socket.create_connection((ip, port), timeout=patience) as stream:

@@ -37,6 +37,7 @@ def shared_out(backends: list[Backend], shares: tuple[int, int]) -> list[Backend
 
 LISTS = st.builds(shared_out, st.lists(BACKENDS, max_size=7), SHARES)
 SERVICES = st.dictionaries(FRONTENDS, LISTS, max_size=5)
+FLAGS = st.dictionaries(FRONTENDS, st.sampled_from([lb_map.FLAG_NODE_PORT, lb_map.FLAG_ROUTABLE]), max_size=5)
 
 WEB = Frontend("172.20.1.1", 80, "TCP")
 DNS = Frontend("172.20.1.2", 53, "UDP")
@@ -266,3 +267,17 @@ def test_more_backends_than_a_master_can_count_are_refused() -> None:
     crowd = [Backend(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", 80, "TCP", 1) for n in range(65_536)]
     with pytest.raises(MapFullError, match="65535 backends"):
         lb_plan.plan({WEB: crowd}, Dumps())
+
+
+@given(SERVICES, FLAGS, SERVICES, FLAGS)
+def test_a_master_entry_says_its_flags_and_a_change_of_them_is_a_write(
+    before: Services, were: Mapping[Frontend, int], after: Services, will: Mapping[Frontend, int]
+) -> None:
+    maps = Maps()
+    maps.write(lb_plan.plan(before, maps.dumps, flags=were))
+    maps.write(lb_plan.plan(after, maps.dumps, flags=will))
+    maps.check_equal(after)
+    for frontend in after:
+        raw = maps.tables[Table.SERVICES][lb_map.pack_service(*frontend)]
+        assert lb_map.unpack_service_value(raw).flags == will.get(frontend, 0)
+    assert lb_plan.plan(after, maps.dumps, flags=will) == []

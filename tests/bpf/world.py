@@ -223,6 +223,21 @@ class World:
         self._stack.callback(pod.close)
         return pod
 
+    def outside(self, node: Node, name: str, number: int) -> Pod:
+        """A client that is no pod, on a network of its own, 198.18.1<number>.0/24, with `node` as its
+        router: the node's end is eth<number>."""
+        namespace, device, network = self._namespace(name), f"eth{number}", f"198.18.1{number}"
+        veth = ("type", "veth", "peer", "name", "eth0", "netns", namespace)
+        ip("link", "add", device, *veth, namespace=node.namespace)
+        ends = ((node.namespace, device, 1), (namespace, "eth0", 9), (namespace, "eth0", 10))
+        for place, end, address in ends:
+            ip("addr", "add", f"{network}.{address}/24", "dev", end, namespace=place)
+            ip("link", "set", end, "up", namespace=place)
+        ip("route", "add", "default", "via", f"{network}.1", namespace=namespace)
+        client = Pod(name, namespace, self._cgroup, f"{network}.9")
+        self._stack.callback(client.close)
+        return client
+
     def _tell_nodes(self) -> None:
         for node, other in ((self.east, self.west), (self.west, self.east)):
             entries = [
@@ -250,7 +265,8 @@ class World:
                 self.enforce(node, pod)
             node.datapath.services.sync({})
             opened = node.datapath
-            for table in (opened.policy, opened.connections, opened.metrics, opened.services.affinity):
+            services = (opened.services.affinity, opened.translations)
+            for table in (opened.policy, opened.connections, opened.metrics, *services):
                 table.delete(table.dump())
 
 

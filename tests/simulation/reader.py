@@ -19,7 +19,7 @@ from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.tables import Tables
 from bpf import ipcache_map
-from bpf.lb_plan import NO_AFFINITY, BackendLike
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
 from kvstore.watch import Delta, Holding
@@ -84,8 +84,9 @@ class _ServiceMaps(FakeServices):
         *,
         complete: bool = True,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
+        flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int:
-        written = super().sync(services, complete=complete, sticky=sticky)
+        written = super().sync(services, complete=complete, sticky=sticky, flags=flags)
         self._kernel.backends(services.get(FRONTEND, ()))
         return written
 
@@ -94,8 +95,9 @@ class _ServiceMaps(FakeServices):
         changes: Mapping[Frontend, Sequence[BackendLike] | None],
         *,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
+        flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int:
-        written = super().change(changes, sticky=sticky)
+        written = super().change(changes, sticky=sticky, flags=flags)
         if FRONTEND in changes:
             self._kernel.backends(changes[FRONTEND] or ())
         return written

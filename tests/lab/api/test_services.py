@@ -71,3 +71,48 @@ def test_an_update_keeps_address_and_ports_and_cannot_change_the_address() -> No
 def test_other_kinds_pass_untouched() -> None:
     body = {"metadata": {"name": "p"}}
     assert ServiceAdmission(CIDR)(POD, body, None, list) is body
+
+
+def test_a_node_port_is_the_one_asked_for_unless_it_is_taken_or_outside() -> None:
+    taken = admit(service("a", type="NodePort", ports=[{"port": 80, "nodePort": 30_080}]), [])
+    assert taken["spec"]["ports"][0]["nodePort"] == 30_080
+    assert taken["spec"]["externalTrafficPolicy"] == "Cluster"
+    for number in (30_080, 29_999, 32_768):
+        with pytest.raises(StatusError) as refused:
+            admit(service("b", type="NodePort", ports=[{"port": 80, "nodePort": number}]), [taken])
+        assert refused.value.code == 422
+
+
+def test_two_protocols_of_one_service_may_share_a_node_port_and_one_protocol_may_not() -> None:
+    ports = [{"port": 53, "protocol": protocol, "nodePort": 30_053} for protocol in ("TCP", "UDP")]
+    shared = admit(service("dns", type="NodePort", ports=ports), [])
+    assert [port["nodePort"] for port in shared["spec"]["ports"]] == [30_053, 30_053]
+    again = admit(service("dns", type="NodePort", ports=ports), [], shared)
+    assert again["spec"]["ports"] == shared["spec"]["ports"]
+    with pytest.raises(StatusError, match="already allocated"):
+        twice = [{"port": 80, "nodePort": 30_080}, {"port": 81, "nodePort": 30_080}]
+        admit(service("web", type="NodePort", ports=twice), [])
+
+
+def test_a_number_asked_for_later_in_the_list_is_not_given_to_an_earlier_port() -> None:
+    plain = admit(service("web", type="NodePort"), [])["spec"]["ports"][0]["nodePort"]
+    ports = [{"port": 80}, {"port": 81, "nodePort": plain}]
+    found = admit(service("web", type="NodePort", ports=ports), [])["spec"]["ports"]
+    assert found[1]["nodePort"] == plain != found[0]["nodePort"]
+
+
+def test_node_ports_go_with_the_type_and_are_not_for_cluster_ips() -> None:
+    old = admit(service("web", type="NodePort"), [])
+    new = admit(service("web", type="ClusterIP", ports=old["spec"]["ports"]), [], old)
+    assert "nodePort" not in new["spec"]["ports"][0]
+    with pytest.raises(StatusError, match="Forbidden"):
+        admit(service("web", ports=[{"port": 80, "nodePort": 30_080}]), [])
+    quiet = service("web", type="LoadBalancer", allocateLoadBalancerNodePorts=False)
+    assert "nodePort" not in admit(quiet, [])["spec"]["ports"][0]
+
+
+@pytest.mark.parametrize("field", ["externalTrafficPolicy", "internalTrafficPolicy"])
+def test_traffic_policies_are_cluster_or_local(field: str) -> None:
+    assert admit(service("web", type="NodePort", **{field: "Local"}), [])["spec"][field] == "Local"
+    with pytest.raises(StatusError, match="Unsupported value"):
+        admit(service("web", type="NodePort", **{field: "Remote"}), [])

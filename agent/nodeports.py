@@ -1,0 +1,39 @@
+"""Where a Service of type NodePort or LoadBalancer is served beside its own addresses. Pure.
+
+Two places for each node port (spec 6.1): the node's own address, which clients from outside meet, and
+0.0.0.0, which stands for every node's address and which the node's own clients meet. A policy that keeps
+traffic on the node may be for one of the two only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
+from mesh.merge import LocalService
+
+ANY_NODE = "0.0.0.0"
+
+
+def places(service: LocalService, node_ip: str) -> list[LocalService]:
+    """The service as it is at each place, with that place's ports."""
+    ports = tuple(port._replace(port=port.node_port) for port in service.ports if port.node_port)
+    if not ports or not service.cluster_ips:  # a headless service has none
+        return []
+    outside, inside = service.outside_node_only, service.node_only
+    if outside == inside:
+        return [replace(service, cluster_ips=(node_ip, ANY_NODE), ports=ports)]
+    return [
+        replace(service, cluster_ips=(node_ip,), ports=ports, node_only=outside),
+        replace(service, cluster_ips=(ANY_NODE,), ports=ports),
+    ]
+
+
+def flags(service: LocalService) -> int:
+    """Of the master entries of a service's node ports (lb_map.FLAG_*)."""
+    return (
+        FLAG_NODE_PORT
+        | FLAG_ROUTABLE
+        | (FLAG_EXTERNAL_LOCAL if service.outside_node_only else 0)
+        | (FLAG_INTERNAL_LOCAL if service.node_only else 0)
+    )

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The maps of node ports. cilium_snat_v4_external has Cilium's layout; the configuration is ours.
+ * They stand beside the maps of a version without node ports, so no other SCHEMA_VERSION.
+ */
+#ifndef CLUSTERMESH_NATMAPS_H
+#define CLUSTERMESH_NATMAPS_H
+
+#include "maps.h"
+
+/* cilium_snat_v4_external, by ct_key. Towards the backend (CT_OUT): the source that it sees; back
+ * (CT_IN): the client. */
+struct snat_value {
+	__u64 created; /* nanoseconds of the monotonic clock */
+	__u64 needs_ct;
+	__u64 pad1;
+	__u64 pad2;
+	__u32 address; /* BE */
+	__u16 port;    /* BE */
+	__u16 pad3;
+};
+
+/* cilium_nodeport_config: one entry, at index 0. */
+struct nodeport_config_value {
+	__u32 tunnel_source; /* BE: the node's address among the pods; 0: the node's own towards everybody */
+	__u32 pad;
+};
+
+BPF_TABLE_PINNED("lru_hash", struct ct_key, struct snat_value, cilium_snat_v4_external, 65536,
+		 MAP_ROOT "/cilium_snat_v4_external", 0);
+BPF_TABLE_PINNED("array", int, struct nodeport_config_value, cilium_nodeport_config, 1,
+		 MAP_ROOT "/cilium_nodeport_config", 0);
+
+#endif

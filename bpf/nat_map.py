@@ -1,0 +1,42 @@
+"""cilium_snat_v4_external and cilium_nodeport_config: byte layouts and nothing else.
+
+The first is Cilium's, and the programs' own: an LRU of whom a node stands for towards other nodes' backends.
+"""
+
+import socket
+from dataclasses import dataclass
+
+from bpf import ct_map
+from bpf.layout import NODE_CONFIG_KEY
+from bpf.layout_nat import NODEPORT_CONFIG_VALUE, SNAT_VALUE
+
+CONFIG_KEY = NODE_CONFIG_KEY.pack(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """`back`: for packets of the backend, which get `ip` and `port` as destination; else as source."""
+
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    protocol: int
+    back: bool
+    ip: str
+    port: int
+    created: int  # nanoseconds of the monotonic clock
+
+
+def unpack(raw_key: bytes, raw: bytes) -> Mapping:
+    key = ct_map.unpack_key(raw_key)
+    created, _, _, _, address, port, _ = SNAT_VALUE.unpack(raw)
+    ends = key.source, key.source_port, key.destination, key.destination_port
+    return Mapping(
+        *ends, key.protocol, key.inbound, socket.inet_ntoa(address), int.from_bytes(port, "big"), created
+    )
+
+
+def pack_config(gateway: str) -> bytes:
+    """`gateway`: empty for none."""
+    return NODEPORT_CONFIG_VALUE.pack(socket.inet_aton(gateway) if gateway else b"", 0)

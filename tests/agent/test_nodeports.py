@@ -1,0 +1,111 @@
+"""Node ports among the agent's frontends: where they are, and whose backends they have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent.desired import Clock
+from agent.nodeports import ANY_NODE
+from agent.services import Services, Slice
+from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
+from mesh.addressing import ClusterID
+from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
+from mesh.service import GlobalService, Port
+
+NODE = "198.18.1.11"
+HTTP = {"http": Port("TCP", 8080)}
+CLUSTER_IP = Frontend("172.20.1.5", 80, "TCP")
+OUTSIDE, INSIDE = Frontend(NODE, 30_080, "TCP"), Frontend(ANY_NODE, 30_080, "TCP")
+PLAIN = FLAG_NODE_PORT | FLAG_ROUTABLE
+WEB = LocalService(
+    "shop",
+    "web",
+    annotations={"service.cilium.io/global": "true"},
+    cluster_ips=("172.20.1.5",),
+    ports=(ServicePort("http", "TCP", 80, 30_080),),
+)
+REMOTE = GlobalService("west", "shop", "web", backends={"10.2.1.1": HTTP}, cluster_id=ClusterID(2))
+
+
+def services(node_ip: str = NODE) -> Services:
+    made = Services(Clock(), cluster="east", node="node-1", node_ip=node_ip)
+    made.start()
+    backends = (
+        LocalBackend("10.1.1.1", HTTP, node="node-1"),
+        LocalBackend("10.1.2.1", HTTP, node="node-2"),
+    )
+    made.set_slice("shop/web-1", Slice("shop/web", backends))
+    made.set_remote("west", "shop/web", REMOTE)
+    return made
+
+
+def addresses(made: Services) -> dict[Frontend, list[str]]:
+    return {frontend: [b.ip for b in backends] for frontend, backends in made.wanted.entries.items()}
+
+
+def test_a_node_port_has_the_backends_of_every_cluster_as_the_cluster_ip_has() -> None:
+    made = services()
+    made.set_local("shop/web", WEB)
+    everywhere = ["10.1.1.1", "10.1.2.1", "10.2.1.1"]
+    assert addresses(made) == {CLUSTER_IP: everywhere, OUTSIDE: everywhere, INSIDE: everywhere}
+    assert made.flags.entries == {OUTSIDE: PLAIN, INSIDE: PLAIN}
+    assert set(made.owners.values()) == {"shop/web"}
+
+
+def test_a_service_that_stops_being_a_node_port_leaves_nothing() -> None:
+    made = services()
+    made.set_local("shop/web", replace(WEB, sticky=60))
+    assert set(made.sticky.entries) == {CLUSTER_IP, OUTSIDE, INSIDE}
+    made.set_local("shop/web", replace(WEB, ports=(ServicePort("http", "TCP", 80),)))
+    assert set(made.wanted.entries) == {CLUSTER_IP}
+    assert made.flags.entries == made.sticky.entries == {}
+
+
+@pytest.mark.parametrize("policy", ["outside", "inside"])
+def test_a_policy_of_one_kind_of_client_leaves_the_other_s_backends(policy: str) -> None:
+    made = services()
+    local = policy == "outside"
+    made.set_local("shop/web", replace(WEB, outside_node_only=local, node_only=not local))
+    found, own, everywhere = addresses(made), ["10.1.1.1"], ["10.1.1.1", "10.1.2.1", "10.2.1.1"]
+    assert found[OUTSIDE] == (own if local else everywhere)
+    assert found[INSIDE] == found[CLUSTER_IP] == (everywhere if local else own)
+    assert made.flags.entries[OUTSIDE] == PLAIN | (FLAG_EXTERNAL_LOCAL if local else FLAG_INTERNAL_LOCAL)
+
+
+def test_a_change_of_a_slice_reaches_every_place() -> None:
+    made = services()
+    made.set_local("shop/web", replace(WEB, outside_node_only=True))
+    made.set_slice("shop/web-1", Slice("shop/web", (LocalBackend("10.1.1.2", HTTP, node="node-1"),)))
+    found = addresses(made)
+    assert found[OUTSIDE] == ["10.1.1.2"]
+    assert found[CLUSTER_IP] == found[INSIDE] == ["10.1.1.2", "10.2.1.1"]
+
+
+def test_a_load_balancer_s_address_on_this_node_is_no_node_port() -> None:
+    """A service of another number of the same port: what is its own address counts first."""
+    made = services()
+    made.set_local("shop/web", replace(WEB, cluster_ips=("172.20.1.5", NODE), ports=(
+        ServicePort("http", "TCP", 30_080, 30_080),
+    )))  # fmt: skip
+    assert OUTSIDE not in made.flags.entries
+    assert made.flags.entries[INSIDE] == PLAIN
+
+
+def test_without_an_address_of_the_node_there_are_no_node_ports() -> None:
+    made = services(node_ip="")
+    made.set_local("shop/web", WEB)
+    assert set(made.wanted.entries) == {CLUSTER_IP}
+
+
+def test_recovered_backends_of_a_node_port_stay_until_their_owner_speaks() -> None:
+    made = Services(Clock(), cluster="east", node="node-1", node_ip=NODE)
+    before = services()
+    before.set_local("shop/web", WEB)
+    made.set_recovered({ClusterID(2): {OUTSIDE: before.wanted.entries[OUTSIDE][-1:]}})
+    made.set_local("shop/web", WEB)
+    made.start()
+    assert addresses(made)[OUTSIDE] == ["10.2.1.1"]
+    made.forget_recovered(ClusterID(2))
+    assert addresses(made)[OUTSIDE] == []

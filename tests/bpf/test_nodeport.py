@@ -1,0 +1,265 @@
+"""Node ports in real namespaces: for the pods of a node, and for clients outside of it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from bpf import ipcache_map, loader, nat_map, policy_map
+from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
+from mesh.merge import Backend, Frontend
+from tests.bpf.world import Node, Pod, PodError, World, ip, world
+
+pytestmark = pytest.mark.root
+
+PORT, NODE_PORT = 8080, 30_080
+NODE_PORT_FLAGS = FLAG_NODE_PORT | FLAG_ROUTABLE
+ANY_NODE = "0.0.0.0"
+GATEWAY = "10.1.1.1"  # east's address among the pods
+NEAR_ID, FAR_ID = 2, 1  # endpoint numbers
+WORLD = 2  # the identity
+
+
+@pytest.fixture(scope="module")
+def built(bpffs: Path) -> Iterator[World]:
+    with world(bpffs) as made:
+        yield made
+
+
+@pytest.fixture
+def mesh(built: World) -> World:
+    built.settle()
+    return built
+
+
+def publish(node: Node, outside: list[Pod], inside: list[Pod], flags: int = NODE_PORT_FLAGS) -> None:
+    services = {
+        Frontend(ip, NODE_PORT, protocol): [Backend(pod.address, PORT, protocol, 1) for pod in pods]
+        for ip, pods in ((node.address, outside), (ANY_NODE, inside))
+        for protocol in ("TCP", "UDP")
+    }
+    node.datapath.services.sync(services, flags=dict.fromkeys(services, flags))
+
+
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_a_pod_meets_a_node_port_under_every_node_s_address(mesh: World, command: str) -> None:
+    publish(mesh.east, [mesh.far], [mesh.far])
+    for node in (mesh.east, mesh.west):
+        answer = mesh.client.do(command, ip=node.address, port=NODE_PORT)
+        assert answer["said"].startswith("far:")
+        assert answer["peer"] == [node.address, NODE_PORT]
+
+
+def test_a_policy_for_clients_outside_does_not_bind_a_pod(mesh: World) -> None:
+    publish(mesh.east, [], [mesh.near], NODE_PORT_FLAGS | FLAG_EXTERNAL_LOCAL)
+    assert mesh.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] == "near:hello"
+
+
+def test_only_nodes_have_node_ports(mesh: World) -> None:
+    publish(mesh.east, [mesh.far], [mesh.far])
+    with pytest.raises(PodError) as refused:  # the pod itself answers, and it listens elsewhere
+        mesh.client.do("tcp", ip=mesh.near.address, port=NODE_PORT)
+    assert refused.value.name == "ConnectionRefusedError"
+
+
+@dataclass
+class Outside:
+    """`client` reaches east by a network of its own, `other` west."""
+
+    mesh: World
+    client: Pod
+    other: Pod
+
+    def east(self, *pods: Pod, flags: int = NODE_PORT_FLAGS, sticky: int = 0) -> None:
+        serve_outside(self.mesh.east, list(pods), flags, sticky)
+
+
+def serve_outside(node: Node, pods: list[Pod], flags: int = NODE_PORT_FLAGS, sticky: int = 0) -> None:
+    services = {
+        Frontend(node.address, NODE_PORT, protocol): [Backend(pod.address, PORT, protocol, 1) for pod in pods]
+        for protocol in ("TCP", "UDP")
+    }
+    kept = dict.fromkeys(services, sticky) if sticky else {}
+    node.datapath.services.sync(services, flags=dict.fromkeys(services, flags), sticky=kept)
+
+
+def attach(node: Node, *devices: str) -> None:
+    node.within(lambda: node.datapath.attach_underlay(*(node.ifindex(device) for device in devices)))
+
+
+@pytest.fixture(scope="module")
+def strangers(built: World) -> tuple[Pod, Pod]:
+    found = built.outside(built.east, "outside", 1), built.outside(built.west, "elsewhere", 2)
+    for node, device in ((built.east, "eth1"), (built.west, "eth2")):
+        attach(node, "eth0", device)
+    return found
+
+
+@pytest.fixture
+def outside(mesh: World, strangers: tuple[Pod, Pod]) -> Outside:
+    loader.load(mesh.east.root, replace(mesh.east.options, gateway=GATEWAY))
+    entry = ipcache_map.pack_value(6, mesh.east.address)
+    mesh.west.datapath.ipcache.update([(ipcache_map.pack_key(GATEWAY), entry)])
+    return Outside(mesh, *strangers)
+
+
+def mappings(node: Node) -> list[nat_map.Mapping]:
+    return [nat_map.unpack(key, value) for key, value in node.datapath.translations.dump().items()]
+
+
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_a_client_outside_is_answered_by_a_pod_of_the_node(outside: Outside, command: str) -> None:
+    mesh = outside.mesh
+    outside.east(mesh.near)
+    answer = outside.client.do(command, ip=mesh.east.address, port=NODE_PORT)
+    assert answer["said"].startswith("near:")
+    assert answer["peer"] == [mesh.east.address, NODE_PORT]
+    assert mappings(mesh.east) == []  # the pod sees the client itself
+    assert mesh.east.drops() == {}
+
+
+@pytest.mark.parametrize("tunnelled", [True, False], ids=["by the tunnel", "by the underlay"])
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_a_client_outside_is_answered_by_a_pod_behind_another_node(
+    outside: Outside, command: str, tunnelled: bool
+) -> None:
+    mesh = outside.mesh
+    if not tunnelled:
+        loader.load(mesh.east.root, mesh.east.options)  # no address among the pods
+        ip_forward(mesh.west)
+    outside.east(mesh.far)
+    answer = outside.client.do(command, ip=mesh.east.address, port=NODE_PORT)
+    assert answer["said"].startswith("far:")
+    assert answer["peer"] == [mesh.east.address, NODE_PORT]
+    seen = {mapping.ip for mapping in mappings(mesh.east) if not mapping.back}
+    assert seen == {GATEWAY if tunnelled else mesh.east.address}
+    assert mesh.east.drops() == mesh.west.drops() == {}
+
+
+def ip_forward(node: Node) -> None:
+    """Pods' answers to a node pass the stack of theirs, as any router."""
+    node.within(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+    ip(
+        "route",
+        "replace",
+        "10.2.1.10/32",
+        "via",
+        node.address,
+        namespace=node.namespace.replace("west", "east"),
+    )
+
+
+@pytest.mark.parametrize("size", [5, 1_420, 1_472, 8_000])
+@pytest.mark.parametrize("backend", ["near", "far"])
+def test_datagrams_of_every_size_pass(outside: Outside, backend: str, size: int) -> None:
+    """1472 bytes fill the underlay's packets and do not fit the tunnel's; more are fragments already."""
+    outside.east(getattr(outside.mesh, backend))
+    answer = outside.client.do("udp", ip=outside.mesh.east.address, port=NODE_PORT, size=size)
+    assert answer["size"] == size + len(f"{backend}:")
+
+
+@pytest.mark.parametrize("backend", ["near", "far"])
+def test_a_long_stream_passes_both_ways(outside: Outside, backend: str) -> None:
+    outside.east(getattr(outside.mesh, backend))
+    opened = outside.client.do("open", ip=outside.mesh.east.address, port=NODE_PORT)["stream"]
+    for _ in range(20):
+        said = outside.client.do("echo", stream=opened, size=60_000)
+        assert said >= 60_000
+
+
+def test_a_connection_stays_at_its_backend_when_the_service_has_others(outside: Outside) -> None:
+    mesh = outside.mesh
+    outside.east(mesh.near)
+    opened = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT)["stream"]
+    outside.east(mesh.far)
+    assert outside.client.do("say", stream=opened, text="still") == "near:still"
+    assert outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] == "far:hello"
+
+
+def test_every_backend_answers_some_clients(outside: Outside) -> None:
+    """40 connections to two pods: that one of them gets none has the odds 2 ** -39."""
+    mesh = outside.mesh
+    outside.east(mesh.near, mesh.far)
+    ask = (outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] for _ in range(40))
+    assert set(Counter(ask)) == {"near:hello", "far:hello"}
+
+
+def test_a_client_keeps_its_backend_where_the_service_asks_for_it(outside: Outside) -> None:
+    mesh = outside.mesh
+    outside.east(mesh.near, mesh.far, sticky=60)
+    ask = {outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] for _ in range(20)}
+    assert len(ask) == 1
+
+
+def test_a_service_without_backends_drops_and_one_that_is_none_is_the_node_s_own_matter(
+    outside: Outside,
+) -> None:
+    mesh = outside.mesh
+    outside.east()
+    with pytest.raises(PodError) as silent:
+        outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT, patience=0.3)
+    assert silent.value.name == "TimeoutError"
+    assert mesh.east.drops()["no backend"] >= 1
+    with pytest.raises(PodError) as refused:
+        outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT + 1)
+    assert refused.value.name == "ConnectionRefusedError"
+
+
+def test_an_entry_that_is_no_node_port_is_not_served_outside(outside: Outside) -> None:
+    outside.east(outside.mesh.near, flags=0)
+    with pytest.raises(PodError) as refused:
+        outside.client.do("tcp", ip=outside.mesh.east.address, port=NODE_PORT)
+    assert refused.value.name == "ConnectionRefusedError"
+
+
+@pytest.mark.parametrize("backend", ["near", "far"])
+def test_policy_sees_the_world_on_either_node(outside: Outside, backend: str) -> None:
+    mesh = outside.mesh
+    pod = getattr(mesh, backend)
+    node, number = (mesh.east, NEAR_ID) if pod is mesh.near else (mesh.west, FAR_ID)
+    outside.east(pod)
+    mesh.enforce(node, pod, ingress=True)
+    with pytest.raises(PodError):
+        outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT, patience=0.3)
+    assert node.drops()["policy denied"] >= 1
+    key = policy_map.pack_key(number, WORLD, PORT, 6)
+    node.datapath.policy.update([(key, policy_map.pack_value())])
+    said = outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"]
+    assert said == f"{backend}:hello"
+
+
+def test_clients_behind_one_node_get_ports_of_their_own(outside: Outside) -> None:
+    mesh = outside.mesh
+    outside.east(mesh.far)
+    streams = [outside.client.do("open", ip=mesh.east.address, port=NODE_PORT)["stream"] for _ in range(50)]
+    for number, stream in enumerate(streams):
+        assert outside.client.do("say", stream=stream, text=f"<{number}>") == f"far:<{number}>"
+    ports = [mapping.port for mapping in mappings(mesh.east) if not mapping.back]
+    assert len(set(ports)) == len(ports) == 50
+    assert min(ports) >= 32_768
+
+
+def test_a_port_that_another_client_has_is_not_given_again(outside: Outside) -> None:
+    """The client's own port is tried first: here another connection has it."""
+    mesh = outside.mesh
+    outside.east(mesh.far)
+    first = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=40_000)["stream"]
+    again = outside.client.do(
+        "open", ip=mesh.east.address, port=NODE_PORT, source_port=40_000, source="198.18.11.10"
+    )["stream"]
+    for stream in (first, again):
+        assert outside.client.do("say", stream=stream, text=str(stream)) == f"far:{stream}"
+    ports = {mapping.port for mapping in mappings(mesh.east) if not mapping.back}
+    assert 40_000 in ports
+    assert len(ports) == 2
+
+
+def test_a_client_may_use_its_port_again_and_is_sent_to_another_backend(outside: Outside) -> None:
+    mesh = outside.mesh
+    for backend in (mesh.near, mesh.far, mesh.near):
+        outside.east(backend)
+        opened = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=41_000)
+        assert outside.client.do("say", stream=opened["stream"], text="x") == f"{backend.name}:x"
+        outside.client.do("reset", stream=opened["stream"])

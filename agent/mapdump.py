@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bpf import affinity_map, ct_map, endpoint_map, ipcache_map, lb_map, policy_map
+from bpf import affinity_map, ct_map, endpoint_map, ipcache_map, lb_map, nat_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.lb_plan import Dumps
 
@@ -54,6 +54,7 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
         "cilium_ipcache_v2": lambda: _ipcache(loaded.ipcache.dump()),
         "cilium_lxc": lambda: _endpoints(loaded.endpoints.dump()),
         "cilium_ct4_global": lambda: _connections(loaded.connections.dump()),
+        "cilium_snat_v4_external": lambda: _translations(loaded.translations.dump()),
         "cilium_policy": lambda: _policy(loaded.policy.dump()),
         "cilium_lb4_services_v2": lambda: _services(services.services.dump(), services.backends.dump()),
         "cilium_lb4_backends_v3": lambda: _backends(services.backends.dump()),
@@ -119,7 +120,7 @@ def _connections(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
         source = f"{key.source}:{key.source_port}"
         destination = f"{key.destination}:{key.destination_port}"
         protocol = {1: "ICMP", 6: "TCP", 17: "UDP"}.get(key.protocol, str(key.protocol))
-        way = "IN" if key.inbound else "OUT"
+        way = ("SVC " if key.service else "") + ("IN" if key.inbound else "OUT")
         closing = " closing" if value.closing else ""
         found.append(
             {
@@ -130,6 +131,7 @@ def _connections(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
                 ),
                 "protocol": protocol,
                 "inbound": key.inbound,
+                "service": key.service,
                 "source": source,
                 "destination": destination,
                 "packets": value.packets,
@@ -137,6 +139,25 @@ def _connections(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
                 "expires": value.lifetime,
                 "source-identity": value.source_identity,
                 "closing": value.closing,
+            }
+        )
+    return found
+
+
+def _translations(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    found = []
+    for raw_key, raw in sorted(entries.items()):
+        each = nat_map.unpack(raw_key, raw)
+        protocol = lb_map.PROTOCOL_NAMES.get(each.protocol, str(each.protocol))
+        way, change = ("IN", "DST") if each.back else ("OUT", "SRC")
+        ends = f"{each.source}:{each.source_port} -> {each.destination}:{each.destination_port}"
+        found.append(
+            {
+                "key": f"{protocol} {way} {ends}",
+                "value": f"XLATE_{change} {each.ip}:{each.port}",
+                "protocol": protocol,
+                "back": each.back,
+                "address": f"{each.ip}:{each.port}",
             }
         )
     return found
@@ -245,16 +266,17 @@ def _affinity(clients: Mapping[bytes, bytes], dumps: Dumps) -> list[dict[str, An
         backend = backends.get(client.backend_id)
         found.append(
             {
-                "key": f"netns {client.cookie} ({client.rev_nat})",
+                "key": f"{client.address or f'netns {client.cookie}'} ({client.rev_nat})",
                 "value": f"{backend.ip}:{backend.port}/{backend.protocol}" if backend else "gone",
                 "netns-cookie": client.cookie,
+                "address": client.address,
                 "rev-nat": client.rev_nat,
                 "frontend": f"{ip}:{port}" if ip else "",
                 "backend-id": client.backend_id,
                 "seconds-ago": max(0, int(now) - client.last_used),
             }
         )
-    return sorted(found, key=lambda entry: (entry["rev-nat"], entry["netns-cookie"]))
+    return sorted(found, key=lambda entry: (entry["rev-nat"], entry["netns-cookie"], entry["address"]))
 
 
 def _matches(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

@@ -62,6 +62,13 @@ def address_of(name: str = "") -> list[str]:
         return [str(address.get_attr("IFA_ADDRESS")) for address in found]
 
 
+def having(address: str) -> list[int]:
+    """Indices of the links that have an IPv4 address."""
+    with opened() as route:
+        found = route.get_addr(family=2)
+        return sorted({int(a["index"]) for a in found if a.get_attr("IFA_LOCAL") == address})
+
+
 def ensure_vxlan(name: str, *, mtu: int) -> Link:
     """The tunnel device: one for all peers, the packet says where it goes and who sends it."""
     with opened() as route:

@@ -43,6 +43,7 @@ class Devices:
     vxlan: int
     host: netlink.Link
     mtu: int
+    underlay: tuple[int, ...] = ()  # that have the address by which others reach the node
 
 
 async def wait_node(client: Client, name: str) -> Node:
@@ -72,14 +73,17 @@ def internal_ip(node: Node) -> str:
 
 
 async def ensure_devices(local: LocalNode, pool: AddressPool) -> Devices:
+    underlay = tuple(await asyncio.to_thread(netlink.having, local.ip))
+    if not underlay:
+        log.warning("no device has the address %s: node ports are not served to clients outside", local.ip)
     host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, pool.gateway)
     if local.routing_mode is RoutingMode.NATIVE:
         # of another mode, if any: whoever still sends through the tunnel must not be believed
         await asyncio.to_thread(netlink.remove, VXLAN)
         await asyncio.to_thread(netlink.ensure_unreachable, pool.cidr)
-        return Devices(0, host, await asyncio.to_thread(netlink.mtu_of, local.ip) or MTU)
+        return Devices(0, host, await asyncio.to_thread(netlink.mtu_of, local.ip) or MTU, underlay)
     vxlan = await asyncio.to_thread(netlink.ensure_vxlan, VXLAN, mtu=MTU - TUNNEL_HEADER)
-    return Devices(vxlan.index, host, MTU - TUNNEL_HEADER)
+    return Devices(vxlan.index, host, MTU - TUNNEL_HEADER, underlay)
 
 
 def cilium_node(node: LocalNode, kubernetes: Node, pool: AddressPool, boot_id: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
         default_local_cluster=config.policy_default_local_cluster,
         knows_zones=config.service_topology,
     )
-    async with _loaded(config, local, devices) as loaded:
+    async with _loaded(config, local, devices, pool.gateway) as loaded:
         agent.dumps = dumps(loaded)
         monitor = agent.monitor = Monitor(loaded.events, loaded.event_config)
         kernel = KernelMaps(
@@ -109,7 +109,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
         )
         agent.pressure, agent.unfit = kernel.pressure, kernel.unfit
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
-        hooks = HookCheck(tables, loaded, devices.vxlan)
+        hooks = HookCheck(tables, loaded, devices.vxlan, devices.underlay)
         agent.verifier = Verifier(tables, datapath, kernel, hooks.look)
         agent.tracer = Tracer(tables, kernel, agent.names())
         kubernetes = agent.kubernetes = KubernetesSync(client, tables)
@@ -165,15 +165,17 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
 
 @asynccontextmanager
 async def _loaded(
-    config: Config, local: LocalNode, devices: own_node.Devices
+    config: Config, local: LocalNode, devices: own_node.Devices, gateway: str
 ) -> AsyncGenerator[bpf_datapath.Datapath]:
-    """The programs and maps in the kernel, attached to the tunnel device and to the node's cgroup."""
-    options = NodeOptions(local.ip, devices.vxlan, devices.mtu)
+    """The programs and maps in the kernel, attached to the node's devices and to its cgroup. `gateway`: the
+    node's address among the pods."""
+    options = NodeOptions(local.ip, devices.vxlan, devices.mtu, gateway)
     await asyncio.to_thread(loader.load, config.bpf_root, options)
     async with AsyncExitStack() as opened:
         loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))
         if devices.vxlan:
             await asyncio.to_thread(loaded.attach_overlay, devices.vxlan)
+        await asyncio.to_thread(loaded.attach_underlay, *devices.underlay)
         await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
         yield loaded
 

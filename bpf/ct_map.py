@@ -10,6 +10,7 @@ from bpf.layout import CT_KEY, CT_VALUE
 from bpf.layout6 import CT6_KEY
 
 _IN = 1
+_SERVICE = 4  # of a node port: what a client outside was given (OUT), and what it believes to talk to (IN)
 _CLOSING = 0b11
 
 
@@ -23,6 +24,7 @@ class ConnectionKey:
     destination_port: int
     protocol: int
     inbound: bool
+    service: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def unpack_key(raw: bytes) -> ConnectionKey:
         int.from_bytes(dport, "big"),
         protocol,
         bool(flags & _IN),
+        bool(flags & _SERVICE),
     )
 
 

@@ -2,37 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
+from aiokit.wait import eventually
 from e2e.conftest import Mesh
+from e2e.knocking import Target, by_cluster, knock
+from e2e.outside import knock_from, outside
 from lab.demo.objects import service
-from lab.demo.steps import until_answered_by
 
 NODE_PORT = 30_080
 BOTH = {"east", "west"}
+TIMES = 40  # of four pods in two clusters: that one cluster gets none has the odds 2 ** -39
 
 
-def _web(kind: str) -> dict[str, Any]:
+def _web(kind: str, policy: str = "Cluster") -> dict[str, Any]:
     web = service("web")
-    web["spec"]["type"] = kind
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    ports.append({"name": "http-udp", "port": 80, "targetPort": 8080, "protocol": "UDP"})
     if kind == "NodePort":
-        web["spec"]["ports"][0]["nodePort"] = NODE_PORT
-    return web
+        ports = [port | {"nodePort": NODE_PORT} for port in ports]
+        web["spec"]["externalTrafficPolicy"] = policy
+    return web | {"spec": web["spec"] | {"type": kind, "ports": ports}}
+
+
+@pytest.fixture
+def client(connected: Mesh) -> Iterator[str]:
+    with outside(connected.plan) as namespace:
+        yield namespace
 
 
 @pytest.fixture
 async def served(mesh: Mesh) -> AsyncIterator[Mesh]:
-    """East's `web` has a node port."""
+    """East's `web` has a node port; each cluster serves it by TCP and by UDP."""
+    await mesh.lab.apply("west", _web("ClusterIP"))
     await mesh.lab.apply("east", _web("NodePort"))
     yield mesh
-    await mesh.lab.apply("east", _web("ClusterIP"))
+    for cluster in BOTH:
+        await mesh.lab.apply(cluster, service("web"))
 
 
-async def test_a_pod_is_answered_by_both_clusters_through_any_node(served: Mesh) -> None:
-    for node in served.plan.cluster("east").nodes[1:]:
-        url = f"http://{node.ip}:{NODE_PORT}/"
-        answers = await until_answered_by(served.lab, served.clients["east"], url, BOTH)
-        assert any(answer.served_by for answer in answers)
+def _targets(mesh: Mesh, protocol: str, times: int = TIMES) -> list[Target]:
+    """One for each node of east."""
+    nodes = mesh.plan.cluster("east").nodes[1:]
+    return [Target(str(node.ip), NODE_PORT, protocol, times) for node in nodes]
+
+
+async def _until_from(answers: Any, wanted: set[str]) -> None:
+    """Ask again until each node's answers come from these clusters, and every one comes."""
+    seen: list[Counter[str]] = []
+
+    async def as_wanted() -> bool:
+        seen[:] = [by_cluster(each) for each in await answers()]
+        return all(set(each) == wanted for each in seen)
+
+    try:
+        await eventually(as_wanted, 20, 0.1)
+    except TimeoutError as error:
+        raise AssertionError(f"answers come from {seen}, not from {wanted}") from error
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+async def test_both_clusters_answer_through_any_node_a_client_outside_and_a_pod(
+    served: Mesh, client: str, protocol: str
+) -> None:
+    targets = _targets(served, protocol)
+    await _until_from(lambda: knock_from(client, targets), BOTH)
+    await _until_from(lambda: knock(served, "east", served.clients["east"], targets), BOTH)
+
+
+async def test_the_other_cluster_answers_when_the_own_backends_are_gone(served: Mesh, client: str) -> None:
+    targets = _targets(served, "TCP")
+    await _until_from(lambda: knock_from(client, targets), BOTH)
+    async with asyncio.TaskGroup() as group:
+        many = knock_from(client, _targets(served, "TCP", 10 * TIMES))
+        asking = group.create_task(many, name="ask under way")
+        group.create_task(served.lab.scale("east", "web", 0), name="scale east's web to 0")
+    assert [each[""] for each in asking.result()] == [0, 0]
+    await _until_from(lambda: knock_from(client, targets), {"west"})
+
+
+async def test_a_node_with_own_backends_answers_alone_where_the_service_says_so(
+    served: Mesh, client: str
+) -> None:
+    await served.lab.apply("east", _web("NodePort", "Local"))
+    await _until_from(lambda: knock_from(client, _targets(served, "TCP")), {"east"})
+    nodes = await knock_from(client, _targets(served, "TCP"))
+    assert [len(answers) for answers in nodes] == [1, 1]  # two pods of east on two nodes
+    assert nodes[0] != nodes[1]
+    pod = served.clients["east"]
+    await _until_from(lambda: knock(served, "east", pod, _targets(served, "TCP")), BOTH)

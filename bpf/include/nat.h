@@ -102,7 +102,7 @@ __inline_always __u32 relay_address(struct ipcache_value *remote)
 	int index = 0;
 
 	config = cilium_nodeport_config.lookup(&index);
-	if (remote && remote->tunnel[0] && config && config->tunnel_source)
+	if (remote && remote->tunnel[0] && !(remote->flags & IPCACHE_SKIP_TUNNEL) && config && config->tunnel_source)
 		return config->tunnel_source;
 	return node ? node->node_ip : 0;
 }

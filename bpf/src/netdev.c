@@ -100,7 +100,7 @@ __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, str
 	int reason;
 
 	identity = stack_identity(asked->saddr);
-	if (!identity)
+	if (!identity || is_forged(skb, asked->saddr))
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_INGRESS);
 	opened = packet->tuple;
 	opened.daddr = to->daddr;

@@ -8,6 +8,7 @@ from agent.mapdump import dumps
 from bpf import affinity_map, endpoint_map, ipcache_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.layout import CT_KEY, CT_VALUE
+from bpf.layout_nat import SNAT_VALUE
 from mesh.merge import Backend, Frontend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
 
@@ -30,6 +31,10 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
     node.services.sync({web: [Backend("10.2.1.5", 8080, "TCP", 2)]}, sticky={web: 60})
     client = affinity_map.Client(cookie=77, rev_nat=1, backend_id=1, last_used=5)
     node.services.affinity.update([affinity_map.pack_client(client)])
+    outside = affinity_map.Client(cookie=0, rev_nat=1, backend_id=1, last_used=5, address="198.51.100.9")
+    node.services.affinity.update([affinity_map.pack_client(outside)])
+    value = SNAT_VALUE.pack(9, 0, 0, 0, bytes([198, 51, 100, 9]), b"\x9c\x41", 0)
+    node.translations.update([(key, value)])
     shown = {name: [(e["key"], e["value"]) for e in dump()] for name, dump in dumps(node).items()}
     assert shown == {
         "cilium_ipcache_v2": [
@@ -45,6 +50,7 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
                 "expires=1234 Packets=7 Bytes=900 SourceSecurityID=65601 closing",
             )
         ],
+        "cilium_snat_v4_external": [("TCP IN 10.1.1.9:40000 -> 10.2.1.4:80", "XLATE_DST 198.51.100.9:40001")],
         "cilium_policy": [("1 Ingress 131079 80/6", "Deny")],
         "cilium_lb4_services_v2": [
             ("172.20.1.5:80/TCP (0)", "0.0.0.0:0 (1) (0) [ClusterIP, sessionAffinity, non-routable]"),
@@ -52,6 +58,9 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         ],
         "cilium_lb4_backends_v3": [("1", "10.2.1.5:8080/TCP")],
         "cilium_lb4_reverse_nat": [("1", "172.20.1.5:80")],
-        "cilium_lb4_affinity": [("netns 77 (1)", "10.2.1.5:8080/TCP")],
+        "cilium_lb4_affinity": [
+            ("198.51.100.9 (1)", "10.2.1.5:8080/TCP"),
+            ("netns 77 (1)", "10.2.1.5:8080/TCP"),
+        ],
         "cilium_lb_affinity_match": [("1 (1)", "")],
     }

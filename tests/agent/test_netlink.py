@@ -67,3 +67,9 @@ def test_a_refusal_of_the_kernel_is_our_error(node: str) -> None:
     with pytest.raises(NetlinkFailedError):
         within(node, lambda: netlink.ensure_pod_route("10.1.1.5", 9999, "02:00:00:00:00:05", "10.1.1.1"))
     assert within(node, lambda: netlink.find("nothing")) is None
+
+
+def test_a_link_is_found_by_its_address(node: str) -> None:
+    made = within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1"))
+    assert within(node, lambda: netlink.having("10.1.1.1")) == [made.index]
+    assert within(node, lambda: netlink.having("10.1.1.2")) == []

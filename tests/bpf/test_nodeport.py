@@ -237,7 +237,7 @@ def test_clients_behind_one_node_get_ports_of_their_own(outside: Outside) -> Non
     for number, stream in enumerate(streams):
         assert outside.client.do("say", stream=stream, text=f"<{number}>") == f"far:<{number}>"
     ports = [mapping.port for mapping in mappings(mesh.east) if not mapping.back]
-    assert len(set(ports)) == len(ports) == 50
+    assert len(set(ports)) == len(ports) >= 50  # an older connection's last words may be among them
     assert min(ports) >= 32_768
 
 
@@ -251,9 +251,8 @@ def test_a_port_that_another_client_has_is_not_given_again(outside: Outside) -> 
     )["stream"]
     for stream in (first, again):
         assert outside.client.do("say", stream=stream, text=str(stream)) == f"far:{stream}"
-    ports = {mapping.port for mapping in mappings(mesh.east) if not mapping.back}
-    assert 40_000 in ports
-    assert len(ports) == 2
+    seen = {m.source: m.port for m in mappings(mesh.east) if not m.back and m.source_port == 40_000}
+    assert seen["198.18.11.9"] == 40_000 != seen["198.18.11.10"]
 
 
 def test_a_client_may_use_its_port_again_and_is_sent_to_another_backend(outside: Outside) -> None:

@@ -27,6 +27,7 @@ def test_maps_shared_with_cilium_have_its_sizes() -> None:
     assert sizes["cilium_lb6_reverse_sk"] == (32, 20)
     assert sizes["cilium_ct6_global"] == (38, 56)
     assert sizes["cilium_ipv6_frag_datagrams"] == (40, 4)
+    assert sizes["cilium_snat_v4_external"] == (14, 40)
     assert sizes["cilium_metrics"] == (8, 16)
 
 

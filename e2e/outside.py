@@ -1,0 +1,70 @@
+"""A client that is no pod and no node: a network namespace on the lab's fabric."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+
+import msgspec
+
+from e2e.knocking import KNOCK, WAIT_SECONDS, Target
+from lab import netlink, netns, plan
+from lab.plan import LabPlan
+
+ADDRESS = IPv4Address("198.19.255.9")  # of the fabric's network, far from all nodes'
+_PORT, _BRIDGE = "outside", "fabric"
+
+
+@contextmanager
+def outside(lab: LabPlan) -> Iterator[str]:
+    """The namespace's name; it is of the lab's, so that `lab down` would find it too."""
+    name = f"{plan.namespace_prefix(lab.name)}outside"
+    netns.create(name)
+    try:
+        netns.run(lab.fabric, lambda: _plug(name))
+        netns.run(name, _configure)
+        yield name
+    finally:
+        netns.run(lab.fabric, _unplug)
+        netns.remove(name)
+
+
+async def knock_from(namespace: str, targets: Sequence[Target]) -> list[Counter[str]]:
+    """As `knocking.knock`, from a namespace."""
+    process = await asyncio.create_subprocess_exec(
+        *("nsenter", f"--net={netns.path(namespace)}"),
+        *(sys.executable, str(KNOCK), msgspec.json.encode(targets).decode()),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), WAIT_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return [Counter(each) for each in msgspec.json.decode(said, type=list[dict[str, int]])]
+
+
+def _plug(name: str) -> None:
+    with netlink.opened() as link:
+        link.delete(_PORT)
+        link.veth(_PORT, "eth0", name, mtu=1500)
+        link.enslave(_PORT, _BRIDGE)
+        link.up(_PORT)
+
+
+def _unplug() -> None:
+    with netlink.opened() as link:
+        link.delete(_PORT)
+
+
+def _configure() -> None:
+    with netlink.opened() as link:
+        link.up("lo")
+        link.address("eth0", str(ADDRESS), plan.UNDERLAY.prefixlen)
+        link.up("eth0")

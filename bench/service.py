@@ -78,7 +78,8 @@ class Large:
             self.services.set_slice(f"shop/web-{number:04}", piece(number, 0))
         self._told(record(list(range(self._half))))
         self.services.start()
-        self._sync = ServiceSync(self.services.wanted, self.services.sticky, self.services.flags, maps.services)
+        known = self.services
+        self._sync = ServiceSync(known.wanted, known.sticky, known.flags, maps.services)
 
     async def settle(self) -> None:
         await self._sync.upsert()

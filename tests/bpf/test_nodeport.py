@@ -262,3 +262,14 @@ def test_a_client_may_use_its_port_again_and_is_sent_to_another_backend(outside:
         opened = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=41_000)
         assert outside.client.do("say", stream=opened["stream"], text="x") == f"{backend.name}:x"
         outside.client.do("reset", stream=opened["stream"])
+
+
+@pytest.mark.parametrize("backend", ["near", "far"])
+@pytest.mark.parametrize("pretended", ["near", "far"])
+def test_nobody_outside_passes_for_a_pod(outside: Outside, backend: str, pretended: str) -> None:
+    mesh = outside.mesh
+    outside.east(getattr(mesh, backend))
+    source = getattr(mesh, pretended).address
+    outside.client.do("send_as", source=source, ip=mesh.east.address, port=NODE_PORT)
+    assert mesh.east.drops() == {"invalid source ip": 1}
+    assert mappings(mesh.east) == []

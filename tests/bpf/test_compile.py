@@ -1,6 +1,7 @@
 """The child process that compiles: what it says when it cannot."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,17 +11,21 @@ from bpf.requirements import COMPILER_PYTHON
 SCRIPT = Path(loader.__file__).with_name("compile.py")
 
 
-def compiled(job: object) -> subprocess.CompletedProcess[str]:
+def compiled(job: object, temporary: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMPILER_PYTHON, "-I", SCRIPT], input=json.dumps(job), capture_output=True, text=True, timeout=60
+        [COMPILER_PYTHON, "-I", SCRIPT],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **({"TMPDIR": str(temporary)} if temporary else {})},
     )
 
 
 def test_it_is_quiet_when_all_is_well_and_leaves_no_files(tmp_path: Path) -> None:
-    before = {path.name for path in Path("/tmp").glob("clustermesh-bpf-*")}
-    done = compiled({"text": "int nothing(struct __sk_buff *skb) { return 0; }", "programs": []})
+    done = compiled({"text": "int nothing(struct __sk_buff *skb) { return 0; }", "programs": []}, tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
-    assert {path.name for path in Path("/tmp").glob("clustermesh-bpf-*")} <= before
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_program_that_does_not_exist_is_named() -> None:

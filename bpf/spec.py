@@ -19,18 +19,25 @@ SOURCES = (
     "include/natmaps.h",
     "include/metrics.h",
     "include/packet.h",
+    "include/packet6.h",
     "include/conntrack.h",
+    "include/conntrack6.h",
     "include/policy.h",
     "include/events.h",
     "include/endpoint.h",
     "include/host.h",
     "include/nodeport.h",
     "include/nat.h",
+    "include/endpoint6.h",
+    "include/events6.h",
+    "include/neighbour.h",
+    "include/container6.h",
     "src/container.c",
     "src/overlay.c",
     "src/host.c",
     "src/sock.c",
     "src/netdev.c",
+    "src/sock6.c",
 )
 
 
@@ -56,9 +63,13 @@ class AttachType(enum.IntEnum):
     """enum bpf_attach_type"""
 
     CGROUP_INET4_CONNECT = 10
+    CGROUP_INET6_CONNECT = 11
     CGROUP_UDP4_SENDMSG = 14
+    CGROUP_UDP6_SENDMSG = 15
     CGROUP_UDP4_RECVMSG = 19
+    CGROUP_UDP6_RECVMSG = 20
     CGROUP_INET4_GETPEERNAME = 29
+    CGROUP_INET6_GETPEERNAME = 30
     TCX_INGRESS = 46
     TCX_EGRESS = 47
 
@@ -216,9 +227,20 @@ SOCK4_RECVMSG = ProgramSpec("cil_sock4_recvmsg", ProgramType.CGROUP_SOCK_ADDR, A
 SOCK4_GETPEERNAME = ProgramSpec(
     "cil_sock4_getpeername", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET4_GETPEERNAME
 )
+SOCK6_CONNECT = ProgramSpec(
+    "cil_sock6_connect", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET6_CONNECT
+)
+SOCK6_SENDMSG = ProgramSpec("cil_sock6_sendmsg", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_UDP6_SENDMSG)
+SOCK6_RECVMSG = ProgramSpec("cil_sock6_recvmsg", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_UDP6_RECVMSG)
+SOCK6_GETPEERNAME = ProgramSpec(
+    "cil_sock6_getpeername", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET6_GETPEERNAME
+)
 
 POD_PROGRAMS = (FROM_CONTAINER, TO_CONTAINER)
 OVERLAY_PROGRAMS = (FROM_OVERLAY, TO_OVERLAY)
 UNDERLAY_PROGRAMS = (FROM_NETDEV,)
-SOCKET_PROGRAMS = (SOCK4_CONNECT, SOCK4_SENDMSG, SOCK4_RECVMSG, SOCK4_GETPEERNAME)
+SOCKET_PROGRAMS = (
+    *(SOCK4_CONNECT, SOCK4_SENDMSG, SOCK4_RECVMSG, SOCK4_GETPEERNAME),
+    *(SOCK6_CONNECT, SOCK6_SENDMSG, SOCK6_RECVMSG, SOCK6_GETPEERNAME),
+)
 PROGRAMS = POD_PROGRAMS + OVERLAY_PROGRAMS + UNDERLAY_PROGRAMS + SOCKET_PROGRAMS

@@ -51,29 +51,33 @@ __inline_always __u16 ct_next_flags(__u16 flags, __u8 tcp_flags, int is_reply)
 	return flags;
 }
 
-/* Is there such a connection? If so this packet keeps it alive. */
-__inline_always int ct_track(struct ct_key *key, struct packet *packet, __u32 bytes, int is_reply)
+/* Is it alive? If so this packet keeps it so. */
+__inline_always int ct_keep(struct ct_value *value, __u8 protocol, __u8 tcp_flags, __u32 bytes, int is_reply)
 {
-	struct ct_value *value = cilium_ct4_global.lookup(key);
-	__u32 now, lifetime;
+	__u32 now = now_seconds(), lifetime;
 
-	if (!value)
-		return 0;
-	now = now_seconds();
 	if (value->lifetime < now)
 		return 0;
-	if (key->nexthdr == PROTO_TCP) {
-		__u16 flags = ct_next_flags(value->flags, packet->tcp_flags, is_reply);
+	if (protocol == PROTO_TCP) {
+		__u16 flags = ct_next_flags(value->flags, tcp_flags, is_reply);
 
 		if (flags != value->flags)
 			value->flags = flags;
 	}
-	lifetime = now + ct_lifetime(value->flags, key->nexthdr);
+	lifetime = now + ct_lifetime(value->flags, protocol);
 	if (lifetime != value->lifetime) /* at most once a second: spares the cache line */
 		value->lifetime = lifetime;
 	__sync_fetch_and_add(&value->packets, 1);
 	__sync_fetch_and_add(&value->bytes, bytes);
 	return 1;
+}
+
+/* Is there such a connection? If so this packet keeps it alive. */
+__inline_always int ct_track(struct ct_key *key, struct packet *packet, __u32 bytes, int is_reply)
+{
+	struct ct_value *value = cilium_ct4_global.lookup(key);
+
+	return value && ct_keep(value, key->nexthdr, packet->tcp_flags, bytes, is_reply);
 }
 
 /* As ct_track, but the packet is only about the connection. */
@@ -84,14 +88,19 @@ __inline_always int ct_exists(struct ct_key *key)
 	return value && value->lifetime >= now_seconds();
 }
 
+__inline_always void ct_begin(struct ct_value *value, __u32 source_identity, __u32 bytes)
+{
+	value->lifetime = now_seconds() + LIFETIME_OPENING;
+	value->packets = 1;
+	value->bytes = bytes;
+	value->src_sec_id = source_identity;
+}
+
 __inline_always void ct_open(struct ct_key *key, __u32 source_identity, __u32 bytes)
 {
 	struct ct_value value = {};
 
-	value.lifetime = now_seconds() + LIFETIME_OPENING;
-	value.packets = 1;
-	value.bytes = bytes;
-	value.src_sec_id = source_identity;
+	ct_begin(&value, source_identity, bytes);
 	cilium_ct4_global.update(key, &value); /* an LRU map is never full */
 }
 

@@ -53,18 +53,24 @@ __inline_always int deliver(struct __sk_buff *skb, struct endpoint_value *endpoi
 	return bpf_redirect_peer(endpoint->ifindex, 0);
 }
 
+/* May the endpoint be reached by this identity? */
+__inline_always void ask_ingress(struct question *ask, struct endpoint_value *endpoint, __u32 source)
+{
+	ask->peer = source;
+	ask->source = source;
+	ask->lxc_id = endpoint->lxc_id;
+	ask->direction = DIRECTION_INGRESS;
+	ask->ranges = !!(endpoint->flags & ENDPOINT_PORT_RANGES);
+	/* a node may always reach its own pods: probes must not depend on policy */
+	ask->enforced = (endpoint->flags & ENDPOINT_INGRESS_ENFORCED) && source != IDENTITY_HOST;
+}
+
 __inline_always int admit_ingress(struct __sk_buff *skb, struct packet *packet,
 				  struct endpoint_value *endpoint, __u32 source)
 {
 	struct question ask = {};
 
-	ask.peer = source;
-	ask.source = source;
-	ask.lxc_id = endpoint->lxc_id;
-	ask.direction = DIRECTION_INGRESS;
-	ask.ranges = !!(endpoint->flags & ENDPOINT_PORT_RANGES);
-	/* a node may always reach its own pods: probes must not depend on policy */
-	ask.enforced = (endpoint->flags & ENDPOINT_INGRESS_ENFORCED) && source != IDENTITY_HOST;
+	ask_ingress(&ask, endpoint, source);
 	return admit(skb, packet, &ask);
 }
 

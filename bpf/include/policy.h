@@ -63,15 +63,15 @@ __inline_always int policy_of(struct policy_key *key, __u32 identity, __u8 proto
 }
 
 /* All are asked, as a deny of any width beats an allow of any other. */
-__inline_always int policy_verdict(struct question *ask, __u8 proto, __u16 port)
+__inline_always int policy_verdict(struct __sk_buff *skb, struct question *ask, __u8 proto, __u16 port)
 {
 	struct policy_key key = {};
 	int found;
 
 	key.lxc_id = ask->lxc_id;
 	key.direction = ask->direction;
-	found = policy_of(&key, ask->peer, proto, port, ask->ranges);
-	found |= policy_of(&key, 0, proto, port, ask->ranges);
+	found = opaque(skb, policy_of(&key, ask->peer, proto, port, ask->ranges));
+	found = opaque(skb, found | policy_of(&key, 0, proto, port, ask->ranges));
 	if (found & DENIED)
 		return DROP_POLICY_DENY;
 	return found & ALLOWED ? 0 : DROP_POLICY;
@@ -89,7 +89,7 @@ __inline_always int admit(struct __sk_buff *skb, struct packet *packet, struct q
 	if (ct_is_reply(packet, own, skb->len))
 		return 0;
 	if (ask->enforced) {
-		reason = policy_verdict(ask, packet->tuple.nexthdr, packet->policy_port);
+		reason = policy_verdict(skb, ask, packet->tuple.nexthdr, packet->policy_port);
 		if (reason)
 			return reason;
 	}

@@ -3,6 +3,8 @@
  * The two programs on the host's side of a pod's veth.
  */
 #include "../include/nat.h"
+#include "../include/container6.h"
+#include "../include/host.h"
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
@@ -122,6 +124,8 @@ __inline_always int handle_from_container(struct __sk_buff *skb)
 
 int cil_from_container(struct __sk_buff *skb)
 {
+	if (skb->protocol == swap16(ETHERTYPE_IPV6))
+		return from_container6(skb);
 	begin(skb, METRIC_EGRESS);
 	return report(skb, handle_from_container(skb));
 }
@@ -174,6 +178,8 @@ __inline_always int handle_to_container(struct __sk_buff *skb)
 
 int cil_to_container(struct __sk_buff *skb)
 {
+	if (skb->protocol == swap16(ETHERTYPE_IPV6))
+		return to_container6(skb);
 	begin(skb, METRIC_INGRESS);
 	return report(skb, handle_to_container(skb));
 }

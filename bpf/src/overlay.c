@@ -2,6 +2,7 @@
  *
  * The program on the vxlan device.
  */
+#include "../include/container6.h"
 #include "../include/host.h"
 #include "../include/nat.h"
 
@@ -37,6 +38,8 @@ __inline_always int handle_from_overlay(struct __sk_buff *skb)
 
 int cil_from_overlay(struct __sk_buff *skb)
 {
+	if (skb->protocol == swap16(ETHERTYPE_IPV6))
+		return from_overlay6(skb);
 	begin(skb, METRIC_INGRESS);
 	return report(skb, handle_from_overlay(skb));
 }

@@ -142,8 +142,9 @@ __inline_always int refuse(__u8 reason)
 	return REJECT;
 }
 
-/* From service to backend. */
-__inline_always int translate(struct bpf_sock_addr *ctx)
+/* The backend for a socket that asks for this address at ctx->user_port. 0: it is to go there itself,
+ * or nowhere if `verdict` says so. Also for the hooks of IPv6, which see IPv4 addresses as mapped ones. */
+__inline_always struct lb4_backend_value *translated(struct bpf_sock_addr *ctx, __u32 address, int *verdict)
 {
 	struct lb4_reverse_sk_key peer = {};
 	struct lb4_reverse_sk_value believed = {};
@@ -152,37 +153,55 @@ __inline_always int translate(struct bpf_sock_addr *ctx)
 	struct lb4_backend_value *backend;
 	__u32 id;
 
+	*verdict = PROCEED;
 	if (ctx->protocol != PROTO_TCP_SOCKET && ctx->protocol != PROTO_UDP_SOCKET)
-		return PROCEED;
-	key.address = ctx->user_ip4;
+		return 0;
+	key.address = address;
 	key.dport = ctx->user_port;
 	key.proto = ctx->protocol;
 	service = service_inside(&key);
 	if (!service)
-		return PROCEED;
-	if (!service->count)
-		return refuse(NO_BACKEND);
+		return 0;
+	if (!service->count) {
+		*verdict = refuse(NO_BACKEND);
+		return 0;
+	}
 	if (service->flags & SERVICE_SESSION_AFFINITY)
 		backend = choose_for_client(ctx, &key, service, &id);
 	else
 		backend = choose_now(&key, service, &id);
-	if (!backend)
-		return refuse(NO_BACKEND_SLOT);
+	if (!backend) {
+		*verdict = refuse(NO_BACKEND_SLOT);
+		return 0;
+	}
 
-	believed.address = ctx->user_ip4; /* the entry may be that of any node's address */
+	believed.address = address; /* the entry may be that of any node's address */
 	believed.port = ctx->user_port;
 	believed.rev_nat_index = service->rev_nat_index;
 	peer.cookie = bpf_get_socket_cookie(ctx);
 	peer.address = backend->address;
 	peer.port = backend->port;
 	cilium_lb4_reverse_sk.update(&peer, &believed);
-	ctx->user_ip4 = backend->address;
-	ctx->user_port = backend->port;
-	return PROCEED;
+	return backend;
 }
 
-/* From backend to the service that this socket asked for, while it exists. */
-__inline_always int translate_back(struct bpf_sock_addr *ctx)
+/* From service to backend. */
+__inline_always int translate(struct bpf_sock_addr *ctx)
+{
+	struct lb4_backend_value *backend;
+	int verdict;
+
+	backend = translated(ctx, ctx->user_ip4, &verdict);
+	if (backend) {
+		ctx->user_ip4 = backend->address;
+		ctx->user_port = backend->port;
+	}
+	return verdict;
+}
+
+/* The service that this socket asked for when it got this backend at ctx->user_port; 0 if none, or if
+ * it is no more. */
+__inline_always struct lb4_reverse_sk_value *believed_in(struct bpf_sock_addr *ctx, __u32 backend)
 {
 	struct lb4_reverse_sk_key peer = {};
 	struct lb4_service_key key = {};
@@ -190,19 +209,27 @@ __inline_always int translate_back(struct bpf_sock_addr *ctx)
 	struct lb4_service_value *service;
 
 	peer.cookie = bpf_get_socket_cookie(ctx);
-	peer.address = ctx->user_ip4;
+	peer.address = backend;
 	peer.port = ctx->user_port;
 	believed = cilium_lb4_reverse_sk.lookup(&peer);
 	if (!believed)
-		return PROCEED;
+		return 0;
 	key.address = believed->address;
 	key.dport = believed->port;
 	key.proto = ctx->protocol;
 	service = service_inside(&key);
-	if (!service || service->rev_nat_index != believed->rev_nat_index)
-		return PROCEED;
-	ctx->user_ip4 = believed->address;
-	ctx->user_port = believed->port;
+	return service && service->rev_nat_index == believed->rev_nat_index ? believed : 0;
+}
+
+/* From backend to service. */
+__inline_always int translate_back(struct bpf_sock_addr *ctx)
+{
+	struct lb4_reverse_sk_value *believed = believed_in(ctx, ctx->user_ip4);
+
+	if (believed) {
+		ctx->user_ip4 = believed->address;
+		ctx->user_port = believed->port;
+	}
 	return PROCEED;
 }
 

@@ -30,6 +30,7 @@ SOURCES = (
     "include/nat.h",
     "include/endpoint6.h",
     "include/events6.h",
+    "include/host6.h",
     "include/neighbour.h",
     "include/container6.h",
     "src/container.c",

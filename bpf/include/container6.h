@@ -5,6 +5,7 @@
 #ifndef CLUSTERMESH_CONTAINER6_H
 #define CLUSTERMESH_CONTAINER6_H
 
+#include "host6.h"
 #include "neighbour.h"
 
 __inline_always int encapsulate(struct __sk_buff *skb, __u32 tunnel, __u32 identity); /* container.c */
@@ -132,7 +133,7 @@ __inline_always int handle_from_overlay6(struct __sk_buff *skb)
 		return drop(skb, DROP_ICMPV6_TYPE, METRIC_INGRESS);
 	endpoint = endpoint6_of(&packet.tuple.daddr);
 	if (!endpoint)
-		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
+		return admit_to_host6(skb, &packet);
 	reason = admit6_ingress(skb, &packet, endpoint, key.tunnel_id);
 	if (reason)
 		return drop(skb, reason, METRIC_INGRESS);

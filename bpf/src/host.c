@@ -2,7 +2,7 @@
  *
  * The node's own packets on their way into the tunnel.
  */
-#include "../include/host.h"
+#include "../include/host6.h"
 
 /* Whatever the node itself sends, an answer is welcome: also after its entry was evicted, or
  * programs were loaded under a connection that stands. */
@@ -55,6 +55,8 @@ __inline_always int handle_to_overlay(struct __sk_buff *skb)
 
 int cil_to_overlay(struct __sk_buff *skb)
 {
+	if (skb->protocol == swap16(ETHERTYPE_IPV6))
+		return to_overlay6(skb);
 	begin(skb, METRIC_EGRESS);
 	return report(skb, handle_to_overlay(skb));
 }

@@ -26,12 +26,15 @@ class Pod:
 
     def serve(self, port: int) -> None:
         """Answer with our name and what was sent, on TCP and on UDP."""
-        tcp = socket.create_server(("", port))
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(("", port))
-        self.listeners += [tcp, udp]
-        threading.Thread(target=self._accept, args=(tcp,), daemon=True).start()
-        threading.Thread(target=self._answer, args=(udp,), daemon=True).start()
+        for anywhere in ("0.0.0.0", "::"):
+            tcp = socket.create_server((anywhere, port), family=_family(anywhere))
+            udp = socket.socket(_family(anywhere), socket.SOCK_DGRAM)
+            if ":" in anywhere:
+                udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            udp.bind((anywhere, port))
+            self.listeners += [tcp, udp]
+            threading.Thread(target=self._accept, args=(tcp,), daemon=True).start()
+            threading.Thread(target=self._answer, args=(udp,), daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -83,18 +86,31 @@ class Pod:
             return {"said": stream.recv(100).decode(), "peer": stream.getpeername()}
 
     def udp_connected(self, ip: str, port: int) -> dict[str, Any]:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with socket.socket(_family(ip), socket.SOCK_DGRAM) as sock:
             sock.settimeout(PATIENCE)
             sock.connect((ip, port))
             sock.send(b"hello")
             return {"said": sock.recv(100).decode(), "peer": sock.getpeername()}
 
     def udp(self, ip: str, port: int, size: int = 5, patience: float = PATIENCE) -> dict[str, Any]:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with socket.socket(_family(ip), socket.SOCK_DGRAM) as sock:
             sock.settimeout(patience)
             sock.sendto(b"x" * size, (ip, port))
             data, peer = sock.recvfrom(65536)
             return {"said": data[:40].decode(), "size": len(data), "peer": peer}
+
+    def ping6(self, ip: str, patience: float = PATIENCE) -> bool:
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+            number = os.getpid() & 0xFFFF
+            sock.sendto(struct.pack("!BBHHH", 128, 0, 0, number, 1), (ip, 0))  # the kernel sums it up
+            deadline = time.monotonic() + patience
+            while (left := deadline - time.monotonic()) > 0:
+                sock.settimeout(left)
+                data, (peer, *_) = sock.recvfrom(65536)
+                kind, _, _, identifier, _ = struct.unpack_from("!BBHHH", data)
+                if (kind, identifier, peer) == (129, number, ip):
+                    return True
+        raise TimeoutError("no echo")
 
     def ping(self, ip: str, patience: float = PATIENCE) -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
@@ -117,6 +133,15 @@ class Pod:
         packet = header + socket.inet_aton(source) + socket.inet_aton(ip) + udp
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
             sock.sendto(packet, (ip, 0))
+
+    def send_raw6(self, packet: str, ip: str, device: str = "eth0") -> None:
+        """One whole packet of IPv6, in hexadecimal digits."""
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+            sock.sendto(bytes.fromhex(packet), (ip, 0, 0, socket.if_nametoindex(device)))
+
+
+def _family(ip: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in ip else socket.AF_INET
 
 
 def _echo_request(identifier: int) -> bytes:

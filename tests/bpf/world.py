@@ -3,7 +3,7 @@
     node east: pods client (10.1.1.10) and near (10.1.1.11)    198.18.1.11
     node west: pod far (10.2.1.10)                             198.18.1.12
 
-Each node has its own pins, vxlan device and cgroup. Everything goes when the block ends.
+Each address has an IPv6 one beside it: fd00:10:1:1::10 and so on, and of nodes fd00:198:18:1::11. Each node has its own pins, vxlan device and cgroup. Everything goes when the block ends.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ from bpf.requirements import mounts
 T = TypeVar("T")
 
 ANSWER_SECONDS = 20.0
-GATEWAY = "169.254.1.1"
+GATEWAY, GATEWAY6 = "169.254.1.1", "fe80::1"
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,7 +74,9 @@ class Pod:
 
     def __init__(self, name: str, namespace: str, cgroup: Path, address: str) -> None:
         self.name = name
+        self.namespace = namespace
         self.address = address
+        self.address6 = v6(address)
         self._process = subprocess.Popen(
             [
                 *("nsenter", f"--net=/run/netns/{namespace}", sys.executable, "-I"),
@@ -132,9 +134,10 @@ class Node:
         return counted
 
 
-def _disable_ipv6() -> None:
-    for scope in ("all", "default"):
-        Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
+def v6(address: str) -> str:
+    """The IPv6 address that stands beside an IPv4 one."""
+    net, last = address.rsplit(".", 1)
+    return f"fd00:{net.replace('.', ':')}::{last}"
 
 
 def ifindex(namespace: str, device: str) -> int:
@@ -172,7 +175,6 @@ class World:
         full = f"{self._tag}-{name}"
         ip("netns", "add", full)
         self._stack.callback(ip, "netns", "del", full)
-        within(full, _disable_ipv6)  # or router solicitations would be counted as drops now and then
         ip("link", "set", "lo", "up", namespace=full)
         return full
 
@@ -186,6 +188,8 @@ class World:
         ip("link", "add", "eth0", "netns", east, "type", "veth", "peer", "name", "eth0", "netns", west)
         for namespace, address in ((east, "198.18.1.11/24"), (west, "198.18.1.12/24")):
             ip("addr", "add", address, "dev", "eth0", namespace=namespace)
+            inside = v6(address.partition("/")[0])
+            ip("addr", "add", f"{inside}/128", "dev", "lo", "nodad", namespace=namespace)
             ip("link", "set", "eth0", "up", namespace=namespace)
             tunnel = ("type", "vxlan", "external", "dstport", "8472")
             ip("link", "add", "cilium_vxlan", *tunnel, namespace=namespace)
@@ -213,11 +217,16 @@ class World:
         ip("link", "set", "eth0", "up", namespace=namespace)
         ip("route", "add", GATEWAY, "dev", "eth0", "scope", "link", namespace=namespace)
         ip("route", "add", "default", "via", GATEWAY, namespace=namespace)
+        ip("addr", "add", f"{v6(address)}/128", "dev", "eth0", "nodad", namespace=namespace)
+        ip("-6", "route", "add", "default", "via", GATEWAY6, "dev", "eth0", namespace=namespace)
         # the node's own way to its pods is an ordinary route
         ip("route", "add", f"{address}/32", "dev", host_side, "src", node.address, namespace=node.namespace)
+        here = ("dev", host_side, "src", v6(node.address))
+        ip("-6", "route", "add", f"{v6(address)}/128", *here, namespace=node.namespace)
         index = node.ifindex(host_side)
         endpoint = Endpoint(index, number, identity, mac(namespace, "eth0"), mac(node.namespace, host_side))
-        node.datapath.endpoints.update([(endpoint_map.pack_key(address), endpoint_map.pack_value(endpoint))])
+        value = endpoint_map.pack_value(endpoint)
+        node.datapath.endpoints.update((endpoint_map.pack_key(each), value) for each in (address, v6(address)))
         node.within(lambda: node.datapath.attach_pod(index))
         pod = Pod(name, namespace, node.cgroup, address)
         self._stack.callback(pod.close)
@@ -241,22 +250,23 @@ class World:
     def _tell_nodes(self) -> None:
         for node, other in ((self.east, self.west), (self.west, self.east)):
             entries = [
-                (ipcache_map.pack_key(node.address), ipcache_map.pack_value(1, None)),
-                (ipcache_map.pack_key(other.address), ipcache_map.pack_value(6, None)),
+                (ipcache_map.pack_key(each), ipcache_map.pack_value(identity, None))
+                for address, identity in ((node.address, 1), (other.address, 6))
+                for each in (address, v6(address))
             ]
             for pod, identity in ((self.client, 65_601), (self.near, 65_602), (self.far, 131_073)):
                 local = (pod is self.far) == (node is self.west)
                 value = ipcache_map.pack_value(identity, None if local else other.address)
-                entries.append((ipcache_map.pack_key(pod.address), value))
+                entries += [(ipcache_map.pack_key(each), value) for each in (pod.address, pod.address6)]
             node.datapath.ipcache.update(entries)
 
     def enforce(self, node: Node, pod: Pod, *, ingress: bool = False, egress: bool = False) -> None:
-        key = endpoint_map.pack_key(pod.address)
-        raw = node.datapath.endpoints.lookup(key)
+        keys = [endpoint_map.pack_key(each) for each in (pod.address, pod.address6)]
+        raw = node.datapath.endpoints.lookup(keys[0])
         assert raw is not None
         old = endpoint_map.unpack_value(raw)
         new = Endpoint(old.ifindex, old.endpoint_id, old.identity, old.mac, old.node_mac, ingress, egress)
-        node.datapath.endpoints.update([(key, endpoint_map.pack_value(new))])
+        node.datapath.endpoints.update((key, endpoint_map.pack_value(new)) for key in keys)
 
     def settle(self) -> None:
         """As after building: no policy, no services, no memory of connections."""
@@ -265,8 +275,10 @@ class World:
                 self.enforce(node, pod)
             node.datapath.services.sync({})
             opened = node.datapath
-            services = (opened.services.affinity, opened.translations)
-            for table in (opened.policy, opened.connections, opened.metrics, *services):
+            for table in (
+                *(opened.policy, opened.connections, opened.connections6, opened.metrics),
+                *(opened.services.affinity, opened.services.affinity6, opened.translations),
+            ):
                 table.delete(table.dump())
 
 

@@ -65,7 +65,9 @@ def test_a_cluster_ip_is_answered_by_the_other_cluster_and_stays_the_peer(mesh: 
 
 @pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
 def test_a_socket_of_ipv6_reaches_services_of_ipv4_at_mapped_addresses(mesh: World, command: str) -> None:
-    old = {frontend: [Backend(mesh.far.address, PORT, frontend.protocol, 1)] for frontend in (OLD_TCP, OLD_UDP)}
+    old = {
+        frontend: [Backend(mesh.far.address, PORT, frontend.protocol, 1)] for frontend in (OLD_TCP, OLD_UDP)
+    }
     mesh.east.datapath.services.sync(old)
     answer = mesh.client.do(command, ip=MAPPED, port=80)
     assert answer["said"].startswith("far:")

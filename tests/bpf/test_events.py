@@ -24,6 +24,7 @@ from tests.bpf.test_programs import (
     put_endpoint,
 )
 from tests.bpf.testrun import ICMP, LOOPBACK, PASS, SHOT, UDP, Packet, run
+from tests.bpf.testrun6 import DESTINATION, ICMPV6, Packet6, options
 
 pytestmark = pytest.mark.root
 
@@ -71,6 +72,24 @@ def test_a_drop_is_told_with_its_reason_and_who_it_was(pod: Datapath, loaded_roo
     assert (denied.protocol, denied.tcp_flags) == ("TCP", "SYN")
     assert (spoofed.reason, spoofed.direction, spoofed.endpoint_id) == ("invalid source ip", "egress", 0)
     assert (spoofed.source, spoofed.protocol, spoofed.tcp_flags) == (STRANGER, "UDP", "")
+
+
+def test_the_other_family_s_records_are_longer_and_read_alike(pod: Datapath, loaded_root: Path) -> None:
+    here, there = "fd00:1::10", "fd00:2::10"
+    put_endpoint(pod, here, Endpoint(LOOPBACK, 7, POD_IDENTITY, POD_MAC, HOST_MAC, ingress_enforced=True))
+    configure(pod, drops=True, trace_every=1)
+    to_pod, from_pod = Pins(loaded_root).program(TO_CONTAINER), Pins(loaded_root).program(FROM_CONTAINER)
+    assert run(to_pod, Packet6(there, here).within(options(DESTINATION)).frame())[0] == SHOT
+    assert run(from_pod, Packet6(here, there, ICMPV6).frame())[0] == PASS
+    assert run(from_pod, Packet6("::", "ff02::2", ICMPV6, icmp_type=133).frame())[0] == SHOT  # not told
+    assert run(to_pod, Packet(PEER, POD).frame())[0] == SHOT
+    denied, forwarded, old = taken(pod)
+    assert (denied.kind, denied.reason, denied.direction) == ("drop", "policy denied", "ingress")
+    assert (denied.endpoint_id, denied.peer, denied.protocol, denied.tcp_flags) == (7, 2, "TCP", "SYN")
+    assert (denied.source, denied.source_port) == (there, 40_000)
+    assert (denied.destination, denied.destination_port) == (here, 80)
+    assert (forwarded.kind, forwarded.protocol, forwarded.source_port) == ("trace", "ICMPv6", 128)
+    assert (old.source, old.destination) == (PEER, POD)
 
 
 def test_forwarded_packets_are_sampled(pod: Datapath, loaded_root: Path) -> None:

@@ -20,7 +20,6 @@ from tests.bpf.testrun import (
     ACK,
     FIN,
     ICMP,
-    IPV6,
     LOOPBACK,
     PASS,
     REDIRECT,
@@ -291,7 +290,7 @@ def test_a_later_fragment_follows_its_first(pod: Datapath, to_pod: Ask) -> None:
 
 def test_what_is_not_understood_is_dropped_and_counted(pod: Datapath, to_pod: Ask, loaded_root: Path) -> None:
     program = Pins(loaded_root).program(TO_CONTAINER)
-    assert run(program, ethernet(IPV6) + bytes(40))[0] == SHOT
+    assert run(program, ethernet(0x88CC) + bytes(40))[0] == SHOT
     assert to_pod(Packet(PEER, POD, protocol=47)) == SHOT
     assert run(program, Packet(PEER, POD).frame()[:40])[0] == SHOT
     assert to_pod(Packet(PEER, NEIGHBOUR)) == SHOT

@@ -37,7 +37,9 @@ class Packet6:
     def about(self, icmp_type: int, source: str, whole: bool = True) -> "Packet6":
         """The error that `source` sends back about this packet, all of it or 48 bytes."""
         quoted = self.frame()[14:]
-        return Packet6(source, self.source, ICMPV6, icmp_type=icmp_type, body=quoted if whole else quoted[:48])
+        return Packet6(
+            source, self.source, ICMPV6, icmp_type=icmp_type, body=quoted if whole else quoted[:48]
+        )
 
     def frame(self) -> bytes:
         payload, following = self._transport(), self.protocol

@@ -226,7 +226,9 @@ class World:
         index = node.ifindex(host_side)
         endpoint = Endpoint(index, number, identity, mac(namespace, "eth0"), mac(node.namespace, host_side))
         value = endpoint_map.pack_value(endpoint)
-        node.datapath.endpoints.update((endpoint_map.pack_key(each), value) for each in (address, v6(address)))
+        node.datapath.endpoints.update(
+            (endpoint_map.pack_key(each), value) for each in (address, v6(address))
+        )
         node.within(lambda: node.datapath.attach_pod(index))
         pod = Pod(name, namespace, node.cgroup, address)
         self._stack.callback(pod.close)

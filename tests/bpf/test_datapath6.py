@@ -72,7 +72,7 @@ def test_a_socket_of_ipv6_reaches_services_of_ipv4_at_mapped_addresses(mesh: Wor
     answer = mesh.client.do(command, ip=MAPPED, port=80)
     assert answer["said"].startswith("far:")
     assert answer["peer"][:2] == [MAPPED, 80]
-    mesh.east.datapath.services.sync(dict.fromkeys(old, []))
+    mesh.east.datapath.services.sync({each: [] for each in old})
     assert refused(mesh, command, MAPPED) == errno.EHOSTUNREACH
 
 

@@ -14,7 +14,7 @@ HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
 
 @dataclass(frozen=True, slots=True)
 class Packet6:
-    """`headers`: extension headers, each its number and its bytes without the first, the next one's number."""
+    """`headers`: extension headers, each a number and its bytes after the first."""
 
     source: str
     destination: str

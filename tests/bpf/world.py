@@ -3,7 +3,8 @@
     node east: pods client (10.1.1.10) and near (10.1.1.11)    198.18.1.11
     node west: pod far (10.2.1.10)                             198.18.1.12
 
-Each address has an IPv6 one beside it: fd00:10:1:1::10 and so on, and of nodes fd00:198:18:1::11. Each node has its own pins, vxlan device and cgroup. Everything goes when the block ends.
+Each address has an IPv6 one beside it: fd00:10:1:1::10 and so on, fd00:198:18:1::11 of a node.
+Each node has its own pins, vxlan device and cgroup. Everything goes when the block ends.
 """
 
 import ctypes

@@ -54,6 +54,9 @@ __inline_always int ct6_is_reply(struct packet6 *packet, __u8 own, __u32 bytes)
 		key.flags = own;
 		return ct6_exists(&key);
 	}
+	/* an echo's identifier may be 0, as all ports of other types are */
+	if (packet->icmp_type && packet->icmp_type != ICMPV6_ECHO_REPLY)
+		return 0;
 	ct6_reverse(&key, &packet->tuple);
 	key.flags = own ^ CT_IN;
 	return ct6_track(&key, packet, bytes, 1);

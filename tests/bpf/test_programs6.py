@@ -137,6 +137,16 @@ def test_a_packet_in_mid_stream_opens_nothing(pod: Datapath, to_pod: Ask, from_p
     assert to_pod(late.reply(ACK)) == SHOT
 
 
+def test_an_echo_that_is_numbered_nought_opens_the_way_to_its_answer_only(
+    pod: Datapath, to_pod: Ask, from_pod: Ask
+) -> None:
+    question = Packet6(POD, PEER, ICMPV6, identifier=0)
+    assert from_pod(question) == PASS
+    for kind in (1, 128, 200):
+        assert to_pod(replace(question.reply(), identifier=0, icmp_type=kind)) == SHOT
+    assert to_pod(replace(question.reply(), identifier=0)) == PASS
+
+
 @pytest.mark.parametrize("kind", [1, 2, 3, 4])
 @pytest.mark.parametrize("protocol", [TCP, UDP, ICMPV6])
 def test_an_error_passes_if_it_is_about_what_we_sent(

@@ -25,6 +25,7 @@ class Packet6:
     icmp_type: int = 128
     hop_limit: int = 64
     headers: tuple[tuple[int, bytes], ...] = ()
+    identifier: int = 77  # of an echo
     body: bytes = b""  # of ICMPv6, after its first eight bytes
 
     def reply(self, tcp_flags: int = SYN | ACK) -> "Packet6":
@@ -57,7 +58,7 @@ class Packet6:
         if self.protocol == UDP:
             return struct.pack("!HHHH", self.source_port, self.port, 12, 0) + b"data"
         if self.protocol == ICMPV6:
-            return struct.pack("!BBHHH", self.icmp_type, 0, 0, 77, 1) + (self.body or b"data")
+            return struct.pack("!BBHHH", self.icmp_type, 0, 0, self.identifier, 1) + (self.body or b"data")
         if self.protocol == SCTP:
             return struct.pack("!HHII", self.source_port, self.port, 1, 0) + b"data"
         return bytes(16)

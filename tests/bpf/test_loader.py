@@ -146,7 +146,7 @@ def test_programs_refused_by_the_verifier_are_an_error_with_its_reason(
 ) -> None:
     text, digest = loader.source_text(Pins(root))
     guard = "\tif (!service->count)"
-    broken = text.replace(f"\tif (!service)\n\t\treturn PROCEED;\n{guard}", guard)
+    broken = text.replace(f"\tif (!service)\n\t\treturn 0;\n{guard}", guard)
     assert broken != text
     monkeypatch.setattr(loader, "source_text", lambda _: (broken, digest))
     with pytest.raises(CompileError, match="cil_sock4_"):

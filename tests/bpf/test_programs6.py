@@ -163,6 +163,8 @@ def test_an_error_passes_if_it_is_about_what_we_sent(
     assert to_pod(sent.about(kind, STRANGER, whole=False)) == SHOT  # its ports are missing
     about_another = Packet6(NEIGHBOUR, PEER, protocol)
     assert to_pod(replace(about_another.about(kind, STRANGER), destination=POD)) == SHOT
+    put_endpoint(pod, NEIGHBOUR, Endpoint(LOOPBACK, 7, 65_602, POD_MAC, HOST_MAC, ingress_enforced=True))
+    assert to_pod(replace(sent.about(kind, STRANGER), destination=NEIGHBOUR)) == SHOT
 
 
 def test_an_error_is_policy_s_too(pod: Datapath, to_pod: Ask) -> None:

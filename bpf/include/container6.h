@@ -75,7 +75,8 @@ __inline_always __u32 stack6_identity(struct address6 *address)
 	entry = ipcache6_of(address);
 	if (!entry)
 		return IDENTITY_WORLD;
-	if (entry->identity >= IDENTITY_FIRST_ALLOCATED && entry->tunnel[0])
+	if (entry->identity >= IDENTITY_FIRST_ALLOCATED && entry->tunnel[0] &&
+	    !(entry->flags & IPCACHE_SKIP_TUNNEL)) /* native routing: from the network after all */
 		return 0;
 	return entry->identity;
 }
@@ -99,7 +100,7 @@ __inline_always int handle_to_container6(struct __sk_buff *skb)
 	if (!endpoint)
 		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
 	identity = stack6_identity(&packet.tuple.saddr);
-	if (!identity)
+	if (!identity || is_forged6(skb, &packet.tuple.saddr))
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_INGRESS);
 	reason = admit6_ingress(skb, &packet, endpoint, identity);
 	if (reason)

@@ -15,6 +15,13 @@ __inline_always int is_own6(struct address6 *address)
 	return entry && entry->identity == IDENTITY_HOST;
 }
 
+__inline_always int is_forged6(struct __sk_buff *skb, struct address6 *address)
+{
+	struct endpoint_value *local = endpoint6_of(address);
+
+	return local && local->ifindex != skb->ingress_ifindex;
+}
+
 __inline_always int admit_to_host6(struct __sk_buff *skb, struct packet6 *packet)
 {
 	if (!is_own6(&packet->tuple.daddr))
@@ -55,8 +62,8 @@ __inline_always int handle_to_overlay6(struct __sk_buff *skb)
 	remote = ipcache6_of(&packet.tuple.daddr);
 	if (!node)
 		return drop(skb, DROP_NO_CONFIG, METRIC_EGRESS);
-	if (!remote || !remote->tunnel[0] || (remote->flags & IPCACHE_IPV6_TUNNEL) ||
-	    remote->tunnel[0] == node->node_ip)
+	if (!remote || !remote->tunnel[0] || remote->tunnel[0] == node->node_ip ||
+	    (remote->flags & (IPCACHE_SKIP_TUNNEL | IPCACHE_IPV6_TUNNEL)))
 		return drop(skb, DROP_NO_TUNNEL, METRIC_EGRESS);
 	expect_answer6(&packet, skb->len);
 

@@ -4,13 +4,15 @@ import errno
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bpf import affinity_map, ct_map, ipcache_map, policy_map
+from bpf.address import Family
 from mesh.merge import Backend, Frontend
 from tests.bpf.test_datapath import CLIENT, FAR, PORT, allow, is_refused
 from tests.bpf.testrun6 import UDP, Packet6
@@ -19,6 +21,7 @@ from tests.bpf.world import Node, Pod, PodError, World, ip, mac, world
 pytestmark = pytest.mark.root
 
 WEB_TCP, WEB_UDP = Frontend("fd00:20::5", 80, "TCP"), Frontend("fd00:20::5", 80, "UDP")
+OTHER = Frontend("fd00:20::6", 80, "TCP")
 OLD_TCP, OLD_UDP = Frontend("172.20.1.5", 80, "TCP"), Frontend("172.20.1.5", 80, "UDP")
 MAPPED = "::ffff:172.20.1.5"
 ICMPV6 = 58
@@ -40,8 +43,9 @@ def backends(protocol: str, *pods: Pod) -> list[Backend]:
     return [Backend(pod.address6, PORT, protocol, 1) for pod in pods]
 
 
-def publish(node: Node, *pods: Pod, seconds: int = 0) -> None:
+def publish(node: Node, *pods: Pod, seconds: int = 0, also: Sequence[Pod] = ()) -> None:
     services = {WEB_TCP: backends("TCP", *pods), WEB_UDP: backends("UDP", *pods)}
+    services |= {OTHER: backends("TCP", *also)}
     node.datapath.services.sync(services, sticky=dict.fromkeys(services, seconds))
 
 
@@ -106,11 +110,24 @@ def test_every_backend_answers_in_time_and_with_affinity_a_client_keeps_its_own(
     assert len(clients) == 2  # of one pod, at two frontends
     assert all(client.backend_id >= 1 << 31 for client in clients)
     (first,) = said(mesh.client, times=1)
-    publish(mesh.east, mesh.near if first == "far" else mesh.far, seconds=60)
+    left = mesh.near if first == "far" else mesh.far
+    publish(mesh.east, left, seconds=60, also=(mesh.far, mesh.near))  # lost, though another service has it
     (second,) = said(mesh.client, times=3)
     assert second != first
     publish(mesh.east, mesh.far, mesh.near, seconds=60)
     assert said(mesh.client) == {second}
+    answered: set[str] = set()
+    for _ in range(40):  # and too late each time
+        answered |= said(mesh.client, times=1)
+        make_older(mesh.east, 60)
+    assert answered == {"far", "near"}
+
+
+def make_older(node: Node, seconds: int) -> None:
+    held = node.datapath.services.affinity6
+    clients = [affinity_map.unpack_client(key, value) for key, value in held.dump().items()]
+    aged = [replace(client, last_used=client.last_used - seconds) for client in clients]
+    held.update(affinity_map.pack_client(client, Family.IPV6) for client in aged)
 
 
 def test_a_mapped_address_is_the_same_client_s(mesh: World) -> None:

@@ -250,6 +250,11 @@ def test_the_node_itself_needs_no_policy_and_an_impostor_of_a_tunnelled_pod_does
     allow(pod, identity=PEER_IDENTITY)
     assert to_pod(Packet6(PEER, POD)) == SHOT
     assert drops(pod) == [("ingress", "invalid source ip")]
+    skip = ipcache_map.pack_value(PEER_IDENTITY, "198.18.1.12", flags=ipcache_map.FLAG_SKIP_TUNNEL)
+    pod.ipcache.update([(ipcache_map.pack_key(PEER), skip)])
+    assert to_pod(Packet6(PEER, POD)) == PASS  # native routing
+    put_endpoint(pod, PEER, Endpoint(LOOPBACK + 1, 8, PEER_IDENTITY, POD_MAC, HOST_MAC))
+    assert to_pod(Packet6(PEER, POD)) == SHOT  # a pod of ours, but not from its device
 
 
 def neighbour(kind: int, source: str, target: str, to: str = "ff02::1:ff00:1", **more: int) -> Packet6:

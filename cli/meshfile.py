@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import yaml
 
+from aiokit import strictyaml
 from cli.errors import CommandError
 from cli.facts import Address
 from cli.target import NAMESPACE
@@ -69,12 +70,12 @@ def parse(content: bytes, origin: str) -> MeshFile:
     try:
         if len(content) > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES // 1024} KiB")
-        found = msgspec.yaml.decode(content, type=_Mesh)
+        found = msgspec.convert(strictyaml.load(content), _Mesh)
         if (found.kind, found.version) != ("Mesh", 1):
             raise ValueError(f"kind {found.kind!r} version {found.version}, not Mesh version 1")
         clusters = _clusters(found.clusters)
         return MeshFile(clusters, _reads(found.reads, clusters), found.share_authorities)
-    except (msgspec.DecodeError, yaml.YAMLError, ValueError, MeshError) as error:
+    except (msgspec.ValidationError, yaml.YAMLError, RecursionError, ValueError, MeshError) as error:
         raise CommandError(f"{origin}: {error}") from None
 
 

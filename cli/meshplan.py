@@ -88,11 +88,14 @@ def _is(each: MeshCluster, known: Known) -> bool:
 
 
 def _telling(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> list[Change]:
-    have, want = clusters[name].files, wanted(mesh, name, clusters)
+    want = wanted(mesh, name, clusters)
+    read = clusters[name].files
+    if not clusters[name].facts.kvstoremesh:  # what is left in its Secret is read by nobody
+        read = {each: files for each, files in read.items() if each != MIRRORED_SECRET}
     found = []
-    peers = {peer for files in (*have.values(), *want.values()) for peer in files}
+    peers = {peer for files in (*read.values(), *want.values()) for peer in files}
     for peer in sorted(peers):
-        before, after = _of(have, peer), _of(want, peer)
+        before, after = _of(read, peer), _of(want, peer)
         if before == after:
             continue
         if not after:

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from aiokit import strictyaml
 from certs import bundle
 from certs.bundle import TrustBundle
 from certs.errors import CertificateError
@@ -71,13 +72,13 @@ def parse(content: bytes, origin: str) -> ClusterFacts:
     if b"PRIVATE KEY" in content:
         raise CommandError(f"{origin} holds a private key: a peer bundle never does; destroy this copy")
     try:
-        found = msgspec.yaml.decode(content, type=_Bundle)
+        found = msgspec.convert(strictyaml.load(content), _Bundle)
         if (found.kind, found.version) != ("PeerBundle", VERSION):
             raise ValueError(f"kind {found.kind!r} version {found.version}, not PeerBundle version {VERSION}")
         trust = bundle.parse(found.authorities.encode())
         cidrs = tuple(str(ip_network(cidr)) for cidr in found.pod_cidrs)
         addresses = tuple(Address(str(ip_address(each.ip)), each.port) for each in found.addresses)
-    except (msgspec.DecodeError, yaml.YAMLError, ValueError, CertificateError) as error:
+    except (msgspec.ValidationError, yaml.YAMLError, RecursionError, ValueError, CertificateError) as error:
         raise CommandError(f"{origin} is no peer bundle: {error}") from None
     cluster = found.cluster
     return ClusterFacts(

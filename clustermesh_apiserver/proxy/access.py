@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 import yaml
 
+from aiokit import strictyaml
 from clustermesh_apiserver.proxy.authz import Role, RoleKind, is_remote_of_cluster
 
 SHARED = "remote"  # the common name that all clusters may share
@@ -112,7 +113,7 @@ def _serial(text: str) -> int:
 
 def _read(text: bytes, kind: type[T]) -> T:
     try:
-        document = yaml.safe_load(text)
+        document = strictyaml.load(text)
         return msgspec.convert(document if document is not None else {}, kind)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, msgspec.ValidationError) as error:
         raise AccessError(" ".join(str(error).split())) from error

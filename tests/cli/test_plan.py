@@ -36,6 +36,7 @@ def test_by_default_everybody_reads_everybody() -> None:
     ("content", "reason"),
     [
         (b"kind: [", "mesh.yaml: "),
+        (b"kind: Mesh\nversion: 1\nkind: Mesh", "mesh.yaml: line 3: .kind. is there twice, first in line 1"),
         (text(EAST, WEST, colour="red"), "unknown field `colour`"),
         (text(EAST | {"port": 1}), r"unknown field `port`.*clusters\[0\]"),
         (text(EAST | {"endpoints": [{"ip": "east.example"}]}), "endpoint 'east.example' is not an IP"),

@@ -1,4 +1,4 @@
-"""YAML in which no key may be there twice: which of the two counted would be a matter of the library. Pure."""
+"""YAML in which no key may be there twice: which of the two counts is up to the library. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class DuplicateKeyError(yaml.YAMLError):
 
 def load(text: bytes) -> Any:
     """The one document of `text`. Raises yaml.YAMLError, UnicodeDecodeError, RecursionError."""
-    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    return yaml.load(text, _Loader)
 
 
 class _Loader(yaml.SafeLoader):

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from certs import bundle, reissue
+from certs import bundle, own, reissue
 from certs.bundle import TrustBundle
 from certs.check import load_chain
 from certs.errors import MaterialError
@@ -136,9 +136,20 @@ def _leaves(members: Sequence[Member], change: Change) -> list[Write]:
         for name, data in each.leaves.items():
             present = bundle.parse(data.get(secret.TRUST, b""))
             wanted = change(present, each.record)
-            if wanted != present:
-                found.append(Write(each.name, name, {**data, secret.TRUST: wanted.pem}))
+            more = _owned(each, change) if name == secret.SERVER else {}
+            if wanted != present or more.items() - data.items():
+                found.append(Write(each.name, name, {**data, secret.TRUST: wanted.pem, **more}))
     return found
+
+
+def _owned(each: Member, change: Change) -> Data:
+    """Whose signature makes a client this cluster's own: while one authority replaces the other, both's."""
+    assert each.record is not None
+    authorities = TrustBundle((each.authority,))
+    coming = bundle.parse(each.record[secret.TRUST])
+    if each.as_cluster().uses(_record(each.record).old):
+        return {own.OWN: change(authorities, each.record).pem}
+    return {own.OWN: authorities.pem} if each.authority in coming.certificates else {}
 
 
 def _trusting(present: TrustBundle, record: Data) -> TrustBundle:

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography import x509
+
 from aiokit import directory
-from certs import bundle
+from certs import bundle, own
 from certs.check import load_chain, require_pair
 from certs.errors import CertificateError
 from certs.renew import Life
@@ -25,18 +27,21 @@ from clustermesh_apiserver.proxy.metric import Metrics
 
 CERTIFICATE, KEY, TRUST = "tls.crt", "tls.key", "ca.crt"  # the names in a kubernetes.io/tls Secret
 
+Own = tuple[x509.Certificate, ...]
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Files that fit together."""
+    """Files that fit together. `own`: the authorities of this cluster itself (`certs.own`)."""
 
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
     trust: bundle.TrustBundle
     begins: datetime
     expires: datetime
+    own: Own = ()
 
     def hindrance(self, now: datetime) -> str:
         """Why clients refuse it at this time; empty when they do not."""
@@ -69,9 +74,12 @@ def read_material(files: Mapping[str, bytes]) -> Material:
         raise CertificateError(f"missing: {', '.join(missing)}")
     require_pair(files[CERTIFICATE], files[KEY])
     trust = bundle.parse(files[TRUST])
-    leaf = load_chain(files[CERTIFICATE])[0]
+    leaf, *between = load_chain(files[CERTIFICATE])
+    signers = own.signers(leaf, [*between, *trust.certificates])
+    if own.OWN in files:
+        signers += bundle.parse(files[own.OWN]).certificates
     begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    return Material(files[CERTIFICATE], files[KEY], trust, begins, expires)
+    return Material(files[CERTIFICATE], files[KEY], trust, begins, expires, signers)
 
 
 def _load_pair(context: ssl.SSLContext, pem: bytes) -> None:
@@ -88,9 +96,12 @@ class Certificates:
     """The newest good material of a directory."""
 
     def __init__(
-        self, path: Path, metrics: Metrics, trust: Callable[[bundle.TrustBundle], None] = lambda _: None
+        self,
+        path: Path,
+        metrics: Metrics,
+        trust: Callable[[bundle.TrustBundle, Own], None] = lambda _all, _own: None,
     ) -> None:
-        """`trust` is told which authorities count, and again whenever they change."""
+        """`trust` is told which authorities count, and which are our own, and again whenever they change."""
         self._trust = trust
         self.loaded = asyncio.Event()
         self._path = path
@@ -131,7 +142,9 @@ class Certificates:
         )
         life = Life(material.begins, material.expires)
         self._metrics.certificate_late.set_function(lambda: life.is_late(datetime.now(UTC)))
-        self._trust(material.trust)
+        if not material.own:
+            log.error("no authority signed our own certificate: our clients are refused, see %s", own.OWN)
+        self._trust(material.trust, material.own)
         log.info("certificates loaded directory=%s expires=%s", self._path, material.expires.isoformat())
         if hindrance := self.hindrance:
             log.error("clients will refuse us directory=%s reason=%s", self._path, hindrance)

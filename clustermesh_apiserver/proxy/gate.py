@@ -1,7 +1,8 @@
 """Who is let in now: asked at every call, and of every open stream whenever the answer may have changed.
 
 The handshake decides once, for a whole connection. A connection lives for weeks: the gate shuts it out when
-its name or certificate is revoked, leaves the users' list, expires, or loses its authority. Files that
+its name or certificate is revoked, leaves the users' list, expires, or loses its authority. Names of this
+cluster's own clients count only below its own authority: others' issue what they like. Files that
 cannot be used are reported, and the last good ones count; so do files that are gone.
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from aiokit import directory
+from certs import own
 from certs.bundle import TrustBundle
 from certs.check import Problem, Purpose, check
 from clustermesh_apiserver.proxy.access import (
@@ -24,11 +27,16 @@ from clustermesh_apiserver.proxy.access import (
     parse_revoked,
     parse_users,
 )
+from clustermesh_apiserver.proxy.authz import RoleKind
 from clustermesh_apiserver.proxy.caller import Caller, Certificate
+from clustermesh_apiserver.proxy.certificate import Own
 from clustermesh_apiserver.proxy.metric import Metrics
 
 T = TypeVar("T")
 _MAX_JUDGED = 4096  # certificates whose chain has been looked at under the present bundle
+
+# Within this the kubelet has written new Secrets to all pods: some have their files before us, some after.
+FORMER_OWN = timedelta(minutes=10)
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +49,10 @@ class Gate:
         # with a list that has not been read yet nobody is on it
         self._access = Access(mode, frozenset() if has_users else None)
         self._bundle: TrustBundle | None = None
-        self._judged: dict[Certificate, bool] = {}
+        self._own: Own = ()
+        self._former: Own = ()
+        self._former_until = datetime.min.replace(tzinfo=UTC)
+        self._judged: dict[tuple[Certificate, Own], bool] = {}
         self._metrics = metrics
 
     def objection(self, caller: Caller) -> str:
@@ -51,11 +62,15 @@ class Gate:
             return "certificate expired"
         if not self._trusts(certificate):
             return "authority not trusted"
+        if caller.role.kind in (RoleKind.ADMIN, RoleKind.LOCAL) and not self._issued(certificate):
+            return "authority not ours"
         return self._access.objection(caller.role, certificate.serial)
 
-    def trust(self, bundle: TrustBundle) -> None:
-        """The authorities that count from now on."""
-        self._bundle = bundle
+    def trust(self, bundle: TrustBundle, own: Own) -> None:
+        """The authorities that count from now on, and those of them that are this cluster's own."""
+        if self._bundle is not None and own != self._own:
+            self._former, self._former_until = self._own, datetime.now(UTC) + FORMER_OWN
+        self._bundle, self._own = bundle, own
         self._judged.clear()
         self.changed()
 
@@ -97,14 +112,32 @@ class Gate:
             self.changed()
 
     def _trusts(self, certificate: Certificate) -> bool:
-        if self._bundle is None:
+        bundle = self._bundle
+        if bundle is None:
             return True  # nothing is served yet
-        known = self._judged.get(certificate)
+
+        def judge() -> bool:
+            findings = check(certificate.pem, bundle, purpose=Purpose.CLIENT, now=datetime.now(UTC))
+            return all(finding.problem is not Problem.UNTRUSTED for finding in findings)
+
+        return self._remembered((certificate, ()), judge)
+
+    def _issued(self, certificate: Certificate) -> bool:
+        """Whether this cluster's own authority signed it, or did so until a moment ago."""
+        counting = [self._own]
+        if datetime.now(UTC) < self._former_until:
+            counting.append(self._former)
+        return self._bundle is None or any(
+            self._remembered((certificate, each), partial(own.is_own, certificate.pem, each))
+            for each in counting
+            if each
+        )
+
+    def _remembered(self, key: tuple[Certificate, Own], judge: Callable[[], bool]) -> bool:
+        known = self._judged.get(key)
         if known is None:
-            now = datetime.now(UTC)
-            findings = check(certificate.pem, self._bundle, purpose=Purpose.CLIENT, now=now)
-            known = all(finding.problem is not Problem.UNTRUSTED for finding in findings)
+            known = judge()
             if len(self._judged) >= _MAX_JUDGED:
                 self._judged.clear()
-            self._judged[certificate] = known
+            self._judged[key] = known
         return known

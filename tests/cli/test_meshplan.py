@@ -1,4 +1,4 @@
-"""The plan for `mesh.yaml`, over generated meshes: it ends, it is the same twice, and it keeps to the file."""
+"""The plan for `mesh.yaml`, over generated meshes: it ends, and it keeps to the file."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class _Revocations(msgspec.Struct, forbid_unknown_fields=True):
 
 def parse_users(text: bytes) -> frozenset[str]:
     """The names of users.yaml. Raises AccessError."""
-    users = _read(text, _Users).users or []
+    users = read(text, _Users).users or []
     for user in users:
         if user.role != "remote":
             raise AccessError(f"user {user.name!r}: no role {user.role!r}")
@@ -93,7 +93,7 @@ def parse_users(text: bytes) -> frozenset[str]:
 
 def parse_revoked(text: bytes) -> Revoked:
     """`revoked:` is a list of `name: <common name>` or `serial: "<hexadecimal>"`. Raises AccessError."""
-    entries = _read(text, _Revocations).revoked or []
+    entries = read(text, _Revocations).revoked or []
     for entry in entries:
         if bool(entry.name) == bool(entry.serial):
             raise AccessError("an entry of `revoked` has either a name or a serial")
@@ -111,7 +111,8 @@ def _serial(text: str) -> int:
         raise AccessError(f"{text!r} is no serial number in hexadecimal") from None
 
 
-def _read(text: bytes, kind: type[T]) -> T:
+def read(text: bytes, kind: type[T]) -> T:
+    """A strict file of ours. Raises AccessError."""
     try:
         document = strictyaml.load(text)
         return msgspec.convert(document if document is not None else {}, kind)

@@ -44,21 +44,30 @@ class Grant:
         end = range_end or key + b"\0"
         return self.start <= key < end <= self.end
 
+    def touches(self, key: bytes, range_end: bytes) -> bool:
+        """Whether etcd could select anything of it for (key, range_end), which has an end."""
+        return key < self.end and self.start < (range_end or key + b"\0")
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A client, its certificate's common name and what it may read. Admins need no grants."""
+    """A client, its certificate's common name and what it may read. Admins need no grants.
+
+    What lies in `hidden` and in no grant looks empty: requests for it are sent on as one for `NOTHING`.
+    """
 
     kind: RoleKind
     name: str
     grants: tuple[Grant, ...] = ()
+    hidden: Grant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Send on exactly these bytes."""
+    """Send on exactly these bytes. `hides`: they ask for nothing, as what was asked for is hidden."""
 
     request: bytes
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,56 +119,68 @@ def admit(role: Role, path: str, request: bytes) -> Allow | Refuse:
 
 def decide(role: Role, method: Method, message: Message) -> Allow | Refuse:
     """Judge a decoded request of a client that may only read."""
-    refusal = _refusal(role, method, message)
-    return refusal or Allow(message.SerializeToString())
-
-
-def _refusal(role: Role, method: Method, message: Message) -> Refuse | None:
     if method in (STATUS, MEMBER_LIST):
-        return None
+        return _allow(message)
     if method == ALARM and isinstance(message, messages.AlarmRequest):
         is_question = message.action == messages.AlarmRequest.GET
-        return None if is_question else Refuse("method", "alarm")
+        return _allow(message) if is_question else Refuse("method", "alarm")
     if method == RANGE and isinstance(message, messages.RangeRequest):
-        return _outside(role, message.key, message.range_end)
+        return _judge(role, message, message)
     if method == WATCH and isinstance(message, messages.WatchRequest):
-        return _watch_refusal(role, message)
+        return _judge_watch(role, message)
     return Refuse("method")
 
 
-def _watch_refusal(role: Role, message: messages.WatchRequest) -> Refuse | None:
+def _judge_watch(role: Role, message: messages.WatchRequest) -> Allow | Refuse:
     match message.WhichOneof("request_union"):
         case "create_request":
-            return _outside(role, message.create_request.key, message.create_request.range_end)
+            return _judge(role, message, message.create_request)
         case "cancel_request" | "progress_request":
-            return None  # about watches of this stream, which were all granted
+            return _allow(message)  # about watches of this stream, which were all granted
         case _:
             return Refuse("malformed", "neither create, cancel nor progress")
 
 
-def _outside(role: Role, key: bytes, range_end: bytes) -> Refuse | None:
+def _judge(
+    role: Role, message: Message, asked: messages.RangeRequest | messages.WatchCreateRequest
+) -> Allow | Refuse:
+    """`asked`: the part of the message that names a range. A hidden one is replaced in it."""
+    key, range_end = asked.key, asked.range_end
     if any(grant.covers(key, range_end) for grant in role.grants):
-        return None
-    return Refuse("range", f"{key!r}..{range_end!r}")
+        return _allow(message)
+    is_hidden = role.hidden is not None and role.hidden.covers(key, range_end)
+    if not is_hidden or any(grant.touches(key, range_end) for grant in role.grants):
+        return Refuse("range", f"{key!r}..{range_end!r}")
+    asked.key, asked.range_end = NOTHING, b""
+    return Allow(message.SerializeToString(), hides=True)
+
+
+def _allow(message: Message) -> Allow:
+    return Allow(message.SerializeToString())
 
 
 def _remote_grants(cluster: str) -> tuple[Grant, ...]:
     return (
-        _prefix(b"cilium/.heartbeat"),
-        _prefix(b"cilium/state/"),
+        prefix(b"cilium/.heartbeat"),
+        STATE,
         _single(b"cilium/cluster-config/" + cluster.encode()),
-        _prefix(b"cilium/synced/" + cluster.encode() + b"/"),
+        prefix(b"cilium/synced/" + cluster.encode() + b"/"),
     )
 
 
 def _local_grants() -> tuple[Grant, ...]:
     prefixes = (b"cilium/.heartbeat", b"cilium/cache/", b"cilium/cluster-config/", b"cilium/synced/")
-    return tuple(_prefix(prefix) for prefix in prefixes)
+    return tuple(prefix(each) for each in prefixes)
 
 
-def _prefix(prefix: bytes) -> Grant:
-    return Grant(prefix, prefix[:-1] + bytes([prefix[-1] + 1]))
+def prefix(start: bytes) -> Grant:
+    """All keys that begin with this."""
+    return Grant(start, start[:-1] + bytes([start[-1] + 1]))
 
 
 def _single(key: bytes) -> Grant:
     return Grant(key, key + b"\0")
+
+
+STATE = prefix(b"cilium/state/")  # this cluster's own entries
+NOTHING = b"cilium/.nothing"  # a key that nobody writes

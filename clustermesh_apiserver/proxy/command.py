@@ -59,6 +59,11 @@ def _cluster_name(_context: click.Context, _option: click.Parameter, value: str)
     type=click.Path(dir_okay=False, path_type=Path),
     help="YAML list `revoked` of {name: ...} or {serial: ...}; followed while running.",
 )
+@click.option(
+    "--see-config-path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="see.yaml: which kinds each peer may see; followed while running. Default: all see all.",
+)
 @click.option("--max-streams", **_limit(DEFAULT.streams))
 @click.option("--max-watches", **_limit(DEFAULT.watches))
 @click.option("--max-requests-per-second", **_limit(int(DEFAULT.requests_per_second)))
@@ -74,6 +79,7 @@ def proxy(
     auth_mode: str,
     users_config_path: Path | None,
     revoked_config_path: Path | None,
+    see_config_path: Path | None,
     max_streams: int,
     max_watches: int,
     max_requests_per_second: int,
@@ -99,6 +105,7 @@ def proxy(
         auth_mode=mode,
         users_path=users_config_path,
         revoked_path=revoked_config_path,
+        sight_path=see_config_path,
         limits=limits,
     )
     # what is needed to serve includes gRPC, which `--help` need not wait for

@@ -22,6 +22,7 @@ class ProxyConfig:
     auth_mode: AuthMode = AuthMode.MIGRATION
     users_path: Path | None = None  # users.yaml; None: every remote-<cluster> with our certificate is let in
     revoked_path: Path | None = None
+    sight_path: Path | None = None  # see.yaml; None: every peer sees everything
     limits: Limits = DEFAULT
     advertise: str = ""  # the URL that MemberList answers; "": the mesh's name for this cluster
 

@@ -20,6 +20,7 @@ class Door:
         self._quotas = Quotas(limits)
         self._own = Account(_UNLIMITED)
         self._metrics = metrics
+        self.views = gate.views
 
     def enter(self, caller: Caller) -> Account | Refuse:
         """The client's account, one request lighter."""

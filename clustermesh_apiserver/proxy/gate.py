@@ -31,6 +31,9 @@ from clustermesh_apiserver.proxy.authz import RoleKind
 from clustermesh_apiserver.proxy.caller import Caller, Certificate
 from clustermesh_apiserver.proxy.certificate import Own
 from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.sight import Sight
+from clustermesh_apiserver.proxy.sight import parse as parse_sight
+from clustermesh_apiserver.proxy.views import Views
 
 T = TypeVar("T")
 _MAX_JUDGED = 4096  # certificates whose chain has been looked at under the present bundle
@@ -42,10 +45,11 @@ log = logging.getLogger(__name__)
 
 
 class Gate:
-    """`changed` is called when somebody who was let in may not be any more."""
+    """`changed` is called when somebody who was let in may not be any more, or sees something else."""
 
-    def __init__(self, mode: AuthMode, *, has_users: bool, metrics: Metrics) -> None:
+    def __init__(self, mode: AuthMode, *, has_users: bool, metrics: Metrics, has_sight: bool = False) -> None:
         self.changed: Callable[[], None] = lambda: None
+        self.views = Views(None if has_sight else Sight())
         # with a list that has not been read yet nobody is on it
         self._access = Access(mode, frozenset() if has_users else None)
         self._bundle: TrustBundle | None = None
@@ -64,6 +68,8 @@ class Gate:
             return "authority not trusted"
         if caller.role.kind in (RoleKind.ADMIN, RoleKind.LOCAL) and not self._issued(certificate):
             return "authority not ours"
+        if caller.role.kind is RoleKind.REMOTE and not self.views.is_known:
+            return "not known what it may see"
         return self._access.objection(caller.role, certificate.serial)
 
     def trust(self, bundle: TrustBundle, own: Own) -> None:
@@ -92,11 +98,31 @@ class Gate:
 
         await self._follow(path, parse_revoked, use)
 
-    async def _follow(self, path: Path, parse: Callable[[bytes], T], use: Callable[[T], None]) -> None:
+    async def follow_sight(self, path: Path) -> None:
+        """Read who may see what again whenever it changes, until cancelled. No file at first: all see all."""
+
+        def use(sight: Sight) -> None:
+            self.views.use(sight)
+            log.info("what peers see path=%s peers=%d", path, len(sight.peers))
+
+        def absent() -> None:
+            if not self.views.is_known:
+                self.views.use(Sight())
+
+        await self._follow(path, parse_sight, use, absent)
+
+    async def _follow(
+        self,
+        path: Path,
+        parse: Callable[[bytes], T],
+        use: Callable[[T], None],
+        absent: Callable[[], None] = lambda: None,
+    ) -> None:
         last: bytes | None = None
         async for files in directory.changes(path.parent):
             text = files.get(path.name)
             if text is None:
+                absent()
                 log.warning("file is not there, what it said before counts path=%s", path)
                 continue
             if text == last:

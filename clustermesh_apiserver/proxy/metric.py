@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from clustermesh_apiserver.proxy.audit import AuditBudget
-from clustermesh_apiserver.proxy.authz import Refuse, Role, RoleKind
+from clustermesh_apiserver.proxy.authz import Allow, Refuse, Role, RoleKind
 from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.hub import Totals
 from clustermesh_apiserver.proxy.method import METHODS
@@ -40,6 +40,12 @@ class Metrics:
         )
         self._requests = Counter(
             "clustermesh_proxy_requests", "Requests sent on", ["role", "method"], registry=self.registry
+        )
+        self._hidden = Counter(
+            "clustermesh_proxy_hidden",
+            "Requests for entries that their client may not see, answered as if there were none",
+            ["client", "method"],
+            registry=self.registry,
         )
         self.slow_readers = Counter(
             "clustermesh_proxy_slow_readers",
@@ -67,7 +73,7 @@ class Metrics:
         )
         self.access_reloads = Counter(
             "clustermesh_proxy_access_reloads",
-            "Changes of the users' list and of the revoked",
+            "Changes of the users' list, of the revoked and of what peers see",
             ["outcome"],
             registry=self.registry,
         )
@@ -82,24 +88,34 @@ class Metrics:
         """Show these too, as they are whenever somebody looks."""
         self.registry.register(_Observed(streams, totals))
 
-    def sent_on(self, role: Role, path: str) -> None:
+    def allow(self, caller: Caller, path: str, allowed: Allow) -> None:
+        """Count what is sent on; of what a client may not see, also by client."""
+        role = caller.role
         self._requests.labels(role.kind.value, _method_label(path)).inc()
+        if allowed.hides:
+            self._hidden.labels(self._client(role), _method_label(path)).inc()
+            self._write("hidden", caller, path, "see", "answered as if there were nothing")
 
     def refuse(self, caller: Caller, path: str, refusal: Refuse) -> None:
         """Count a refusal and say who wanted what. Never the values: they may be secrets."""
         role = caller.role
         self._refused.labels(self._client(role), role.kind.value, _method_label(path), refusal.reason).inc()
+        self._write("refused", caller, path, refusal.reason, refusal.detail)
+
+    def _write(self, what: str, caller: Caller, path: str, reason: str, detail: str) -> None:
+        role = caller.role
         left_out = self._audit.line(f"{role.name}@{caller.address}", time.monotonic())
         if left_out is None:
             return
         audit.warning(
-            "refused client=%r role=%s peer=%s method=%s reason=%r detail=%s%s",
+            "%s client=%r role=%s peer=%s method=%s reason=%r detail=%s%s",
+            what,
             role.name[:_MAX_TEXT],
             role.kind.value,
             caller.peer,
             path[:_MAX_TEXT],
-            refusal.reason,
-            refusal.detail[:_MAX_TEXT],
+            reason,
+            detail[:_MAX_TEXT],
             f" left_out={left_out}" if left_out else "",
         )
 

@@ -50,6 +50,9 @@ class Relay:
     def check(self, now: float) -> None:
         """Its client decides how fast it is."""
 
+    def review(self) -> None:
+        """Only streams of reads look different to different peers."""
+
     async def _until_over(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Ends the stream when `work` does so.
 
@@ -68,7 +71,7 @@ class Relay:
             if not isinstance(verdict, Allow):
                 self._metrics.refuse(caller, self.path, verdict)
                 raise Ended(REFUSED)
-            self._metrics.sent_on(caller.role, self.path)
+            self._metrics.allow(caller, self.path, verdict)
             try:
                 await self._upstream.write(verdict.request)
             except asyncio.InvalidStateError:

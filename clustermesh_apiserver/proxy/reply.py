@@ -151,6 +151,20 @@ def cancelled(header: ResponseHeader, watch_id: int) -> bytes:
     return WatchResponse(header=header, watch_id=watch_id, canceled=True).SerializeToString()
 
 
+def compacted(header: ResponseHeader, watch_id: int) -> bytes:
+    """The watch is over; whoever had it lists again, as if the history up to now were gone."""
+    return WatchResponse(
+        header=header, watch_id=watch_id, canceled=True, compact_revision=max(1, header.revision)
+    ).SerializeToString()
+
+
+def ended(header: ResponseHeader, watch_id: int, reason: str) -> bytes:
+    """The watch is over, and that was not its client's wish."""
+    return WatchResponse(
+        header=header, watch_id=watch_id, canceled=True, cancel_reason=reason
+    ).SerializeToString()
+
+
 def progress(header: ResponseHeader, revision: int) -> bytes:
     """Every watch of the stream has been sent all events up to `revision`."""
     mine = ResponseHeader()

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiokit.http import serve_tcp
@@ -24,6 +25,7 @@ from clustermesh_apiserver.proxy.server import Front, listening
 from clustermesh_apiserver.proxy.session import Sessions
 from clustermesh_apiserver.proxy.source import connect_source
 from clustermesh_apiserver.proxy.upstream import OPTIONS, connect
+from clustermesh_apiserver.proxy.views import marked
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,15 @@ async def serve(config: ProxyConfig) -> None:
 async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
     """A proxy while the block runs. Waits (unready, but alive) until there are certificates."""
     metrics = Metrics()
-    gate = Gate(config.auth_mode, has_users=config.users_path is not None, metrics=metrics)
+    gate = Gate(
+        config.auth_mode,
+        has_users=config.users_path is not None,
+        has_sight=config.sight_path is not None,
+        metrics=metrics,
+    )
     door = Door(gate, config.limits, metrics)
     sessions = Sessions(door.shut_out)
-    gate.changed = sessions.end_shut_out
+    gate.changed = sessions.review
     certificates = Certificates(config.cert_dir, metrics, gate.trust)
     async with (
         connect(config.upstream, metrics) as upstream,
@@ -71,6 +78,7 @@ async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
             group.create_task(certificates.follow(), name="proxy certificates"),
             group.create_task(upstream.probe(), name="proxy upstream probe"),
             group.create_task(sessions.sweep(), name="proxy sweep"),
+            group.create_task(gate.views.settle(partial(marked, upstream)), name="proxy views"),
             *(group.create_task(follow, name="proxy access") for follow in _access_files(config, gate)),
         ]
         try:
@@ -97,6 +105,8 @@ def _access_files(config: ProxyConfig, gate: Gate) -> Iterator[Coroutine[Any, An
         yield gate.follow_users(config.users_path)
     if config.revoked_path is not None:
         yield gate.follow_revoked(config.revoked_path)
+    if config.sight_path is not None:
+        yield gate.follow_sight(config.sight_path)
 
 
 def _advertise(config: ProxyConfig) -> Callable[[int], str]:

@@ -112,13 +112,14 @@ class Front:
         return Ended(status)
 
     async def _unary(self, call: Call, account: Account) -> Status:
-        role, request = call.caller.role, await _only_request(call)
+        request = await _only_request(call)
+        role = self._door.views.role(call.caller.role)
         verdict = admit(role, call.path, request)
         if isinstance(verdict, Allow) and not account.may_fetch():
             verdict = Refuse("quota", "bytes in flight")
         if isinstance(verdict, Refuse):
             raise self._refused(call, verdict, _STATUSES.get(verdict.reason, REFUSED))
-        self._metrics.sent_on(role, call.path)
+        self._metrics.allow(call.caller, call.path, verdict)
         answer, trailing = await self._ask(call, verdict)
         if call.path == MEMBER_LIST.path:
             answer = self._own_addresses(answer)
@@ -153,7 +154,9 @@ class Front:
             account.streams -= 1
 
     async def _watch(self, call: Call, account: Account) -> Status:
-        stream = WatchStream(call, account, hub=self._hub, head=self._head, metrics=self._metrics)
+        stream = WatchStream(
+            call, account, hub=self._hub, head=self._head, metrics=self._metrics, views=self._door.views
+        )
         with self.sessions.open(stream, call.caller):
             return await stream.run()
 

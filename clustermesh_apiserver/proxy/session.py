@@ -21,6 +21,9 @@ class Stream(Protocol):
 
     def end(self, status: Status) -> None: ...
 
+    def review(self) -> None:
+        """What its client may see may have changed."""
+
     def check(self, now: float) -> None:
         """End itself if it is time to."""
 
@@ -56,6 +59,12 @@ class Sessions:
         for stream, caller in list(self._streams.items()):
             if self._shut_out(caller, stream.path):
                 stream.end(REVOKED)
+
+    def review(self) -> None:
+        """The rules have changed: end the streams of those who are not let in any more, look at others."""
+        self.end_shut_out()
+        for stream in list(self._streams):
+            stream.review()
 
     async def sweep(self) -> None:
         """Look after all streams, until cancelled."""

@@ -23,12 +23,12 @@ import grpc.aio
 from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
 from clustermesh_apiserver.proxy.call import Call
-from clustermesh_apiserver.proxy.feed import Selection
 from clustermesh_apiserver.proxy.hub import Head, Hub, TooManyFeeds, Watch
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import Account
 from clustermesh_apiserver.proxy.ring import Lapsed
+from clustermesh_apiserver.proxy.sight import Sight
 from clustermesh_apiserver.proxy.source import Lost
 from clustermesh_apiserver.proxy.status import (
     BUG,
@@ -45,6 +45,8 @@ from clustermesh_apiserver.proxy.status import (
     Status,
     status_of,
 )
+from clustermesh_apiserver.proxy.views import Views
+from clustermesh_apiserver.proxy.watched import Watched, is_of_state, selection
 from kvstore import messages
 
 STALL_SECONDS = 60.0  # longer than a client's garbage collection or a short partition of its network
@@ -66,33 +68,29 @@ class HeadSource(Protocol):
         """Raises grpc.aio.AioRpcError."""
 
 
-class _Watched:
-    """A watch of this stream, and what was asked for beside the events."""
-
-    __slots__ = ("fragment", "is_first", "progress", "watch", "watch_id")
-
-    def __init__(
-        self, watch: Watch, is_first: bool, watch_id: int, request: messages.WatchCreateRequest
-    ) -> None:
-        self.watch = watch
-        self.is_first = is_first
-        self.watch_id = watch_id
-        self.progress = request.progress_notify
-        self.fragment = request.fragment
-
-
 def _nobody() -> None: ...
 
 
 class WatchStream:
-    def __init__(self, call: Call, account: Account, *, hub: Hub, head: HeadSource, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        call: Call,
+        account: Account,
+        *,
+        hub: Hub,
+        head: HeadSource,
+        metrics: Metrics,
+        views: Views | None = None,
+    ) -> None:
+        self._views = views or Views(Sight())
+        self._role = call.caller.role  # what it may see beside, the views know
         self.path = WATCH.path
         self._call = call
         self._account = account
         self._hub = hub
         self._head = head
         self._metrics = metrics
-        self._watched: dict[int, _Watched] = {}
+        self._watched: dict[int, Watched] = {}
         self._next_id = 0
         self._replies: deque[bytes] = deque()
         self._parts: deque[bytes] = deque()  # of an answer that was cut for a client that wanted that
@@ -145,12 +143,27 @@ class WatchStream:
             self._lapsed()
             self.end(TOO_SLOW)
 
+    def review(self) -> None:
+        """A watch that would not be the same any more is over; its client lists again what it may see."""
+        role = self._views.role(self._role)
+        for watch_id, watched in list(self._watched.items()):
+            verdict = admit(role, WATCH.path, watched.asked)
+            if verdict == watched.sent:
+                continue
+            self._forget(watch_id)
+            if isinstance(verdict, Refuse):
+                self._refuse(verdict)
+                self._replies.append(reply.ended(self._header, watch_id, WATCH_PERMISSION_DENIED))
+            else:
+                self._replies.append(reply.compacted(self._header, watch_id))
+        self._pump()
+
     async def _requests(self) -> None:
-        role = self._call.caller.role
         while (raw := await self._call.read()) is not None:
             if not self._account.may_ask(self._loop.time()):
                 self._refuse(Refuse("quota", "requests"))
                 raise Ended(TOO_MANY)
+            role = self._views.role(self._role)
             verdict = admit(role, WATCH.path, raw)
             if isinstance(verdict, Refuse):
                 self._refuse(verdict)
@@ -158,20 +171,22 @@ class WatchStream:
                     raise Ended(REFUSED)
                 await self._say(reply.never_made(await self._ask_head(), WATCH_PERMISSION_DENIED))
             else:
-                self._metrics.sent_on(role, WATCH.path)
-                await self._request(verdict)
+                self._metrics.allow(self._call.caller, WATCH.path, verdict)
+                await self._request(raw, verdict)
+                if self._views.role(self._role) is not role:
+                    self.review()  # the view has changed while etcd was asked
 
-    async def _request(self, allowed: Allow) -> None:
+    async def _request(self, asked: bytes, allowed: Allow) -> None:
         request = messages.WatchRequest.FromString(allowed.request)
         match request.WhichOneof("request_union"):
             case "create_request":
-                await self._create(request.create_request)
+                await self._create(request.create_request, asked, allowed)
             case "cancel_request":
                 await self._cancel(request.cancel_request.watch_id)
             case "progress_request":
                 await self._ask_progress()
 
-    async def _create(self, request: messages.WatchCreateRequest) -> None:
+    async def _create(self, request: messages.WatchCreateRequest, asked: bytes, sent: Allow) -> None:
         header = await self._ask_head()
         if reason := self._objection(request):
             return await self._say(reply.never_made(header, reason))
@@ -181,10 +196,14 @@ class WatchStream:
         if joined is None:
             return await self._say(reply.never_made(header, TOO_MANY_REQUESTS))
         watch_id = request.watch_id or self._free_id()
-        self._watched[watch_id] = _Watched(*joined, watch_id, request)
+        self._watched[watch_id] = Watched(*joined, watch_id, request, asked=asked, sent=sent)
         if self._confirming:
             self._confirm(watch_id)
-        return await self._say(reply.created(header, watch_id, start))
+        self._replies.append(reply.created(header, watch_id, start))
+        if 0 < request.start_revision <= self._views.changed_at(self._role.name) and is_of_state(asked):
+            self._forget(watch_id)
+            self._replies.append(reply.compacted(header, watch_id))
+        return await self._said()
 
     def _join(self, request: messages.WatchCreateRequest, start: int) -> tuple[Watch, bool] | None:
         """The watch, and whether this client is the first to have it. None: there are too many."""
@@ -194,7 +213,7 @@ class WatchStream:
             return None
         try:
             watch = self._hub.join(
-                _selection(request), start, self._head.newest, self._pump, account.may_open_feed
+                selection(request), start, self._head.newest, self._pump, account.may_open_feed
             )
         except TooManyFeeds:
             account.watches -= 1
@@ -259,6 +278,9 @@ class WatchStream:
     async def _say(self, answer: bytes) -> None:
         """Queue an answer to a request. A client that asks on and does not read has to wait."""
         self._replies.append(answer)
+        await self._said()
+
+    async def _said(self) -> None:
         self._read.clear()
         self._pump()
         if len(self._replies) >= MAX_REPLIES:
@@ -317,7 +339,7 @@ class WatchStream:
             self._writing_since = self._loop.time()
         return False
 
-    def _serve(self, watched: _Watched) -> bool:
+    def _serve(self, watched: Watched) -> bool:
         watch, watch_id = watched.watch, watched.watch_id
         if self._watched.get(watch_id) is not watched:
             return False  # cancelled while another one was written
@@ -337,7 +359,7 @@ class WatchStream:
             return True
         return self._serve_ending(watched)
 
-    def _serve_ending(self, watched: _Watched) -> bool:
+    def _serve_ending(self, watched: Watched) -> bool:
         try:
             ending = watched.watch.take_ending()
         except TooManyFeeds:
@@ -356,7 +378,7 @@ class WatchStream:
         if not self._confirming:
             self._write(reply.progress(self._header, self._confirmed))
 
-    def _write_events(self, watched: _Watched, raw: bytes) -> None:
+    def _write_events(self, watched: Watched, raw: bytes) -> None:
         if watched.fragment and len(raw) > FRAGMENT_BYTES:
             self._parts.extend(reply.fragments(raw, FRAGMENT_BYTES))
             self._may_write()
@@ -371,7 +393,3 @@ class WatchStream:
 
     def _refuse(self, refusal: Refuse) -> None:
         self._metrics.refuse(self._call.caller, WATCH.path, refusal)
-
-
-def _selection(request: messages.WatchCreateRequest) -> Selection:
-    return Selection(request.key, request.range_end, request.prev_kv, tuple(sorted(set(request.filters))))

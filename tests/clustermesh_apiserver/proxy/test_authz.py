@@ -12,9 +12,11 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustermesh_apiserver.proxy.authz import Allow, Refuse, Role, RoleKind, admit, role_of
+from clustermesh_apiserver.proxy.authz import NOTHING, Allow, Refuse, Role, RoleKind, admit, role_of
 from clustermesh_apiserver.proxy.method import ALARM, MEMBER_LIST, METHODS, RANGE, STATUS, WATCH
+from clustermesh_apiserver.proxy.sight import Sight
 from kvstore import messages as m
+from mesh.keys import Kind, state_prefix
 
 REMOTE = role_of(["remote"], "east")
 PREFIXES = {
@@ -254,3 +256,51 @@ def test_the_common_name_decides_the_role(names: list[str], kind: RoleKind) -> N
 
 def test_a_client_without_a_role_gets_nothing() -> None:
     assert all(isinstance(admit(Role(RoleKind.UNKNOWN, ""), path, b""), Refuse) for path in METHODS)
+
+
+KIND_SETS = st.frozensets(st.sampled_from(Kind))
+STATE_KEYS = [
+    b"cilium/state/",
+    b"cilium/state0",
+    *(f"cilium/state/{kind.value}{end}".encode() for kind in Kind for end in ("", "/", "/v1/east/a/b", "0")),
+    b"cilium/state/future/v1/east/x",
+]
+SEEN_KEYS = st.one_of(st.sampled_from(STATE_KEYS), st.sampled_from(INTERESTING), st.binary(max_size=24))
+
+
+@given(KIND_SETS, st.booleans(), SEEN_KEYS, SEEN_KEYS, st.sampled_from([*STATE_KEYS, *INTERESTING]))
+def test_what_is_sent_on_never_selects_a_hidden_kind(
+    kinds: frozenset[Kind], is_watch: bool, key: bytes, end: bytes, candidate: bytes
+) -> None:
+    role = Sight({"remote-west": kinds}).role(role_of(["remote-west"], "east"))
+    path, kind = (WATCH.path, m.WatchRequest) if is_watch else (RANGE.path, m.RangeRequest)
+    verdict = admit(role, path, request(is_watch, key, end))
+    if not isinstance(verdict, Allow):
+        return
+    sent: Any = kind.FromString(verdict.request)
+    read = sent.create_request if is_watch else sent
+    seen = tuple(f"cilium/state/{each.value}/".encode() for each in kinds)
+    is_for_them = (
+        not candidate.startswith(b"cilium/state/") or kinds == set(Kind) or candidate.startswith(seen)
+    )
+    assert not selects(read.key, read.range_end, candidate) or (may_read("remote", candidate) and is_for_them)
+    assert verdict.hides == (read.key == NOTHING != key)
+
+
+@given(KIND_SETS, st.sampled_from(Kind))
+def test_every_kind_can_be_listed_and_followed_and_only_the_hidden_ones_look_empty(
+    kinds: frozenset[Kind], kind: Kind
+) -> None:
+    role = Sight(default=kinds).role(role_of(["remote"], "east"))
+    start = state_prefix(kind, "east")
+    for is_watch, path in ((False, RANGE.path), (True, WATCH.path)):
+        asked = request(is_watch, start, start[:-1] + b"0")
+        verdict = admit(role, path, asked)
+        assert isinstance(verdict, Allow)
+        assert (verdict.request == asked, verdict.hides) == (kind in kinds, kind not in kinds)
+
+
+def test_a_range_of_seen_and_hidden_kinds_is_refused() -> None:
+    role = Sight(default=frozenset({Kind.IPS})).role(role_of(["remote"], "east"))
+    whole = m.RangeRequest(key=b"cilium/state/", range_end=b"cilium/state0").SerializeToString()
+    assert admit(role, RANGE.path, whole) == Refuse("range", "b'cilium/state/'..b'cilium/state0'")

@@ -29,11 +29,13 @@ from cli.settings import (
 )
 from k8s.resource import CONFIGMAP, CRONJOB, DAEMONSET, DEPLOYMENT, PODDISRUPTIONBUDGET, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
+from peering import rules
 
 RUN_DIR = "/var/lib/cilium/run"
 ETCD_DIR = "/var/lib/cilium/etcd"
 SERVER_CERT_DIR = "/var/lib/cilium/etcd-secrets"
 REVOKED_DIR = "/var/lib/cilium/revoked"
+SEE_DIR = "/var/lib/cilium/see"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
 ETCD_PEER_URL = "http://127.0.0.1:2377"
 EXPORTER_HEALTH_PORT = 9880
@@ -80,6 +82,8 @@ def objects(settings: MeshSettings, secrets: secret.Secrets) -> list[Manifest]:
         *(Manifest(secret.SECRET, body) for body in secret.bodies(namespace, secrets)),
         # Its content belongs to `certs revoke`: an empty list, so that the proxy has one to follow.
         Manifest(CONFIGMAP, revoked(settings), once=True),
+        # Its content belongs to `apply`: it must be mountable before the first rule.
+        Manifest(CONFIGMAP, no_rules(settings), once=True),
         # Their content belongs to `connect`; they must be mountable before the first peer.
         Manifest(secret.SECRET, secret.empty(namespace, PEERS_SECRET), once=True),
         Manifest(secret.SECRET, secret.empty(namespace, MIRRORED_SECRET), once=True),
@@ -108,6 +112,12 @@ def revoked(settings: MeshSettings) -> dict[str, Any]:
     return {"metadata": metadata, "data": {REVOKED_FILE: "revoked: []\n"}}
 
 
+def no_rules(settings: MeshSettings) -> dict[str, Any]:
+    metadata = {"name": rules.CONFIG_MAP, "namespace": settings.namespace}
+    data = {rules.SEE_FILE: rules.render_see(rules.See()), rules.CLAIMS_FILE: rules.render_claims({})}
+    return {"metadata": metadata, "data": data}
+
+
 def service(settings: MeshSettings) -> dict[str, Any]:
     metadata = _metadata(SERVICE, settings)
     if settings.service_annotations:
@@ -129,6 +139,7 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
             {"name": "etcd-data", "emptyDir": {}},
             {"name": "server-cert", "secret": {"secretName": secret.SERVER}},
             {"name": "revoked", "configMap": {"name": REVOKED_CONFIG_MAP, "optional": True}},
+            {"name": "see", "configMap": _rules(rules.SEE_FILE)},
         ],
     }
     if settings.kvstoremesh:
@@ -256,6 +267,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             f"--cert-dir={SERVER_CERT_DIR}",
             f"--cluster-name={settings.cluster_name}",
             f"--revoked-config-path={REVOKED_DIR}/{REVOKED_FILE}",
+            f"--see-config-path={SEE_DIR}/{rules.SEE_FILE}",
             f"--health-port={PROXY_HEALTH_PORT}",
         ],
         "ports": [_port("etcd", CLIENT_PORT), _port("proxy-metrics", PROXY_HEALTH_PORT)],
@@ -263,6 +275,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True},
             {"name": "revoked", "mountPath": REVOKED_DIR, "readOnly": True},
+            {"name": "see", "mountPath": SEE_DIR, "readOnly": True},
         ],
     }
 
@@ -334,12 +347,19 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
 
 
 def _agent_files() -> list[dict[str, Any]]:
-    """The peers' configurations and both client certificates: a mesh may turn KVStoreMesh on and off."""
+    """The peers' configurations, both client certificates, as a mesh may turn KVStoreMesh on and off, and
+    what the peers may claim."""
     return [
         _files(PEERS_SECRET),
         _client_files(secret.REMOTE, peerfile.REMOTE_CLIENT),
         _client_files(secret.LOCAL, peerfile.LOCAL_CLIENT),
+        {"configMap": _rules(rules.CLAIMS_FILE)},
     ]
+
+
+def _rules(file: str) -> dict[str, Any]:
+    """One file of what peers may; without it nobody is restricted."""
+    return {"name": rules.CONFIG_MAP, "optional": True, "items": [{"key": file, "path": file}]}
 
 
 def _files(name: str) -> dict[str, Any]:

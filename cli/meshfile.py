@@ -16,7 +16,10 @@ from cli.facts import Address
 from cli.target import NAMESPACE
 from mesh.addressing import parse_cluster_name
 from mesh.errors import MeshError
+from mesh.keys import Kind
+from peering.rules import EVERYTHING, Claim, Claims, RulesError, See
 
+OTHERS = "*"  # whoever is not named, and clients with the common name that all clusters share
 MAX_BYTES = 1024 * 1024  # five hundred clusters with their endpoints
 
 _Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -27,6 +30,11 @@ class _Endpoint(msgspec.Struct, forbid_unknown_fields=True):
     port: _Port = 2379
 
 
+class _Peer(msgspec.Struct, forbid_unknown_fields=True):
+    see: list[Kind] | None = None
+    claim: Claim | None = None
+
+
 class _Cluster(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     id: Annotated[int, msgspec.Meta(ge=1, le=511)]
@@ -34,6 +42,7 @@ class _Cluster(msgspec.Struct, forbid_unknown_fields=True):
     bundle: str = ""
     namespace: str = NAMESPACE
     endpoints: list[_Endpoint] = []
+    peers: dict[str, _Peer] = {}
 
 
 class _Mesh(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -46,7 +55,10 @@ class _Mesh(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class MeshCluster:
-    """A cluster that is asked by its `context`, or only known from a peer bundle (a path, as written)."""
+    """A cluster that is asked by its `context`, or only known from a peer bundle (a path, as written).
+
+    `see`: what others may read of it, `claims`: what it takes of them, by their names.
+    """
 
     name: str
     cluster_id: int
@@ -54,6 +66,8 @@ class MeshCluster:
     bundle: str = ""
     namespace: str = NAMESPACE
     endpoints: tuple[Address, ...] = ()  # empty: where its Service or its bundle says
+    see: See = field(default_factory=See)
+    claims: Mapping[str, Claims] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +107,32 @@ def _clusters(given: list[_Cluster]) -> dict[str, MeshCluster]:
         ids[each.id] = each.name
         endpoints = tuple(_endpoint(each.name, endpoint) for endpoint in each.endpoints)
         clusters[each.name] = MeshCluster(
-            each.name, each.id, each.context, each.bundle, each.namespace, endpoints
+            each.name, each.id, each.context, each.bundle, each.namespace, endpoints, *_rules(each)
         )
+    for each in given:
+        for peer in each.peers.keys() - {OTHERS}:
+            if peer not in clusters or peer == each.name:
+                raise ValueError(f"cluster {each.name}: peer {peer!r} is not another one of the clusters")
     return clusters
+
+
+def _rules(of: _Cluster) -> tuple[See, dict[str, Claims]]:
+    """What the cluster's peers may see and claim."""
+    if of.peers and not of.context:
+        raise ValueError(f"cluster {of.name} has no context, so its peers cannot be restricted from here")
+    see = {name: frozenset(peer.see) for name, peer in of.peers.items() if peer.see is not None}
+    default = see.pop(OTHERS, EVERYTHING)
+    claims = {}
+    for name, peer in of.peers.items():
+        if peer.claim is None:
+            continue
+        if name == OTHERS:
+            raise ValueError(f"cluster {of.name}: {OTHERS!r} is for what others may see, not for claims")
+        try:
+            claims[name] = peer.claim.checked()
+        except RulesError as error:
+            raise ValueError(f"cluster {of.name}: peer {name}: {error}") from None
+    return See(see, default), claims
 
 
 def _endpoint(cluster: str, given: _Endpoint) -> Address:

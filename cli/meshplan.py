@@ -16,17 +16,25 @@ from cli import peerfile, secret
 from cli.facts import Address, ClusterFacts
 from cli.meshfile import MeshCluster, MeshFile
 from cli.settings import MIRRORED_SECRET, PEERS_SECRET
+from mesh.keys import Kind
+from peering import rules
+from peering.rules import Claims
 
 Secrets = Mapping[str, Mapping[str, str]]  # name -> files
 
 
 class Action(Enum):
-    """What happens to a peer in a cluster's configuration; `ACCEPT`: to its authority."""
+    """What happens to a peer in a cluster's configuration; `ACCEPT`: to its authority.
+
+    `SEE` and `CLAIM`: to what it may. Without a peer: to what whoever is not named may.
+    """
 
     ACCEPT = "accept"
     ADD = "add"
     CHANGE = "change"
     REMOVE = "remove"
+    SEE = "see"
+    CLAIM = "claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class Change:
     action: Action
     peer: str = ""
     addresses: tuple[Address, ...] = ()
+    rule: str = ""  # what a peer may from now on
 
     @property
     def text(self) -> str:
@@ -48,14 +57,22 @@ class Change:
                 return f"{self.cluster}: know {self.peer} otherwise: at {where}"
             case Action.REMOVE:
                 return f"{self.cluster}: forget {self.peer}"
+            case Action.SEE:
+                return f"{self.cluster}: {self.peer or 'whoever is not named'} may see {self.rule}"
+            case Action.CLAIM:
+                return f"{self.cluster}: {self.peer} may claim {self.rule}"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A cluster as it is now: its facts, and the files that tell of its peers. From a bundle: no files."""
+    """A cluster as it is now: its facts, the files that tell of its peers, and what those may.
+
+    From a bundle: no files.
+    """
 
     facts: ClusterFacts
     files: Secrets = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
 
 def strangers(mesh: MeshFile, clusters: Mapping[str, Known]) -> list[str]:
@@ -69,10 +86,12 @@ def strangers(mesh: MeshFile, clusters: Mapping[str, Known]) -> list[str]:
 
 
 def changes(mesh: MeshFile, clusters: Mapping[str, Known]) -> list[Change]:
-    """In the order in which they are made: trust first, so that no connection is refused for a moment."""
+    """In the order in which they are made: trust first, so that no connection is refused for a moment, and
+    what peers may before they are known, so that none has more for a moment."""
     accepted = [change for name in mesh.reads for change in _accepting(mesh, name, clusters)]
     told = [change for name in mesh.reads for change in _telling(mesh, name, clusters)]
-    return [*accepted, *sorted(told, key=lambda change: change.action is Action.REMOVE)]
+    ruled = [change for name in mesh.reads for change in _ruling(mesh.clusters[name], clusters[name].rules)]
+    return [*accepted, *ruled, *sorted(told, key=lambda change: change.action is Action.REMOVE)]
 
 
 def wanted(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> Secrets:
@@ -81,6 +100,45 @@ def wanted(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> Secrets:
     files = {peer: peerfile.remote(peer, clusters[peer].facts.addresses) for peer in mesh.reads[name]}
     found = peerfile.secrets(files, facts.target.namespace, mirrored=facts.kvstoremesh)
     return {secret_name: found.get(secret_name, {}) for secret_name in (MIRRORED_SECRET, PEERS_SECRET)}
+
+
+def wanted_rules(each: MeshCluster) -> dict[str, str]:
+    """The files that say what a cluster's peers may."""
+    return {
+        rules.SEE_FILE: rules.render_see(each.see),
+        rules.CLAIMS_FILE: rules.render_claims(each.claims),
+    }
+
+
+def _ruling(each: MeshCluster, have: Mapping[str, str]) -> list[Change]:
+    """A file that is not there restricts nobody; one that cannot be read is written anew, whole."""
+    try:
+        see = rules.parse_see(have.get(rules.SEE_FILE, "").encode())
+        claims = rules.parse_claims(have.get(rules.CLAIMS_FILE, "").encode())
+    except rules.RulesError as error:
+        return [Change(each.name, Action.SEE, rule=f"what the file says: it is not readable there ({error})")]
+    found = []
+    if see.default != each.see.default:
+        found.append(Change(each.name, Action.SEE, rule=_kinds(each.see.default)))
+    for peer in sorted(see.peers.keys() | each.see.peers.keys()):
+        if see.peers.get(peer) != (kinds := each.see.peers.get(peer)):
+            rule = "what others may" if kinds is None else _kinds(kinds)
+            found.append(Change(each.name, Action.SEE, peer, rule=rule))
+    for peer in sorted(claims.keys() | each.claims.keys()):
+        before, after = claims.get(peer, Claims()), each.claims.get(peer, Claims())
+        if before != after:
+            found.append(Change(each.name, Action.CLAIM, peer, rule=_claims(after)))
+    return found
+
+
+def _kinds(kinds: frozenset[Kind]) -> str:
+    return "everything" if kinds == rules.EVERYTHING else ", ".join(rules.names(kinds)) or "nothing"
+
+
+def _claims(claims: Claims) -> str:
+    said = rules.written(claims)
+    texts = [f"{name} {v if isinstance(v, str) else ', '.join(v) or 'none'}" for name, v in said.items()]
+    return "; ".join(texts) or "all that is its own"
 
 
 def _is(each: MeshCluster, known: Known) -> bool:

@@ -18,13 +18,18 @@ from cli.disconnect import unlink
 from cli.errors import CommandError, RefusedError
 from cli.exchange import read_file
 from cli.members import Judging, Member, judge, share_trust, surveys, tell
-from cli.meshfile import MeshFile
+from cli.meshfile import MeshCluster, MeshFile
 from cli.meshplan import Action, Change, Known
 from cli.running import run, say
 from cli.settings import MIRRORED_SECRET, PEERS_SECRET
 from cli.target import Target
+from k8s import objects
 from k8s.client import Client
+from k8s.objects import ConfigMap
+from k8s.resource import CONFIGMAP
+from peering import rules
 
+RULES = (Action.SEE, Action.CLAIM)
 CHANGES_STATUS = 2  # of `plan`: there is something to apply
 
 
@@ -41,7 +46,7 @@ def _with_file(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--manifests",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write each cluster's Secrets to <name>.yaml in this directory, for 'kubectl apply --server-side'.",
+    help="Write each cluster's objects to <name>.yaml in this directory, for 'kubectl apply --server-side'.",
 )
 def plan(*, file: Path, kubeconfig: Path | None, output: str, manifests: Path | None) -> None:
     """Show what 'clustermesh apply' would change. Exits 2 when that is something, 0 when nothing."""
@@ -77,13 +82,23 @@ async def _apply(file: Path, kubeconfig: Path | None) -> None:
         for name in dict.fromkeys(change.cluster for change in found if change.action is Action.ACCEPT):
             await share_trust([members[name]], [each.facts.trust for each in known.values()])
             say(f"{name} accepts the authorities of all")
+        for name in dict.fromkeys(change.cluster for change in found if change.action in RULES):
+            await _rule(clients[name], known[name], mesh.clusters[name])
         for change in found:
-            if change.action in (Action.ADD, Action.CHANGE):
+            if change.action in RULES:
+                say(change.text)
+            elif change.action in (Action.ADD, Action.CHANGE):
                 await tell(members[change.cluster], known[change.peer].facts)
             elif change.action is Action.REMOVE:
                 await unlink(members[change.cluster], change.peer)
         if not found:
             say("nothing to change")
+
+
+async def _rule(client: Client, cluster: Known, wanted: MeshCluster) -> None:
+    """What peers may, whole: a rule that has gone must go."""
+    metadata = {"name": rules.CONFIG_MAP, "namespace": cluster.facts.target.namespace}
+    await client.apply(CONFIGMAP, {"metadata": metadata, "data": meshplan.wanted_rules(wanted)})
 
 
 @asynccontextmanager
@@ -117,7 +132,8 @@ async def _known(client: Client, target: Target) -> Known:
     for name, peers in ((MIRRORED_SECRET, said.mirrored), (PEERS_SECRET, said.peers)):
         data = await facts.secret_data(client, name, target.namespace) or {}
         files[name] = {peer: data[peer].decode(errors="replace") for peer in peers if peer in data}
-    return Known(said, files)
+    raw = await client.get(CONFIGMAP, rules.CONFIG_MAP, target.namespace)
+    return Known(said, files, objects.decode(raw, ConfigMap).data if raw else {})
 
 
 async def _judge(mesh: MeshFile, known: Mapping[str, Known], clients: Mapping[str, Client]) -> None:
@@ -139,10 +155,13 @@ def _write(mesh: MeshFile, known: Mapping[str, Known], directory: Path) -> None:
                 {"apiVersion": "v1", "kind": "Secret", **secret.files(namespace, each, files)}
                 for each, files in wanted.items()
             ]
+            metadata = {"name": rules.CONFIG_MAP, "namespace": namespace}
+            data = meshplan.wanted_rules(mesh.clusters[name])
+            bodies.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
             (directory / f"{name}.yaml").write_text(yaml.safe_dump_all(bodies, sort_keys=False))
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}") from None
-    say(f"{directory} has the Secrets of {', '.join(mesh.reads)}")
+    say(f"{directory} has the objects of {', '.join(mesh.reads)}")
 
 
 def _shown(change: Change) -> dict[str, Any]:
@@ -151,4 +170,5 @@ def _shown(change: Change) -> dict[str, Any]:
         "action": change.action.value,
         "peer": change.peer,
         "addresses": [str(address) for address in change.addresses],
+        "rule": change.rule,
     }

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-import msgspec
-
-from clustermesh_apiserver.proxy.access import SHARED, AccessError, read
-from clustermesh_apiserver.proxy.authz import STATE, Grant, Role, RoleKind, is_remote_of_cluster, prefix
+from clustermesh_apiserver.proxy.access import SHARED, AccessError
+from clustermesh_apiserver.proxy.authz import STATE, Grant, Role, RoleKind, prefix
 from mesh.keys import Kind
+from peering import rules
+from peering.rules import EVERYTHING
 
 Kinds = frozenset[Kind]
-EVERYTHING: Kinds = frozenset(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +47,13 @@ class Sight:
         return replace(role, grants=kept + kinds, hidden=STATE)
 
 
-class _Peer(msgspec.Struct, forbid_unknown_fields=True):
-    name: str
-    see: list[Kind]
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    default: list[Kind] | None = None
-    peers: list[_Peer] = []
-
-
 def parse(text: bytes) -> Sight:
-    """`default` is a list of kinds, `peers` a list of {name: <cluster>, see: <kinds>}. Raises AccessError."""
-    found = read(text, _File)
-    peers: dict[str, Kinds] = {}
-    for peer in found.peers:
-        name = f"{SHARED}-{peer.name}"
-        if not is_remote_of_cluster(name):
-            raise AccessError(f"{peer.name!r} is no cluster's name")
-        if name in peers:
-            raise AccessError(f"{peer.name} is there twice")
-        peers[name] = frozenset(peer.see)
-    return Sight(peers, EVERYTHING if found.default is None else frozenset(found.default))
+    """`see.yaml` (`peering.rules`). Raises AccessError."""
+    try:
+        found = rules.parse_see(text)
+    except rules.RulesError as error:
+        raise AccessError(str(error)) from error
+    return Sight({f"{SHARED}-{name}": kinds for name, kinds in found.peers.items()}, found.default)
 
 
 def _kind(kind: Kind) -> Grant:

@@ -35,6 +35,7 @@ args:
 - --cert-dir=/var/lib/cilium/etcd-secrets
 - --cluster-name=east
 - --revoked-config-path=/var/lib/cilium/revoked/revoked.yaml
+- --see-config-path=/var/lib/cilium/see/see.yaml
 - --health-port=9882
 ports:
 - {name: etcd, containerPort: 2379, protocol: TCP}
@@ -45,6 +46,7 @@ readinessProbe:
 volumeMounts:
 - {name: server-cert, mountPath: /var/lib/cilium/etcd-secrets, readOnly: true}
 - {name: revoked, mountPath: /var/lib/cilium/revoked, readOnly: true}
+- {name: see, mountPath: /var/lib/cilium/see, readOnly: true}
 """
 KVSTOREMESH = """\
 name: kvstoremesh
@@ -112,7 +114,10 @@ def test_the_agent_finds_its_peers_and_its_client_certificate_in_one_directory()
     agent = manifest.agent(SETTINGS)
     assert container(agent, "agent")["args"] == AGENT_ARGS
     (peers,) = [volume for volume in pod_of(agent)["volumes"] if volume["name"] == "peers"]
-    first, remote, local = (source["secret"] for source in peers["projected"]["sources"])
+    *secrets, claims = peers["projected"]["sources"]
+    first, remote, local = (source["secret"] for source in secrets)
+    assert claims["configMap"]["name"] == "clustermesh-peers"
+    assert claims["configMap"]["items"] == [{"key": "claims.yaml", "path": "claims.yaml"}]
     assert first == {"name": "cilium-clustermesh", "optional": True}
     for found, secret_name, client in (
         (remote, "clustermesh-apiserver-remote-cert", "common-etcd-client"),
@@ -205,6 +210,7 @@ def test_the_kinds_and_the_peers_are_never_overwritten() -> None:
         "cilium-clustermesh",
         "cilium-kvstoremesh",
         "ciliumclusterwidenetworkpolicies.cilium.io",
+        "clustermesh-peers",
         "clustermesh-revoked",
         "ciliumendpoints.cilium.io",
         "ciliumidentities.cilium.io",

@@ -21,11 +21,15 @@ from cli.meshfile import MeshCluster, MeshFile
 from cli.meshplan import Action, Change, Known
 from cli.settings import MIRRORED_SECRET, PEERS_SECRET
 from cli.target import Target
+from mesh.keys import Kind
+from peering.rules import EVERYTHING, Claims, See, render_see
 
 NAMES = ("east", "west", "north", "south")
 STRANGERS = ("gone", "other")
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 AUTHORITIES = [Authority.create(NOW, name=name).anchors for name in NAMES]
+kinds = st.frozensets(st.sampled_from(Kind)) | st.just(EVERYTHING)
+some_claims = st.sampled_from([Claims(), Claims(("10.1.0.0/16",)), Claims(namespaces=frozenset())])
 addresses = st.integers(1, 3).map(lambda last: (Address(f"192.0.2.{last}", 2379),))
 
 
@@ -47,6 +51,10 @@ def worlds(draw: st.DrawFn) -> World:
         )
         for number, name in enumerate(names, 1)
     }
+    for name in own:
+        see = See(draw(st.dictionaries(st.sampled_from(NAMES), kinds, max_size=2)), draw(kinds))
+        claims = draw(st.dictionaries(st.sampled_from(NAMES), some_claims, max_size=2))
+        clusters[name] = replace(clusters[name], see=see, claims=claims)
     others = {name: [other for other in names if other != name] for name in own}
     reads = {
         name: tuple(draw(st.lists(st.sampled_from(others[name]), unique=True)) if others[name] else ())
@@ -70,7 +78,9 @@ def clusters_as_they_are(draw: st.DrawFn, name: str, *, is_own: bool) -> Known:
     told.pop(name, None)
     texts = {peer: peerfile.remote(peer, there) for peer, there in told.items()}
     files = peerfile.secrets(texts, facts.target.namespace, mirrored=draw(st.booleans()))
-    return Known(facts, {each: dict(files.get(each, {})) for each in (MIRRORED_SECRET, PEERS_SECRET)})
+    kept = {each: dict(files.get(each, {})) for each in (MIRRORED_SECRET, PEERS_SECRET)}
+    before = {"see.yaml": render_see(See(default=draw(kinds))), "claims.yaml": "peers: []"}
+    return Known(facts, kept, draw(st.sampled_from([{}, before, {"claims.yaml": "["}])))
 
 
 def applied(world: World, found: list[Change]) -> dict[str, Known]:
@@ -87,6 +97,9 @@ def applied(world: World, found: list[Change]) -> dict[str, Known]:
             case Action.REMOVE:
                 kept = {name: without(files, change.peer) for name, files in before.files.items()}
                 known[change.cluster] = replace(before, files=kept)
+            case Action.SEE | Action.CLAIM:
+                said = meshplan.wanted_rules(world.mesh.clusters[change.cluster])
+                known[change.cluster] = replace(before, rules=said)
             case _:
                 files = {name: dict(content) for name, content in before.files.items()}
                 for body in telling(before.facts, known[change.peer].facts):
@@ -137,7 +150,8 @@ def test_only_clusters_that_the_file_leads_to_are_changed_and_nobody_strange_is_
     own = {name for name, each in world.mesh.clusters.items() if each.context}
     found = meshplan.changes(world.mesh, world.known)
     assert {change.cluster for change in found} <= own
-    assert all(change.peer in world.mesh.clusters or change.action is Action.REMOVE for change in found)
+    told = (Action.ACCEPT, Action.ADD, Action.CHANGE)
+    assert all(change.peer in world.mesh.clusters for change in found if change.action in told)
     after = applied(world, found)
     for name, each in after.items():
         if name in own:

@@ -10,7 +10,9 @@ import yaml
 
 from cli import meshfile
 from cli.errors import CommandError
-from k8s.resource import SECRET
+from k8s.resource import CONFIGMAP, SECRET
+from mesh.keys import Kind
+from peering.rules import parse_see
 from tests.cli.conftest import Clusters
 from tests.cli.test_connect import known
 
@@ -57,6 +59,74 @@ def test_by_default_everybody_reads_everybody() -> None:
 def test_what_a_mesh_file_may_not_say(content: bytes, reason: str) -> None:
     with pytest.raises(CommandError, match=reason):
         meshfile.parse(content, "mesh.yaml")
+
+
+RULES = {
+    "west": {"see": ["nodes", "ip"], "claim": {"addresses": ["10.2.0.0/16"], "addressCheck": "enforce"}},
+    "*": {"see": ["nodes"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("peers", "reason"),
+    [
+        ({"south": {}}, "peer 'south' is not another one"),
+        ({"east": {}}, "peer 'east' is not another one"),
+        ({"west": {"see": ["pods"]}}, "'pods'"),
+        (
+            {"west": {"claim": {"addresses": ["10.2.0.1/16"]}}},
+            "cluster east: peer west: addresses: .*host bits",
+        ),
+        ({"*": {"claim": {}}}, "not for claims"),
+        ({"west": {"may": []}}, "unknown field `may`"),
+    ],
+)
+def test_what_may_not_be_said_of_peers(peers: dict[str, object], reason: str) -> None:
+    with pytest.raises(CommandError, match=reason):
+        meshfile.parse(text(EAST | {"peers": peers}, WEST), "mesh.yaml")
+
+
+async def rules(clusters: Clusters) -> dict[str, str]:
+    found = await clusters.get("east", CONFIGMAP, "clustermesh-peers")
+    assert found is not None
+    data: dict[str, str] = found["data"]
+    return data
+
+
+async def test_what_peers_may_is_planned_applied_once_and_taken_back(
+    clusters: Clusters, tmp_path: Path
+) -> None:
+    await clusters.enable()
+    file = written(tmp_path, text(EAST | {"peers": RULES}, WEST))
+    plan = await clusters.run("plan", "-f", file, "--manifests", str(tmp_path / "out"))
+    assert plan.stdout.splitlines()[:3] == [
+        "east: whoever is not named may see nodes",
+        "east: west may see nodes, ip",
+        "east: west may claim addresses 10.2.0.0/16; addressCheck enforce",
+    ]
+    assert (await clusters.run("apply", "-f", file)).exit_code == 0
+    assert parse_see((await rules(clusters))["see.yaml"].encode()).peers["west"] == {Kind.NODES, Kind.IPS}
+    manifests = list(yaml.safe_load_all((tmp_path / "out" / "east.yaml").read_text()))
+    assert await rules(clusters) == next(each["data"] for each in manifests if each["kind"] == "ConfigMap")
+    assert (await clusters.run("plan", "-f", file)).exit_code == 0
+    written(tmp_path, text(EAST, WEST))
+    back = await clusters.run("apply", "-f", file)
+    assert back.stderr.splitlines() == [
+        "east: whoever is not named may see everything",
+        "east: west may see what others may",
+        "east: west may claim all that is its own",
+    ]
+    assert (await clusters.run("plan", "-f", file)).exit_code == 0
+
+
+async def test_rules_that_cannot_be_read_are_written_anew(clusters: Clusters, tmp_path: Path) -> None:
+    await clusters.enable()
+    body = {"metadata": {"name": "clustermesh-peers", "namespace": "kube-system"}, "data": {"see.yaml": "["}}
+    await clusters.client("east").apply(CONFIGMAP, body)
+    file = written(tmp_path, text(EAST, WEST))
+    assert "not readable there" in (await clusters.run("plan", "-f", file)).stdout
+    assert (await clusters.run("apply", "-f", file)).exit_code == 0
+    assert (await clusters.run("plan", "-f", file)).exit_code == 0
 
 
 def written(folder: Path, content: bytes) -> str:
@@ -115,7 +185,8 @@ async def test_manifests_applied_by_hand_give_the_same(clusters: Clusters, tmp_p
     assert plan.exit_code == 2, plan.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["east.yaml"]
     for body in yaml.safe_load_all((tmp_path / "out" / "east.yaml").read_text()):
-        await clusters.client("east").apply(SECRET, body)
+        kind = SECRET if body["kind"] == "Secret" else CONFIGMAP
+        await clusters.client("east").apply(kind, body)
     assert (await clusters.run("plan", "-f", file)).exit_code == 0
 
 

@@ -103,6 +103,11 @@ tolerations:
     optional: true
 {{ include "clustermesh.client-files" (dict "secret" "clustermesh-apiserver-remote-cert" "client" "common-etcd-client") }}
 {{ include "clustermesh.client-files" (dict "secret" "clustermesh-apiserver-local-cert" "client" "local-etcd-client") }}
+- configMap:
+    name: clustermesh-peers
+    optional: true
+    items:
+      - {key: claims.yaml, path: claims.yaml}
 {{- end -}}
 
 {{- define "clustermesh.server-names" -}}

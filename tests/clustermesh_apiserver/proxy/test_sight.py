@@ -17,9 +17,10 @@ from aiokit.wait import eventually
 from certs import profile
 from clustermesh_apiserver.proxy.access import AccessError
 from clustermesh_apiserver.proxy.method import RANGE, WATCH
-from clustermesh_apiserver.proxy.sight import EVERYTHING, Sight, parse
+from clustermesh_apiserver.proxy.sight import Sight, parse
 from kvstore import messages as m
 from mesh.keys import Kind, state_prefix
+from peering.rules import EVERYTHING
 from tests.clustermesh_apiserver.proxy.conftest import Mesh, a_mesh
 from tests.clustermesh_apiserver.proxy.test_revocation import no_sweep, write
 from tests.clustermesh_apiserver.proxy.test_serve import page
@@ -38,7 +39,7 @@ ONLY_NODES = "peers: [{name: west, see: [nodes]}]\n"
     [
         (b"peers: [{name: west, see: [pods]}]", "'pods'"),
         (b"peers: [{name: west}]", "see"),
-        (b"peers: [{name: West, see: []}]", "no cluster's name"),
+        (b"peers: [{name: West, see: []}]", "must be lower-case"),
         (b"peers: [{name: west, see: []}, {name: west, see: []}]", "west is there twice"),
         (b"default: []\ndefault: []", "line 2"),
         (b"colour: red", "colour"),

@@ -20,7 +20,7 @@ from cli.facts import Address, ClusterFacts
 from cli.links import MODES, Link, links
 from cli.manifest import Manifest
 from cli.manifesttext import as_yaml
-from cli.members import Judging, Member, judge, members, share_trust, surveys, tell, telling, trusting
+from cli.members import Judging, Member, judge, let_in, members, share_trust, surveys, tell, telling, trusting
 from cli.running import run
 from cli.target import Target, split, with_target
 from k8s.resource import SECRET
@@ -128,6 +128,8 @@ async def _connect(
             return _show(by_name, wanted, trust)
         if judging.allow_mismatching_ca:
             await share_trust(clusters, [member.facts.trust for member in clusters])
+        for link in wanted:
+            await let_in(by_name[link.peer], link.reader)
         turns = asyncio.Semaphore(parallel)
         async with asyncio.TaskGroup() as group:
             for name in dict.fromkeys(link.reader for link in wanted):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from cli import users
 from cli.completing import complete_cluster, complete_context
 from cli.errors import CommandError
 from cli.links import MODES, links
@@ -54,6 +55,7 @@ async def _forget(target: Target, peers: Sequence[str]) -> None:
                 raise CommandError(f"{local.facts.name} does not know {peer}: it knows {told}")
         for peer in peers:
             await unlink(local, peer)
+            await shut_out(local, peer)
             say(f"{peer} is not told: there, run 'clustermesh disconnect --cluster {local.facts.name}'")
 
 
@@ -66,6 +68,12 @@ async def _disconnect(target: Target, destinations: Sequence[str], mode: str) ->
         by_name = {member.facts.name: member for member in (local, *remotes)}
         for link in links(mode, local.facts.name, [remote.facts.name for remote in remotes]):
             await unlink(by_name[link.reader], link.peer)
+            await shut_out(by_name[link.peer], link.reader)
+
+
+async def shut_out(host: Member, cluster: str) -> None:
+    """Where the cluster keeps a list of who may read it, that one is not on it."""
+    await users.shut_out(host.client, host.facts.target.namespace, host.facts.name, cluster)
 
 
 async def unlink(reader: Member, peer: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from aiokit.wait import eventually
-from cli import crd, facts, manifest, peerfile, provider, rollout, secret
+from cli import crd, facts, manifest, peerfile, provider, rollout, secret, users
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
@@ -19,8 +19,11 @@ from cli.manifest import Manifest
 from cli.manifesttext import as_yaml
 from cli.running import run, say
 from cli.settings import (
+    AUTH_MODES,
     CA_SECRET,
+    CLUSTER,
     ETCD_IMAGE,
+    MIGRATION,
     MIRRORED_SECRET,
     OPERATOR,
     PEERS_SECRET,
@@ -60,6 +63,12 @@ POLL_SECONDS = 0.2
     type=click.IntRange(1, 9),
     help="Control planes, each with an etcd of its own (default: as installed, else 1).",
 )
+@click.option(
+    "--auth-mode",
+    type=click.Choice(AUTH_MODES),
+    help="Names of other clusters' clients: remote (legacy), remote-<cluster> (cluster), or either; ours is "
+    "remote-<cluster> in mode cluster (default: as installed, else migration).",
+)
 @click.option("--image", help="Image of the control plane and the agents.")
 @click.option("--etcd-image", default=ETCD_IMAGE, show_default=True, help="Image of the mesh's own etcd.")
 @click.option("--dry-run", is_flag=True, help="Print the objects as YAML and change nothing.")
@@ -80,6 +89,8 @@ async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wa
         if dry_run:
             click.echo(as_yaml(wanted), nl=False)
             return
+        if settings.auth_mode == CLUSTER:
+            await _keep_users(client, settings)
         for each in wanted:
             await _apply(client, each)
         await _lead_to_peers(client, settings)
@@ -133,11 +144,17 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
         kvstoremesh=_mirrors(flags["enable_kvstoremesh"], deployment.result()),
         mcs_api=_as_installed(flags["enable_mcs_api"], is_installed=operator.result() is not None),
         on_control_node=on_control_node,
+        auth_mode=_auth_mode(flags["auth_mode"], deployment.result()),
     )
 
 
 def _as_installed(wanted: bool | None, *, is_installed: bool) -> bool:
     return is_installed if wanted is None else wanted
+
+
+def _auth_mode(wanted: str | None, deployment: bytes | None) -> str:
+    """As asked for, else as it is, else either name."""
+    return wanted or (facts.auth_mode(deployment) if deployment else MIGRATION)
 
 
 def _replicas(wanted: int | None, deployment: bytes | None, *, on_control_node: bool) -> int:
@@ -153,6 +170,17 @@ def _mirrors(wanted: bool | None, deployment: bytes | None) -> bool:
     if wanted is not None:
         return wanted
     return deployment is None or facts.has_kvstoremesh(deployment)
+
+
+async def _keep_users(client: Client, settings: MeshSettings) -> None:
+    """From now on only who is told of is let in: at first, all whom this cluster knows."""
+    namespace = settings.namespace
+    if await users.read(client, namespace) is None:
+        secrets = [
+            await facts.secret_data(client, name, namespace) for name in (PEERS_SECRET, MIRRORED_SECRET)
+        ]
+        known = [facts.peer_names(data or {}, settings.cluster_name) for data in secrets]
+        await users.write(client, namespace, frozenset[str]().union(*known))
 
 
 async def _lead_to_peers(client: Client, settings: MeshSettings) -> None:
@@ -182,7 +210,8 @@ async def _secrets(client: Client, settings: MeshSettings, now: datetime) -> sec
     }
     ca_data = await facts.secret_data(client, CA_SECRET, settings.namespace)
     authority = secret.authority_of(ca_data, now)
-    wanted = secret.profiles(settings.cluster_name, settings.namespace)
+    own_name = settings.auth_mode == CLUSTER
+    wanted = secret.profiles(settings.cluster_name, settings.namespace, own_name=own_name)
     leaves = secret.leaf_secrets(authority, wanted, have, now)
     return leaves if ca_data is not None else {CA_SECRET: secret.ca_data(authority), **leaves}
 

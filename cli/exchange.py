@@ -14,7 +14,7 @@ from certs.bundle import TrustBundle
 from cli import facts, peerbundle
 from cli.errors import CommandError
 from cli.facts import Address, ClusterFacts
-from cli.members import Judging, Member, judge, share_trust, surveys, tell
+from cli.members import Judging, Member, judge, let_in, share_trust, surveys, tell
 from cli.running import say
 from cli.survey import is_remote, probed
 from cli.target import Target
@@ -57,6 +57,7 @@ async def import_bundles(
         judge(ours, peers, judging)
         if judging.allow_mismatching_ca:
             await share_trust([local], [ours.trust, *(peer.trust for peer in peers)])
+        await let_in(local, *(peer.name for peer in peers))
         for peer in peers:
             await tell(local, peer)
     for peer in peers:

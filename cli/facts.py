@@ -19,6 +19,7 @@ from cli.settings import (
     CLIENT_PORT,
     CONFIG_MAP,
     KVSTOREMESH,
+    MIGRATION,
     MIRRORED_SECRET,
     PEERS_SECRET,
     SERVICE,
@@ -129,6 +130,7 @@ async def read(client: Client, target: Target) -> ClusterFacts:
 
 class _Container(msgspec.Struct):
     name: str = ""
+    args: list[str] = []
 
 
 class _PodSpec(msgspec.Struct):
@@ -158,6 +160,14 @@ def has_kvstoremesh(deployment: bytes | None) -> bool:
         return False
     found = msgspec.json.decode(deployment, type=_Deployment).spec.template.spec.containers
     return any(container.name == KVSTOREMESH for container in found)
+
+
+def auth_mode(deployment: bytes) -> str:
+    """How this control plane's proxy tells its peers apart; as a proxy does that was not told."""
+    flag = "--auth-mode="
+    containers = msgspec.json.decode(deployment, type=_Deployment).spec.template.spec.containers
+    found = [arg.removeprefix(flag) for each in containers for arg in each.args if arg.startswith(flag)]
+    return found[-1] if found else MIGRATION
 
 
 def peer_names(data: Mapping[str, bytes], local_name: str) -> frozenset[str]:

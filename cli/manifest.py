@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cli import crd, peerfile, rbac, renewal, secret
+from cli import crd, peerfile, rbac, renewal, secret, users
 from cli.container import hardened, on_control_node, unprivileged
 from cli.settings import (
     AGENT,
     AGENT_HEALTH_PORT,
     CLIENT_PORT,
+    CLUSTER,
     CONFIG_MAP,
     KVSTOREMESH,
     KVSTOREMESH_HEALTH_PORT,
+    MIGRATION,
     MIRRORED_SECRET,
     OPERATOR,
     OPERATOR_HEALTH_PORT,
@@ -35,6 +37,7 @@ RUN_DIR = "/var/lib/cilium/run"
 ETCD_DIR = "/var/lib/cilium/etcd"
 SERVER_CERT_DIR = "/var/lib/cilium/etcd-secrets"
 REVOKED_DIR = "/var/lib/cilium/revoked"
+USERS_DIR = "/var/lib/cilium/users"
 SEE_DIR = "/var/lib/cilium/see"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
 ETCD_PEER_URL = "http://127.0.0.1:2377"
@@ -142,6 +145,8 @@ def apiserver(settings: MeshSettings) -> dict[str, Any]:
             {"name": "see", "configMap": _rules(rules.SEE_FILE)},
         ],
     }
+    if settings.auth_mode == CLUSTER:
+        pod["volumes"].append({"name": "users", "configMap": {"name": users.CONFIG_MAP, "optional": True}})
     if settings.kvstoremesh:
         sources = [_files(MIRRORED_SECRET), _client_files(secret.REMOTE, peerfile.REMOTE_CLIENT)]
         pod["containers"].append(_kvstoremesh(settings))
@@ -255,6 +260,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
 
 
 def _proxy(settings: MeshSettings) -> dict[str, Any]:
+    keeps_users = settings.auth_mode == CLUSTER
     return {
         "name": "proxy",
         "image": settings.image,
@@ -268,6 +274,8 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             f"--cluster-name={settings.cluster_name}",
             f"--revoked-config-path={REVOKED_DIR}/{REVOKED_FILE}",
             f"--see-config-path={SEE_DIR}/{rules.SEE_FILE}",
+            *([f"--auth-mode={settings.auth_mode}"] if settings.auth_mode != MIGRATION else []),
+            *([f"--users-config-path={USERS_DIR}/{users.FILE}"] if keeps_users else []),
             f"--health-port={PROXY_HEALTH_PORT}",
         ],
         "ports": [_port("etcd", CLIENT_PORT), _port("proxy-metrics", PROXY_HEALTH_PORT)],
@@ -276,6 +284,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
             {"name": "server-cert", "mountPath": SERVER_CERT_DIR, "readOnly": True},
             {"name": "revoked", "mountPath": REVOKED_DIR, "readOnly": True},
             {"name": "see", "mountPath": SEE_DIR, "readOnly": True},
+            *([{"name": "users", "mountPath": USERS_DIR, "readOnly": True}] if keeps_users else []),
         ],
     }
 

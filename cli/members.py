@@ -11,7 +11,7 @@ from typing import Any
 
 from certs import bundle
 from certs.bundle import TrustBundle
-from cli import facts, peerfile, secret
+from cli import facts, peerfile, secret, users
 from cli.check import Check
 from cli.errors import RefusedError
 from cli.facts import ClusterFacts
@@ -95,6 +95,11 @@ async def tell(reader: Member, peer: ClusterFacts) -> None:
     where = ", ".join(str(address) for address in peer.addresses)
     known = "already knows" if set(applied) == {"unchanged"} else "now knows"
     say(f"{reader.facts.name} {known} {peer.name} at {where}")
+
+
+async def let_in(host: Member, *clusters: str) -> None:
+    """Where the cluster keeps a list of who may read it, these are on it."""
+    await users.let_in(host.client, host.facts.target.namespace, host.facts.name, *clusters)
 
 
 async def share_trust(clusters: Sequence[Member], authorities: Iterable[TrustBundle | None]) -> None:

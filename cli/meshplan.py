@@ -26,6 +26,7 @@ Secrets = Mapping[str, Mapping[str, str]]  # name -> files
 class Action(Enum):
     """What happens to a peer in a cluster's configuration; `ACCEPT`: to its authority.
 
+    `LET_IN` and `SHUT_OUT`: to whether it may come under its own name, where a list is kept of those who may.
     `SEE` and `CLAIM`: to what it may. Without a peer: to what whoever is not named may.
     """
 
@@ -33,6 +34,8 @@ class Action(Enum):
     ADD = "add"
     CHANGE = "change"
     REMOVE = "remove"
+    LET_IN = "let in"
+    SHUT_OUT = "shut out"
     SEE = "see"
     CLAIM = "claim"
 
@@ -48,19 +51,22 @@ class Change:
     @property
     def text(self) -> str:
         where = ", ".join(str(address) for address in self.addresses)
-        match self.action:
-            case Action.ACCEPT:
-                return f"{self.cluster}: accept the authorities of {self.peer}"
-            case Action.ADD:
-                return f"{self.cluster}: know {self.peer} at {where}"
-            case Action.CHANGE:
-                return f"{self.cluster}: know {self.peer} otherwise: at {where}"
-            case Action.REMOVE:
-                return f"{self.cluster}: forget {self.peer}"
-            case Action.SEE:
-                return f"{self.cluster}: {self.peer or 'whoever is not named'} may see {self.rule}"
-            case Action.CLAIM:
-                return f"{self.cluster}: {self.peer} may claim {self.rule}"
+        said = _TEXTS[self.action].format(
+            peer=self.peer or "whoever is not named", where=where, rule=self.rule
+        )
+        return f"{self.cluster}: {said}"
+
+
+_TEXTS = {
+    Action.ACCEPT: "accept the authorities of {peer}",
+    Action.ADD: "know {peer} at {where}",
+    Action.CHANGE: "know {peer} otherwise: at {where}",
+    Action.REMOVE: "forget {peer}",
+    Action.LET_IN: "let in {peer}",
+    Action.SHUT_OUT: "no longer let in {peer}",
+    Action.SEE: "{peer} may see {rule}",
+    Action.CLAIM: "{peer} may claim {rule}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Known:
     facts: ClusterFacts
     files: Secrets = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
+    users: frozenset[str] | None = None  # who is let in by name; None: no list is kept
 
 
 def strangers(mesh: MeshFile, clusters: Mapping[str, Known]) -> list[str]:
@@ -91,7 +98,9 @@ def changes(mesh: MeshFile, clusters: Mapping[str, Known]) -> list[Change]:
     accepted = [change for name in mesh.reads for change in _accepting(mesh, name, clusters)]
     told = [change for name in mesh.reads for change in _telling(mesh, name, clusters)]
     ruled = [change for name in mesh.reads for change in _ruling(mesh.clusters[name], clusters[name].rules)]
-    return [*accepted, *ruled, *sorted(told, key=lambda change: change.action is Action.REMOVE)]
+    admitted = [change for name in mesh.reads for change in _admitting(mesh, name, clusters[name].users)]
+    last = (Action.REMOVE, Action.SHUT_OUT)
+    return [*accepted, *ruled, *sorted([*admitted, *told], key=lambda change: change.action in last)]
 
 
 def wanted(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> Secrets:
@@ -100,6 +109,20 @@ def wanted(mesh: MeshFile, name: str, clusters: Mapping[str, Known]) -> Secrets:
     files = {peer: peerfile.remote(peer, clusters[peer].facts.addresses) for peer in mesh.reads[name]}
     found = peerfile.secrets(files, facts.target.namespace, mirrored=facts.kvstoremesh)
     return {secret_name: found.get(secret_name, {}) for secret_name in (MIRRORED_SECRET, PEERS_SECRET)}
+
+
+def wanted_users(mesh: MeshFile, name: str) -> frozenset[str]:
+    """Who reads the cluster, and those of whom that is not said here: others' operators decide it."""
+    readers = {reader for reader, peers in mesh.reads.items() if name in peers}
+    return frozenset(readers.union(each.name for each in mesh.clusters.values() if each.bundle))
+
+
+def _admitting(mesh: MeshFile, name: str, have: frozenset[str] | None) -> list[Change]:
+    if have is None:
+        return []
+    want = wanted_users(mesh, name)
+    added = [Change(name, Action.LET_IN, peer) for peer in sorted(want - have)]
+    return [*added, *(Change(name, Action.SHUT_OUT, peer) for peer in sorted(have - want))]
 
 
 def wanted_rules(each: MeshCluster) -> dict[str, str]:

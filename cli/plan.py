@@ -13,11 +13,11 @@ import click
 import msgspec
 import yaml
 
-from cli import facts, meshfile, meshplan, peerbundle, secret
-from cli.disconnect import unlink
+from cli import facts, meshfile, meshplan, peerbundle, secret, users
+from cli.disconnect import shut_out, unlink
 from cli.errors import CommandError, RefusedError
 from cli.exchange import read_file
-from cli.members import Judging, Member, judge, share_trust, surveys, tell
+from cli.members import Judging, Member, judge, let_in, share_trust, surveys, tell
 from cli.meshfile import MeshCluster, MeshFile
 from cli.meshplan import Action, Change, Known
 from cli.running import run, say
@@ -84,6 +84,8 @@ async def _apply(file: Path, kubeconfig: Path | None) -> None:
             say(f"{name} accepts the authorities of all")
         for name in dict.fromkeys(change.cluster for change in found if change.action in RULES):
             await _rule(clients[name], known[name], mesh.clusters[name])
+        for name in dict.fromkeys(change.cluster for change in found if change.action is Action.LET_IN):
+            await let_in(members[name], *meshplan.wanted_users(mesh, name))
         for change in found:
             if change.action in RULES:
                 say(change.text)
@@ -91,6 +93,8 @@ async def _apply(file: Path, kubeconfig: Path | None) -> None:
                 await tell(members[change.cluster], known[change.peer].facts)
             elif change.action is Action.REMOVE:
                 await unlink(members[change.cluster], change.peer)
+            elif change.action is Action.SHUT_OUT:
+                await shut_out(members[change.cluster], change.peer)
         if not found:
             say("nothing to change")
 
@@ -133,7 +137,8 @@ async def _known(client: Client, target: Target) -> Known:
         data = await facts.secret_data(client, name, target.namespace) or {}
         files[name] = {peer: data[peer].decode(errors="replace") for peer in peers if peer in data}
     raw = await client.get(CONFIGMAP, rules.CONFIG_MAP, target.namespace)
-    return Known(said, files, objects.decode(raw, ConfigMap).data if raw else {})
+    let_in = await users.read(client, target.namespace)
+    return Known(said, files, objects.decode(raw, ConfigMap).data if raw else {}, let_in)
 
 
 async def _judge(mesh: MeshFile, known: Mapping[str, Known], clients: Mapping[str, Client]) -> None:
@@ -158,6 +163,10 @@ def _write(mesh: MeshFile, known: Mapping[str, Known], directory: Path) -> None:
             metadata = {"name": rules.CONFIG_MAP, "namespace": namespace}
             data = meshplan.wanted_rules(mesh.clusters[name])
             bodies.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+            if known[name].users is not None:
+                metadata = {"name": users.CONFIG_MAP, "namespace": namespace}
+                data = {users.FILE: users.render(meshplan.wanted_users(mesh, name))}
+                bodies.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
             (directory / f"{name}.yaml").write_text(yaml.safe_dump_all(bodies, sort_keys=False))
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}") from None

@@ -35,11 +35,12 @@ CA_KEY = "ca.key"
 RENEW_BEFORE = timedelta(days=30)
 
 
-def profiles(cluster: str, namespace: str) -> dict[str, Profile]:
+def profiles(cluster: str, namespace: str, *, own_name: bool = False) -> dict[str, Profile]:
+    """`own_name`: other clusters know us by a name of our own, and not by the one that all share."""
     return {
         SERVER: profile.server(namespace),
         ADMIN: profile.admin(cluster),
-        REMOTE: profile.remote(),
+        REMOTE: profile.remote(cluster if own_name else None),
         LOCAL: profile.local(cluster),
     }
 

@@ -22,6 +22,7 @@ OPERATOR_HEALTH_PORT = 9884
 ETCD_IMAGE = "quay.io/coreos/etcd:v3.5.21"
 CERTGEN = "clustermesh-apiserver-certgen"
 RENEWAL_SCHEDULE = "17 3 * * *"  # a leaf is due for a third of its life: once a day is often enough
+LEGACY, MIGRATION, CLUSTER = AUTH_MODES = ("legacy", "migration", "cluster")
 CONTROL_LABEL = "clustermesh.io/control"
 
 
@@ -32,6 +33,7 @@ class MeshSettings:
     `kvstoremesh`: peers are read once for the whole cluster, and agents read the copies.
     `mcs_api`: ServiceExports are exported, and an operator makes ServiceImports.
     `on_control_node`: a node is labelled for the control plane.
+    `auth_mode`: which names clients of other clusters have (spec 4.5).
     """
 
     cluster_name: str
@@ -45,6 +47,7 @@ class MeshSettings:
     kvstoremesh: bool = True
     mcs_api: bool = False
     on_control_node: bool = False
+    auth_mode: str = MIGRATION
     service_annotations: dict[str, str] = field(default_factory=dict)
     renews: bool = True  # certificates, by a CronJob
     issues: bool = False  # the CronJob makes what is missing too: for a chart, which has no command line

@@ -80,7 +80,8 @@ def clusters_as_they_are(draw: st.DrawFn, name: str, *, is_own: bool) -> Known:
     files = peerfile.secrets(texts, facts.target.namespace, mirrored=draw(st.booleans()))
     kept = {each: dict(files.get(each, {})) for each in (MIRRORED_SECRET, PEERS_SECRET)}
     before = {"see.yaml": render_see(See(default=draw(kinds))), "claims.yaml": "peers: []"}
-    return Known(facts, kept, draw(st.sampled_from([{}, before, {"claims.yaml": "["}])))
+    users = draw(st.none() | st.frozensets(st.sampled_from([*NAMES, *STRANGERS])))
+    return Known(facts, kept, draw(st.sampled_from([{}, before, {"claims.yaml": "["}])), users)
 
 
 def applied(world: World, found: list[Change]) -> dict[str, Known]:
@@ -97,6 +98,10 @@ def applied(world: World, found: list[Change]) -> dict[str, Known]:
             case Action.REMOVE:
                 kept = {name: without(files, change.peer) for name, files in before.files.items()}
                 known[change.cluster] = replace(before, files=kept)
+            case Action.LET_IN | Action.SHUT_OUT:
+                present, one = before.users or frozenset(), {change.peer}
+                now = present | one if change.action is Action.LET_IN else present - one
+                known[change.cluster] = replace(before, users=now)
             case Action.SEE | Action.CLAIM:
                 said = meshplan.wanted_rules(world.mesh.clusters[change.cluster])
                 known[change.cluster] = replace(before, rules=said)
@@ -150,7 +155,7 @@ def test_only_clusters_that_the_file_leads_to_are_changed_and_nobody_strange_is_
     own = {name for name, each in world.mesh.clusters.items() if each.context}
     found = meshplan.changes(world.mesh, world.known)
     assert {change.cluster for change in found} <= own
-    told = (Action.ACCEPT, Action.ADD, Action.CHANGE)
+    told = (Action.ACCEPT, Action.ADD, Action.CHANGE, Action.LET_IN)
     assert all(change.peer in world.mesh.clusters for change in found if change.action in told)
     after = applied(world, found)
     for name, each in after.items():

@@ -75,7 +75,7 @@ RULES = {
         ({"west": {"see": ["pods"]}}, "'pods'"),
         (
             {"west": {"claim": {"addresses": ["10.2.0.1/16"]}}},
-            "cluster east: peer west: addresses: .*host bits",
+            "peer west: addresses: .*host bits",
         ),
         ({"*": {"claim": {}}}, "not for claims"),
         ({"west": {"may": []}}, "unknown field `may`"),

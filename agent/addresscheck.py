@@ -1,4 +1,7 @@
-"""Rule 12 for one peer: addresses that it claims outside of its own nodes' pod CIDRs and IPs. Pure.
+"""Rule 12 for one peer: what it claims outside of what it may, and of its own nodes' pod CIDRs and IPs. Pure.
+
+What it may claim this cluster's operator says (`peering.rules.Claims`): nothing outside of that counts, in
+any mode and from the first moment on. Beyond that its own nodes say it.
 
 In mode `warn` such claims are counted and kept, in mode `enforce` they are counted and left out. Nodes may
 be told after the addresses behind them, so nothing is judged before the nodes are listed: until then `warn`
@@ -15,6 +18,7 @@ from enum import Enum, IntEnum
 from agent.territory import Territory
 from mesh.node import Node
 from mesh.service import GlobalService
+from peering.rules import Claims
 
 
 class Mode(Enum):
@@ -31,23 +35,48 @@ class Recheck(IntEnum):
 
 
 OUTSIDE_IP = "ips: the address is outside the pod CIDRs and IPs of the peer's nodes"
+CLAIM_NODE = "nodes: an address is not among those that the peer may claim"
+CLAIM_IP = "ips: the address is not among those that the peer may claim"
+CLAIM_BACKEND = "services: a backend is not among the addresses that the peer may claim"
+CLAIM_NAMESPACE = "services: the namespace is not among those that the peer may serve"
 OUTSIDE_BACKEND = "services: a backend is outside the pod CIDRs and IPs of the peer's nodes"
 
 
 class AddressCheck:
     """`report` hears of each claim once, when it is first found outside: its key and the reason."""
 
-    def __init__(self, mode: Mode, report: Callable[[str, str], None]) -> None:
-        self.mode = mode
+    def __init__(self, mode: Mode, report: Callable[[str, str], None], claims: Claims | None = None) -> None:
+        self.mode = self._mode = mode
+        self.nodes: set[str] = set()  # names of nodes that may not be claimed
         self.ips: set[str] = set()  # suffixes found outside
         self.services: set[str] = set()  # keys of services with a backend outside
         self._report = report
         self._territory = Territory()
         self._is_listed = False
+        self._claims = Claims()
+        self._claimable: Territory | None = None  # None: anything
+        self.restrict_to(claims or Claims())
 
     @property
     def outside(self) -> int:
-        return len(self.ips) + len(self.services)
+        return len(self.ips) + len(self.services) + len(self.nodes)
+
+    def restrict_to(self, claims: Claims) -> Recheck:
+        """The operator's word. What changed must be asked of the nodes, too."""
+        if claims == self._claims:
+            return Recheck.NOTHING
+        self._claims = claims
+        self.mode = self._mode if claims.address_check is None else Mode(claims.address_check)
+        self._claimable = None if claims.addresses is None else Territory.of(claims.addresses)
+        for found in (self.nodes, self.ips, self.services):
+            found.clear()  # for other reasons than before
+        return Recheck.EVERYTHING
+
+    def admits_node(self, node: Node) -> bool:
+        """Whether the node may be claimed."""
+        is_inside = self._claimable is None or self._claimable.covers_node(node)
+        self._count(self.nodes, node.name, "" if is_inside else CLAIM_NODE)
+        return is_inside
 
     def changed(self, old: Node | None, new: Node | None) -> Recheck:
         """A node came, changed or went."""
@@ -68,6 +97,9 @@ class AddressCheck:
 
     def admits(self, suffix: str) -> bool:
         """Whether the ip entry under this key counts."""
+        if self._claimable is not None and not self._claimable.covers(suffix):
+            self._count(self.ips, suffix, CLAIM_IP)
+            return False
         if not self._can_judge:
             self.ips.discard(suffix)
             return self.mode is Mode.WARN
@@ -77,21 +109,43 @@ class AddressCheck:
 
     def doubtful(self, suffixes: Iterable[str]) -> set[str]:
         """Those for which `admits` must be asked: of the others it would say yes, and has nothing to note."""
+        forbidden = self._claimable.outside(suffixes) if self._claimable is not None else set[str]()
         if not self._can_judge and self.mode is Mode.WARN:
-            return self.ips.intersection(suffixes)
+            return forbidden | self.ips.intersection(suffixes)
         if not self._can_judge:
             return set(suffixes)
-        return self._territory.outside(suffixes) | self.ips.intersection(suffixes)
+        return forbidden | self._territory.outside(suffixes) | self.ips.intersection(suffixes)
 
     def restrict(self, service: GlobalService) -> GlobalService:
         """The service with those backends that count."""
+        allowed, reason = self._claimed(service)
+        if reason:
+            self._count(self.services, service.key, reason)
+            return self._inside(allowed)
         if not self._can_judge:
             self.services.discard(service.key)
             return service if self.mode is Mode.WARN else replace(service, backends={})
-        inside = {ip: ports for ip, ports in service.backends.items() if self._territory.covers(ip)}
-        is_whole = len(inside) == len(service.backends)
+        is_whole = all(map(self._territory.covers, service.backends))
         self._note(self.services, service.key, OUTSIDE_BACKEND, outside=not is_whole)
-        return service if is_whole or self.mode is Mode.WARN else replace(service, backends=inside)
+        return service if is_whole else self._inside(service)
+
+    def _claimed(self, service: GlobalService) -> tuple[GlobalService, str]:
+        """The service as it may be claimed, and why that is not the whole of it."""
+        namespaces, claimable = self._claims.namespaces, self._claimable
+        if namespaces is not None and service.key.partition("/")[0] not in namespaces:
+            return replace(service, backends={}), CLAIM_NAMESPACE
+        if claimable is None or all(map(claimable.covers, service.backends)):
+            return service, ""
+        return _only(service, claimable.covers), CLAIM_BACKEND
+
+    def _inside(self, service: GlobalService) -> GlobalService:
+        """What the mode leaves of it."""
+        if self.mode is Mode.WARN:
+            return service
+        return _only(service, self._territory.covers if self._can_judge else lambda _: False)
+
+    def forget_node(self, name: str) -> None:
+        self.nodes.discard(name)
 
     def forget_ip(self, suffix: str) -> None:
         self.ips.discard(suffix)
@@ -104,8 +158,17 @@ class AddressCheck:
         return self._is_listed and (self.mode is Mode.ENFORCE or self._territory.has_pod_cidrs)
 
     def _note(self, found: set[str], key: str, reason: str, *, outside: bool) -> None:
-        if not outside:
+        said = reason if self.mode is Mode.ENFORCE else f"{reason} (kept)"
+        self._count(found, key, said if outside else "")
+
+    def _count(self, found: set[str], key: str, reason: str) -> None:
+        """`reason` empty: nothing is wrong with it."""
+        if not reason:
             found.discard(key)
         elif key not in found:
             found.add(key)
-            self._report(key, reason if self.mode is Mode.ENFORCE else f"{reason} (kept)")
+            self._report(key, reason)
+
+
+def _only(service: GlobalService, covers: Callable[[str], bool]) -> GlobalService:
+    return replace(service, backends={ip: ports for ip, ports in service.backends.items() if covers(ip)})

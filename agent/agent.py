@@ -9,6 +9,7 @@ from typing import Any
 
 from agent import globalservices, metrics, peerloss, status
 from agent.backendprobing import BackendProbing
+from agent.claims import ClaimsFile
 from agent.convert import contains
 from agent.datapath import Datapath
 from agent.ipcache import Level
@@ -70,6 +71,7 @@ class Agent:
     mtu: int = 0  # of pods; 0 while the devices are not made
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
     unfit: Callable[[], Mapping[str, int]] = dict  # for how many entries each has no room
+    claims: ClaimsFile | None = None
     states: dict[str, PeerState] = field(default_factory=dict)  # of every peer there ever was
     monitor: Monitor | None = None
     verifier: Verifier | None = None
@@ -141,6 +143,7 @@ class Agent:
             "datapath": status.from_health(self.datapath_health.status()),
             "bpf-maps": status.maps(self.pressure(), self.unfit()),
             "cluster-mesh": {"clusters": self.remote_clusters()},
+            "peer-rules": status.rules(self.claims.problem if self.claims else ""),
         }
         if self.tables is not None:
             local = self.tables.node

@@ -30,6 +30,7 @@ from mesh.servicemode import DEFAULT_KINDS
 from peering.imports import Accepted, Import
 from peering.refusals import Refusals
 from peering.report import PeerCounts
+from peering.rules import Claims
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,16 @@ REVOCABLE = (Kind.SERVICES, Kind.ENDPOINTSLICES)  # what an old word of a lost p
 class PeerState:
     """`listed_revision` is None until every kind was listed completely in this life of the agent."""
 
-    def __init__(self, name: str, tables: Tables, *, address_check: Mode = Mode.WARN) -> None:
+    def __init__(
+        self,
+        name: str,
+        tables: Tables,
+        *,
+        address_check: Mode = Mode.WARN,
+        claims: Claims | None = None,
+    ) -> None:
         self.name = name
+        self._told_nodes: dict[str, Node] = {}  # also those that the peer may not claim
         self.nodes: dict[str, Node] = {}
         self.cluster_id: ClusterID | None = None
         self.listed_revision: int | None = None
@@ -53,7 +62,7 @@ class PeerState:
         self._ips: Import[IPEntry] = Import(ipcache.decode, ipcache.admit, ipcache.plain)
         self._services: Import[GlobalService] = Import(service.decode, service.admit)
         self._slices: Import[ClusterEndpointSlice] = Import(endpointslice.decode, endpointslice.admit)
-        self._check = AddressCheck(address_check, self.refused)
+        self._check = AddressCheck(address_check, self.refused, claims)
         self._remote_ips = RemoteIPs(name, tables.ipcache, self._check, tables.peer_ports)
         self._remote = RemoteServices(name, tables.services, self._check)
 
@@ -122,6 +131,15 @@ class PeerState:
         if self._refusals.add(reason) is not None:
             log.warning("peer %s: entry %s: %s", self.name, key, reason)
 
+    def restrict_to(self, claims: Claims) -> None:
+        """What the peer may claim from now on; what it has told is looked at again."""
+        if self._check.restrict_to(claims) is Recheck.NOTHING:
+            return
+        for name, told in list(self._told_nodes.items()):
+            self._set_node(name, told)
+        self._recheck(Recheck.EVERYTHING)
+        self._tables.settle()
+
     def revoke(self) -> None:
         """The peer has been away for too long: what it said of services does not count any more."""
         self._drain_services(REVOCABLE)
@@ -167,8 +185,14 @@ class PeerState:
         verdicts = [self._set_node(name, new) for name, new in changes]
         self._recheck(max(verdicts, default=Recheck.NOTHING))
 
-    def _set_node(self, name: str, new: Node | None) -> Recheck:
+    def _set_node(self, name: str, told: Node | None) -> Recheck:
         old = self.nodes.pop(name, None)
+        self._told_nodes.pop(name, None)
+        if told is None:
+            self._check.forget_node(name)
+        else:
+            self._told_nodes[name] = told
+        new = told if told is not None and self._check.admits_node(told) else None
         if new is not None:
             self.nodes[name] = new
             if reason := objection(new.annotations, self._tables.node.routing_mode):

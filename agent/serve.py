@@ -18,6 +18,7 @@ from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.backendprobing import BackendProbing
+from agent.claims import ClaimsFile
 from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
@@ -219,8 +220,20 @@ def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
     # KVStoreMesh's copies are in our own cluster, behind a Service
     connector = connecting(agent.meter, partial(servicename.addresses, tables.services))
 
+    def claims_changed() -> None:
+        for name, state in agent.states.items():
+            state.restrict_to(claims.of(name))
+
+    def claims_refused(file: str, reason: str) -> None:
+        for state in agent.states.values():
+            state.refused(file, reason)
+
+    claims = agent.claims = ClaimsFile(claims_changed, claims_refused)
+
     def make(name: str) -> Peer:
-        state = agent.states[name] = PeerState(name, tables, address_check=config.address_check)
+        state = agent.states[name] = PeerState(
+            name, tables, address_check=config.address_check, claims=claims.of(name)
+        )
         return Peer(
             name,
             sink=state,
@@ -233,4 +246,4 @@ def _peers(config: Config, agent: Agent, tables: Tables) -> Peers:
             nodes=agent.mesh_size,
         )
 
-    return Peers(config.peers_directory, config.cluster.name, make, tables.settle)
+    return Peers(config.peers_directory, config.cluster.name, make, tables.settle, rules=claims.read)

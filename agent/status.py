@@ -11,6 +11,7 @@ from agent.nodehealth import ClusterHealth, NodeHealth
 from aiokit.health import HealthStatus
 from mesh.identity import Labels
 from mesh.node import Node
+from peering.rules import CLAIMS_FILE
 
 NEARLY_FULL = 0.9  # of a kernel map: time to look for what fills it
 OK, WARNING, FAILURE, DISABLED = "Ok", "Warning", "Failure", "Disabled"
@@ -34,6 +35,12 @@ def from_health(health: HealthStatus) -> dict[str, str]:
     if health.level == "ok":
         return simple(OK, health.text)
     return simple(WARNING, f"{health.text}: {health.error}" if health.error else health.text)
+
+
+def rules(problem: str) -> dict[str, str]:
+    """Whether it is known what peers may claim, as it is written now."""
+    text = f"{CLAIMS_FILE} cannot be used, what it said before counts: {problem}"
+    return simple(WARNING, text) if problem else simple(OK, "")
 
 
 def cluster(node: LocalNode) -> dict[str, Any]:

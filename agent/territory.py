@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_network
+from typing import Self
 
 from mesh.ip import canonical_ip
 from mesh.node import Node
@@ -24,6 +25,14 @@ class Territory:
         self._ipv4: list[tuple[int, dict[int, int]]] = []  # of these the IPv4 ones, by bits to shift away
         self._whole: dict[str, bool] = {}  # first three parts of an IPv4 address: all 256 are inside
         self._pod_cidrs = 0
+
+    @classmethod
+    def of(cls, networks: Iterable[str]) -> Self:
+        """These networks, and no nodes."""
+        found = cls()
+        for network in set(_readable(networks)):
+            found._add(network)
+        return found
 
     @property
     def has_pod_cidrs(self) -> bool:
@@ -63,6 +72,14 @@ class Territory:
             bits, length, number = _parse(prefix)
         except ValueError:
             return False
+        return self._has((bits, length, number))
+
+    def covers_node(self, node: Node) -> bool:
+        """Whether all that the node stands for lies inside."""
+        return all(self._has(network) for network in _networks(node))
+
+    def _has(self, network: _Network) -> bool:
+        bits, length, number = network
         return any(
             family == bits and known <= length and number >> (length - known) in heads
             for (family, known), heads in self._networks.items()

@@ -33,8 +33,14 @@ class Peers:
         make: Callable[[str], Peer],
         changed: Callable[[], None],
         removed: Callable[[Peer], None] = Peer.drain,
+        *,
+        rules: Callable[[Mapping[str, bytes]], bool] = lambda _files: True,
     ) -> None:
-        """`changed` is called after every change of the set, the first reading included."""
+        """`changed` is called after every change of the set, the first reading included.
+
+        `rules` sees all files first, and says whether they may be followed.
+        """
+        self._rules = rules
         self._directory = directory
         self._own_name = own_name
         self._make = make
@@ -53,6 +59,8 @@ class Peers:
     async def run(self, source: Callable[[Path], AsyncGenerator[dict[str, bytes], None]] = changes) -> None:
         async with asyncio.TaskGroup() as group, aclosing(source(self._directory)) as readings:
             async for files in readings:
+                if not self._rules(files):
+                    continue
                 await self._follow(group, self._configurations(files))
                 self.is_read = True
                 self._changed()

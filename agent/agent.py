@@ -9,7 +9,6 @@ from typing import Any
 
 from agent import globalservices, metrics, peerloss, status
 from agent.backendprobing import BackendProbing
-from agent.claims import ClaimsFile
 from agent.convert import contains
 from agent.datapath import Datapath
 from agent.ipcache import Level
@@ -35,6 +34,7 @@ from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
 from mesh.merge import Frontend
 from peering import report
+from peering.claimsfile import ClaimsFile
 from peering.peers import Peers
 
 SOURCES = {

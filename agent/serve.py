@@ -18,7 +18,6 @@ from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.backendprobing import BackendProbing
-from agent.claims import ClaimsFile
 from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
@@ -55,6 +54,7 @@ from k8s.objects import Node
 from kvstore.metered import connecting
 from mesh.routingmode import RoutingMode
 from mesh.servicemode import imported
+from peering.claimsfile import ClaimsFile
 from peering.clusterids import ClusterIDs
 from peering.peer import Peer
 from peering.peers import Peers

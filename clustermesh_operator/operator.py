@@ -24,6 +24,7 @@ from k8s.resource import Resource
 from k8s.watch import follow
 from mesh import timestamp
 from mesh.addressing import PeerScope
+from peering.claimsfile import ClaimsFile
 from peering.clusterids import ClusterIDs
 from peering.peer import Connector, Peer
 from peering.peers import Peers
@@ -57,7 +58,11 @@ class Operator:
         self._budget = TokenBucket(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE)
         self.world = World(settings, lambda: self.peers.is_read)
         self._connect = connector(self.world)
-        self.peers = Peers(directory, settings.cluster, self._make, self.world.changed.set, self._removed)
+        changed = self.world.changed.set
+        self._claims = ClaimsFile(changed, self._refused)
+        self.peers = Peers(
+            directory, settings.cluster, self._make, changed, self._removed, rules=self._claims.read
+        )
         self.applier = Applier(client, lambda ref: self.world.version(ref.resource, ref.key))
 
     async def run(self) -> None:
@@ -94,7 +99,9 @@ class Operator:
                 backoff.reset()
 
     def _make(self, name: str) -> Peer:
-        remote = self.world.remotes[name] = RemoteExports(name, self.world.changed.set)
+        remote = self.world.remotes[name] = RemoteExports(
+            name, self.world.changed.set, partial(self._claims.of, name)
+        )
         return Peer(
             name,
             sink=remote,
@@ -105,6 +112,10 @@ class Operator:
             kinds=partial(read_kinds, endpoint_sync=self._settings.endpoint_sync),
             budget=self._budget,
         )
+
+    def _refused(self, file: str, reason: str) -> None:
+        for remote in self.world.remotes.values():
+            remote.refused(file, reason)
 
     def _removed(self, peer: Peer) -> None:
         peer.drain()

@@ -17,10 +17,12 @@ from mesh.serviceexport import ServiceExport
 from peering.imports import Import
 from peering.refusals import Refusals
 from peering.remoteslices import RemoteSlices
+from peering.rules import Claims
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+UNCLAIMED = "the namespace is not among those that the peer may serve"
 WAYS = (Kind.SERVICES, Kind.ENDPOINTSLICES)  # in which services travel
 
 
@@ -36,8 +38,10 @@ def read_kinds(remote: ClusterConfig, *, endpoint_sync: bool = False) -> tuple[K
 class RemoteExports:
     """`changed` is called whenever `value` may be another one."""
 
-    def __init__(self, name: str, changed: Callable[[], None]) -> None:
+    def __init__(self, name: str, changed: Callable[[], None], claims: Callable[[], Claims] = Claims) -> None:
+        """`claims`: what the cluster may claim now; other namespaces' entries are kept, and do not count."""
         self.name = name
+        self._claims = claims
         self._changed = changed
         self._imports: dict[Kind, Import[Any]] = {
             Kind.SERVICEEXPORTS: Import(serviceexport.decode, serviceexport.admit),
@@ -55,7 +59,8 @@ class RemoteExports:
     @property
     def value(self) -> Remote:
         is_listed = self._kinds is not None and self._listed >= self._kinds
-        return Remote(self._exports, self._services[self._way], is_listed)
+        services = self._services[self._way]
+        return Remote(self._claimed(self._exports), self._claimed(services), is_listed)
 
     def begin(self, _remote: ClusterConfig, kinds: Sequence[Kind]) -> None:
         """Of other kinds there is nothing; services that come another way now stay until those are listed."""
@@ -75,6 +80,7 @@ class RemoteExports:
         for error in accepted.refusals:
             self.refused(error.key, f"{kind.name.lower()}: {error.reason}")
         for key, value in accepted.upserts.items():
+            self._refuse_unclaimed(key)
             self._set(kind, key, value)
         for key in accepted.removes:
             self._set(kind, key, None)
@@ -101,6 +107,17 @@ class RemoteExports:
         self._kinds = None
         self._listed.clear()
         self._changed()
+
+    def _claimed(self, values: dict[str, T]) -> dict[str, T]:
+        namespaces = self._claims().namespaces
+        if namespaces is None:
+            return values
+        return {key: value for key, value in values.items() if key.partition("/")[0] in namespaces}
+
+    def _refuse_unclaimed(self, key: str) -> None:
+        namespaces = self._claims().namespaces
+        if namespaces is not None and key.partition("/")[0] not in namespaces:
+            self.refused(key, UNCLAIMED)
 
     def _forget(self, kind: Kind) -> None:
         for key in self._imports[kind].drain():

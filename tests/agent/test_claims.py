@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.addresscheck import CLAIM_BACKEND, CLAIM_IP, CLAIM_NAMESPACE, CLAIM_NODE, Mode
-from agent.claims import UNUSABLE, ClaimsFile
 from agent.peerstate import PeerState
 from agent.tables import Tables
 from aiokit.wait import eventually
 from mesh.addressing import ClusterID
 from mesh.keys import Kind
+from peering.claimsfile import UNUSABLE, ClaimsFile
 from peering.rules import Claims, render_claims
 from tests.agent.peerdata import FILE
 from tests.agent.test_addresscheck import DATA, INSIDE, ORDERS, OUTSIDE, backends, tell

@@ -10,6 +10,7 @@ from mesh.endpointslice import ClusterEndpointSlice, Endpoint, EndpointPort
 from mesh.keys import Kind
 from mesh.service import GlobalService, Port
 from mesh.serviceexport import ServiceExport
+from peering.rules import Claims
 from tests.agent.values import scope
 
 WEST = scope("west", 2)
@@ -103,3 +104,14 @@ def test_a_drained_cluster_is_not_known_any_more() -> None:
     remote.drain()
     assert not remote.value.is_listed
     assert (remote.value.exports, remote.value.services) == ({}, {})
+
+
+def test_what_a_cluster_may_not_claim_does_not_count_and_comes_back_when_it_may() -> None:
+    may = Claims(namespaces=frozenset({"bank"}))
+    remote = RemoteExports("west", lambda: None, lambda: may)
+    begin(remote, NEW)
+    remote.apply(Kind.SERVICEEXPORTS, pair(serviceexport.encode(SHARE)), WEST)
+    remote.apply(Kind.SERVICES, pair(service.encode(BACKENDS)), WEST)
+    assert (remote.value.exports, remote.value.services) == ({}, {})
+    may = Claims(namespaces=frozenset({"shop"}))
+    assert (list(remote.value.exports), list(remote.value.services)) == (["shop/web"], ["shop/web"])

@@ -1,4 +1,4 @@
-"""What peers may claim here: `claims.yaml` among their configurations, followed while the agent runs. No I/O.
+"""What peers may claim here: `claims.yaml` among their configurations, followed while a reader runs. No I/O.
 
 A file that cannot be used is reported, and what it said before counts. Where nothing is known yet, no peer is
 followed: to take everything would be too much, and to take nothing would empty the tables.

@@ -85,6 +85,11 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     "--enable-service-topology",
     text="Services that ask for it use the backends that are meant for their clients' zone.",
 )
+@toggle(
+    "--enable-ipv6",
+    default=True,
+    text="Pods have IPv6 addresses too where Kubernetes gives this node a pod CIDR of IPv6.",
+)
 @click.option(
     "--routing-mode",
     type=click.Choice([mode.value for mode in RoutingMode]),
@@ -136,6 +141,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     enable_service_topology: bool,
     routing_mode: str,
     auto_direct_node_routes: bool,
+    enable_ipv6: bool,
     clustermesh_withdraw_after: str,
     clustermesh_probe_port: int,
     clustermesh_probe_backends: bool,
@@ -162,6 +168,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             service_topology=enable_service_topology,
             routing_mode=RoutingMode(routing_mode),
             direct_routes=routing(RoutingMode(routing_mode), direct=auto_direct_node_routes),
+            ipv6=enable_ipv6,
             probe_port=clustermesh_probe_port,
             probe_backends=clustermesh_probe_backends,
             withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),

@@ -162,8 +162,11 @@ class Agent:
             told = self.routing.status() if self.routing else {}
             said["routes"] = {"mode": self.tables.node.routing_mode.value, **told}
         if self.lifecycle is not None:
-            pool = self.lifecycle.pool
-            said["ipam"] = {"status": f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"}
+            texts = [
+                f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"
+                for pool in self.lifecycle.pools.all
+            ]
+            said["ipam"] = {"status": ", ".join(texts)}
         return said
 
     def is_ready(self) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Address
 from typing import Any
 
 import msgspec
@@ -36,6 +37,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AGENT: web.AppKey[Agent] = web.AppKey("agent", Agent)
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
 MAX_EVERY = 1_000_000
+IPV6_GATEWAY = "fe80::1"  # every pod's: its programs answer for it
 HEARTBEAT_SECONDS = 2.0  # a watcher that left is noticed by writing to it
 MAX_NAME = 512  # a namespace and a pod have 317 characters
 MAX_BODY = 64 * 1024  # an endpoint's description is a few hundred bytes
@@ -272,25 +274,32 @@ async def _trace(request: web.Request) -> web.Response:
 
 
 async def _ipam(request: web.Request) -> web.Response:
-    pool = _lifecycle(request).pool
-    return _json({"cidr": pool.cidr, "gateway": pool.gateway, "allocations": pool.owners})
+    pools = _lifecycle(request).pools
+    told = {"cidr": pools.ipv4.cidr, "gateway": pools.ipv4.gateway, "allocations": pools.owners}
+    return _json(told | ({"ipv6-cidr": pools.ipv6.cidr} if pools.ipv6 else {}))
 
 
 async def _allocate(request: web.Request) -> web.Response:
     owner = request.query.get("owner", "")
-    if request.query.get("family", "ipv4") not in ("", "ipv4"):
-        raise RequestError("only IPv4 addresses are given out")
+    family = request.query.get("family", "")
+    if family not in ("", "ipv4", "ipv6"):
+        raise RequestError("a family is ipv4 or ipv6; without one it is both")
     if not owner or len(owner) > 512:
         raise RequestError("an owner is needed: namespace/pod")
     lifecycle = _lifecycle(request)
-    address = await lifecycle.allocate(owner)
-    family = {
-        "ip": address,
-        "gateway": lifecycle.pool.gateway,
-        "cidrs": [lifecycle.pool.cidr],
-        "mtu": request.app[AGENT].mtu,  # our own: Cilium's plugin asks for it apart
-    }
-    return _json({"address": {"ipv4": address}, "ipv4": family}, 201)
+    pools = lifecycle.pools
+    if family == "ipv6" and pools.ipv6 is None:
+        raise RequestError("this node has no IPv6 addresses for pods")
+    found = await lifecycle.allocate(owner, ipv4=family != "ipv6", ipv6=family != "ipv4")
+    told: dict[str, Any] = {"address": {}}
+    mtu = request.app[AGENT].mtu  # our own: Cilium's plugin asks for it apart
+    if found.ipv4:
+        told["address"]["ipv4"] = found.ipv4
+        told["ipv4"] = {"ip": found.ipv4, "gateway": pools.ipv4.gateway, "cidrs": [pools.ipv4.cidr], "mtu": mtu}
+    if found.ipv6 and pools.ipv6:
+        told["address"]["ipv6"] = found.ipv6
+        told["ipv6"] = {"ip": found.ipv6, "gateway": IPV6_GATEWAY, "cidrs": [pools.ipv6.cidr], "mtu": mtu}
+    return _json(told, 201)
 
 
 async def _release(request: web.Request) -> web.Response:
@@ -338,6 +347,7 @@ async def _create(request: web.Request) -> web.Response:
             mac=_mac(wanted.mac),
             host_mac=_mac(wanted.host_mac),
             ipv4=wanted.addressing.ipv4,
+            ipv6=_ipv6(wanted.addressing.ipv6),
             pod_name=wanted.pod_name,
             namespace=wanted.namespace,
         )
@@ -355,6 +365,14 @@ def _lifecycle(request: web.Request) -> Lifecycle:
     if lifecycle is None:
         raise NotReadyError("the agent is starting")
     return lifecycle
+
+
+def _ipv6(text: str) -> str:
+    """As it is written everywhere else; "" for none."""
+    try:
+        return str(IPv6Address(text)) if text else ""
+    except ValueError as error:
+        raise RequestError(f"{text!r} is not an IPv6 address") from error
 
 
 def _mac(text: str) -> str:
@@ -377,7 +395,7 @@ def _shown(agent: Agent, endpoint: Endpoint) -> dict[str, Any]:
             "state": "ready",
             "identity": {"id": endpoint.identity, "labels": list(endpoint.labels)},
             "networking": {
-                "addressing": [{"ipv4": endpoint.ipv4}],
+                "addressing": [endpoint.addressing],
                 "interface-name": endpoint.interface,
                 "interface-index": endpoint.ifindex,
                 "mac": endpoint.mac,

@@ -55,6 +55,7 @@ class Config:
     probe_backends: bool = True  # themselves, while their control plane is lost
     probe_port: int = DEFAULT_PROBE_PORT
     withdraw_after_seconds: float = 3.0  # 0: backends that do not answer stay
+    ipv6: bool = True  # where the node has a pod CIDR of IPv6
 
 
 def local_cluster(name: str, cluster_id: int, max_connected_clusters: int) -> PeerScope:

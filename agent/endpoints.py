@@ -26,7 +26,7 @@ COPY = ".copy"  # what the second copy's name ends in
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One local workload interface. `labels` are "source:key=value" texts."""
+    """One local workload interface. `labels` are "source:key=value" texts; `ipv6` "": it has none."""
 
     id: int
     container_id: str
@@ -42,6 +42,16 @@ class Endpoint(msgspec.Struct, frozen=True):
     pod_uid: str = ""
     service_account: str = ""
     named_ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number; sorted
+    ipv6: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (self.ipv4, self.ipv6) if self.ipv6 else (self.ipv4,)
+
+    @property
+    def addressing(self) -> dict[str, str]:
+        """As Cilium's objects say it: an element of `addressing`."""
+        return {"ipv4": self.ipv4, "ipv6": self.ipv6} if self.ipv6 else {"ipv4": self.ipv4}
 
     @property
     def pod(self) -> str:

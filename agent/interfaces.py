@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from agent import netlink
+from agent.ipam import Pools
 from bpf.datapath import Datapath as LoadedDatapath
 
 
 class PodInterfaces:
-    """Satisfies `agent.lifecycle.Interfaces`. `source` is the node's address among the pods."""
+    """Satisfies `agent.lifecycle.Interfaces`. The node's own addresses are the sources of what it sends."""
 
-    def __init__(self, loaded: LoadedDatapath, source: str) -> None:
+    def __init__(self, loaded: LoadedDatapath, pools: Pools) -> None:
         self._loaded = loaded
-        self._source = source
+        self._pools = pools
 
     def links(self) -> dict[str, int]:
         return netlink.links()
@@ -26,7 +27,10 @@ class PodInterfaces:
         self._loaded.detach_stale()
 
     def add_route(self, address: str, ifindex: int, mac: str) -> None:
-        netlink.ensure_pod_route(address, ifindex, mac, self._source)
+        netlink.ensure_pod_route(address, ifindex, mac, self._pools.of(address).gateway)
+
+    def forget_connections(self, address: str) -> None:
+        self._loaded.forget_connections(address)
 
     def remove_route(self, address: str, ifindex: int) -> None:
         netlink.remove_pod_route(address, ifindex)

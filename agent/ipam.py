@@ -1,14 +1,15 @@
 """Which of the node's pod addresses are taken. Pure: no I/O, no clock.
 
-The first address of the pod CIDR is the node's own (the pods' gateway); the network and the broadcast
-address are never given out. Addresses are given out round robin: one that was just released rests as
-long as possible, because other clusters may still know its last owner.
+A pod CIDR is IPv4 or IPv6. Its first address is the node's own; the network and the last address (of IPv4
+the broadcast address) are never given out. Addresses are given out round robin: one that was just released
+rests as long as possible, because other clusters may still know its last owner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from agent.errors import ExhaustedError, RequestError
 
@@ -17,7 +18,7 @@ class AddressPool:
     """The addresses of one pod CIDR and who owns them."""
 
     def __init__(self, cidr: str) -> None:
-        self._network = IPv4Network(cidr)
+        self._network = ip_network(cidr)
         self._owners: dict[str, str] = {}
         self._last = self._first
 
@@ -54,18 +55,72 @@ class AddressPool:
 
     def take(self, address: str, owner: str) -> None:
         """Mark a certain address as taken: restored from disk, or asked for by name."""
-        offset = int(IPv4Address(address)) - int(self._network.network_address)
-        if not 2 <= offset < self._network.num_addresses - 1:
+        try:
+            taken = ip_address(address)
+        except ValueError as error:
+            raise RequestError(f"{address!r} is not an IP address") from error
+        offset = int(taken) - int(self._network.network_address)
+        if taken.version != self._network.version or not 2 <= offset < self._network.num_addresses - 1:
             raise RequestError(f"{address} is not a pod address of {self._network}")
         holder = self._owners.get(address)
         if holder is not None and holder != owner:
             raise RequestError(f"{address} is taken by {holder}")
         self._owners[address] = owner
-        self._last = max(self._last, IPv4Address(address))
+        if int(taken) > int(self._last):
+            self._last = taken
 
     def release(self, address: str) -> bool:
         return self._owners.pop(address, None) is not None
 
     @property
-    def _first(self) -> IPv4Address:
+    def _first(self) -> IPv4Address | IPv6Address:
         return self._network[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """A pod's; "" where it has none of a family."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+
+
+class Pools:
+    """The node's pod addresses of IPv4 and, where it has any, of IPv6. One that is given back or taken again
+    finds its pool by its family."""
+
+    def __init__(self, ipv4: AddressPool, ipv6: AddressPool | None = None) -> None:
+        self.ipv4 = ipv4
+        self.ipv6 = ipv6
+
+    @property
+    def all(self) -> tuple[AddressPool, ...]:
+        return (self.ipv4, self.ipv6) if self.ipv6 else (self.ipv4,)
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        return {address: owner for pool in self.all for address, owner in pool.owners.items()}
+
+    def of(self, address: str) -> AddressPool:
+        """Raises RequestError for IPv6 where there is none."""
+        if ":" not in address:
+            return self.ipv4
+        if self.ipv6 is None:
+            raise RequestError(f"{address}: this node has no IPv6 addresses for pods")
+        return self.ipv6
+
+    def allocate(self, owner: str, *, ipv4: bool = True, ipv6: bool = True) -> Addresses:
+        """One of each family that is asked for and that the node has. All or none."""
+        first = self.ipv4.allocate(owner) if ipv4 else ""
+        try:
+            second = self.ipv6.allocate(owner) if ipv6 and self.ipv6 else ""
+        except ExhaustedError:
+            self.ipv4.release(first)
+            raise
+        return Addresses(first, second)
+
+    def take(self, address: str, owner: str) -> None:
+        self.of(address).take(address, owner)
+
+    def release(self, address: str) -> bool:
+        return any(pool.release(address) for pool in self.all)

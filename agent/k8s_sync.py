@@ -77,7 +77,7 @@ class KubernetesView:
     pods: dict[str, Pod] = field(default_factory=dict)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    own_endpoints: dict[str, str] = field(default_factory=dict)  # CiliumEndpoints of this node: address
+    own_endpoints: set[str] = field(default_factory=set)  # CiliumEndpoints of this node
     policies_refused: dict[str, str] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -185,13 +185,13 @@ class KubernetesSync:
         for key, endpoint in delta.upserts.items():
             self._claim_endpoint(key, convert.endpoint_entries(endpoint, self._tables.node.ip))
             self._tables.peer_ports.claim(key, endpoint.status.identity.id, convert.named_ports(endpoint))
-            self.view.own_endpoints.pop(key, None)
+            self.view.own_endpoints.discard(key)
             if endpoint.status.networking.node == self._tables.node.ip:
-                self.view.own_endpoints[key] = _address(endpoint)
+                self.view.own_endpoints.add(key)
         for key in delta.removes:
             self._claim_endpoint(key, {})
             self._tables.peer_ports.claim(key, 0, {})
-            self.view.own_endpoints.pop(key, None)
+            self.view.own_endpoints.discard(key)
 
     def pod_addresses(self, key: str) -> list[str]:
         """Of "namespace/pod" of our cluster; empty for one that nobody knows."""
@@ -254,7 +254,3 @@ class KubernetesSync:
         self.view.pods.update(delta.upserts)
         for key in delta.removes:
             self.view.pods.pop(key, None)
-
-
-def _address(endpoint: CiliumEndpoint) -> str:
-    return next((pair.ipv4 for pair in endpoint.status.networking.addressing if pair.ipv4), "")

@@ -24,7 +24,7 @@ from agent.allocator import Allocator
 from agent.datapath import ENDPOINTS, POLICY, Datapath
 from agent.endpoints import Endpoint, Stored
 from agent.errors import AgentError, NotFoundError, NotReadyError, RequestError, StorageError
-from agent.ipam import AddressPool
+from agent.ipam import Addresses, Pools
 from agent.k8s_sync import KubernetesView
 from agent.labels import texts
 from agent.podlookup import PodFacts, PodLookup
@@ -53,6 +53,11 @@ class Request(msgspec.Struct, frozen=True):
     ipv4: str
     pod_name: str
     namespace: str
+    ipv6: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (self.ipv4, self.ipv6) if self.ipv6 else (self.ipv4,)
 
 
 class Interfaces(Protocol):
@@ -64,6 +69,7 @@ class Interfaces(Protocol):
     def detach_stale(self) -> None: ...
     def add_route(self, address: str, ifindex: int, mac: str) -> None: ...
     def remove_route(self, address: str, ifindex: int) -> None: ...
+    def forget_connections(self, address: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -78,7 +84,7 @@ class Lifecycle:
         *,
         tables: Tables,
         datapath: Datapath,
-        pool: AddressPool,
+        pools: Pools,
         interfaces: Interfaces,
         allocator: Allocator,
         pods: PodLookup,
@@ -88,7 +94,7 @@ class Lifecycle:
     ) -> None:
         self._tables = tables
         self._datapath = datapath
-        self._pool = pool
+        self._pools = pools
         self._interfaces = interfaces
         self._allocator = allocator
         self._pods = pods
@@ -105,8 +111,8 @@ class Lifecycle:
         return self._unstored
 
     @property
-    def pool(self) -> AddressPool:
-        return self._pool
+    def pools(self) -> Pools:
+        return self._pools
 
     def find(self, container_id: str) -> Endpoint | None:
         for endpoint in self._tables.endpoints.values():
@@ -119,12 +125,13 @@ class Lifecycle:
         for address, owner in stored.addresses.items():
             self._take_over(address, owner)
         for endpoint in stored.endpoints:
-            self._take_over(endpoint.ipv4, endpoint.pod)
+            for address in endpoint.addresses:
+                self._take_over(address, endpoint.pod)
             self._tables.upsert_endpoint(endpoint)
 
     def _take_over(self, address: str, owner: str) -> None:
         try:
-            self._pool.take(address, owner)
+            self._pools.take(address, owner)
         except RequestError as error:  # the node's pod CIDR changed under us
             log.warning("stored address %s of %s is kept outside the pool: %s", address, owner, error)
 
@@ -137,19 +144,21 @@ class Lifecycle:
             except (AgentError, BPFError) as error:
                 log.error("endpoint %s of %s cannot be taken up: %s", endpoint.id, endpoint.pod, error)
 
-    async def allocate(self, owner: str) -> str:
-        address = self._pool.allocate(owner)
+    async def allocate(self, owner: str, *, ipv4: bool = True, ipv6: bool = True) -> Addresses:
+        """An address of each family that is asked for; of IPv6 only where the node has some."""
+        found = self._pools.allocate(owner, ipv4=ipv4, ipv6=ipv6)
         try:
             await self._store()
         except StorageError:
-            self._pool.release(address)
+            for address in (found.ipv4, found.ipv6):
+                self._pools.release(address)
             raise
-        return address
+        return found
 
     async def release(self, address: str) -> None:
-        if any(endpoint.ipv4 == address for endpoint in self._tables.endpoints.values()):
+        if any(address in endpoint.addresses for endpoint in self._tables.endpoints.values()):
             raise NotFoundError(f"{address} belongs to an endpoint: delete that")
-        if not self._pool.release(address):
+        if not self._pools.release(address):
             raise NotFoundError(f"{address} is not given out")
         await self._store_or_owe()
 
@@ -162,7 +171,8 @@ class Lifecycle:
                 return old
             if old is not None:
                 await self._delete(old)
-            self._pool.take(request.ipv4, f"{request.namespace}/{request.pod_name}")
+            for address in request.addresses:
+                self._pools.take(address, f"{request.namespace}/{request.pod_name}")
             endpoint = await self._identified(request)
             try:
                 await self._program(endpoint)
@@ -186,7 +196,8 @@ class Lifecycle:
         for endpoint in list(self._tables.endpoints.values()):
             if links.get(endpoint.interface) != endpoint.ifindex and endpoint.container_id not in self._locks:
                 log.info("endpoint %s of %s has lost its interface", endpoint.id, endpoint.pod)
-                self._pool.release(endpoint.ipv4)
+                for address in endpoint.addresses:
+                    self._pools.release(address)
                 await self._delete(endpoint)
         await asyncio.to_thread(self._interfaces.detach_stale)
 
@@ -255,6 +266,7 @@ class Lifecycle:
             pod_uid=facts.uid,
             service_account=facts.service_account,
             named_ports=facts.named_ports,
+            ipv6=request.ipv6,
         )
 
     def _labels(self, namespace: str, facts: PodFacts) -> Labels:
@@ -279,12 +291,16 @@ class Lifecycle:
 
     async def _connect(self, endpoint: Endpoint) -> None:
         await asyncio.to_thread(self._interfaces.attach, endpoint.ifindex)
-        await asyncio.to_thread(self._interfaces.add_route, endpoint.ipv4, endpoint.ifindex, endpoint.mac)
+        for address in endpoint.addresses:
+            await asyncio.to_thread(self._interfaces.add_route, address, endpoint.ifindex, endpoint.mac)
 
     async def _delete(self, endpoint: Endpoint) -> None:
         self._tables.remove_endpoint(endpoint.id)
-        await asyncio.to_thread(self._interfaces.remove_route, endpoint.ipv4, endpoint.ifindex)
+        for address in endpoint.addresses:
+            await asyncio.to_thread(self._interfaces.remove_route, address, endpoint.ifindex)
         await asyncio.to_thread(self._interfaces.detach, endpoint.ifindex)
+        for address in endpoint.addresses:  # what it had opened must not admit packets to the next owner
+            await asyncio.to_thread(self._interfaces.forget_connections, address)
         await self._store_or_owe()
         self._changed()
 
@@ -292,7 +308,7 @@ class Lifecycle:
         """One writer at a time, and each writes what is true when its turn comes."""
         async with self._storing:
             endpoints = tuple(self._tables.endpoints.values())
-            stored = Stored(endpoints=endpoints, addresses=dict(self._pool.owners))
+            stored = Stored(endpoints=endpoints, addresses=dict(self._pools.owners))
             try:
                 await asyncio.to_thread(storage.store, self._path, stored)
             except OSError as error:
@@ -322,11 +338,11 @@ class Lifecycle:
 
 
 def _is_same(endpoint: Endpoint, request: Request) -> bool:
-    wanted = (request.interface, request.ifindex, request.mac, request.host_mac, request.ipv4)
+    wanted = (request.interface, request.ifindex, request.mac, request.host_mac, request.addresses)
     return (
         endpoint.interface,
         endpoint.ifindex,
         endpoint.mac,
         endpoint.host_mac,
-        endpoint.ipv4,
+        endpoint.addresses,
     ) == wanted and endpoint.pod == f"{request.namespace}/{request.pod_name}"

@@ -9,6 +9,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -17,11 +19,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 from agent.errors import AgentError
 
 VXLAN_PORT = 8472  # not IANA's: what every Cilium member uses
-SCOPE_LINK = 253
+SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
 NUD_PERMANENT = 0x80
 ROUTE_PROTOCOL = 110  # of routes that may outlive us: unassigned in iproute2's and in the kernel's lists
 MAIN_TABLE = 254
 UNREACHABLE = 7  # RTN_UNREACHABLE
+NO_DAD = 0x02  # nobody else can have the address: no wait until the kernel has made sure
+IPV6_SWITCH = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 
 
 class NetlinkFailedError(AgentError):
@@ -100,15 +104,26 @@ def mtu_of(address: str) -> int:
     return 0
 
 
-def ensure_gateway(name: str, peer: str, address: str) -> Link:
-    """The node's own address among the pods, on one end of a cable that leads nowhere."""
+def has_ipv6() -> bool:
+    """Whether this network namespace may have IPv6 addresses."""
+    try:
+        return IPV6_SWITCH.read_text().strip() == "0"
+    except OSError:  # a kernel without IPv6, or started so
+        return False
+
+
+def ensure_gateway(name: str, peer: str, *addresses: str) -> Link:
+    """The node's own addresses among the pods, on one end of a cable that leads nowhere."""
     with opened() as route:
         if _find(route, name) is None:
             route.link("add", ifname=name, kind="veth", peer=peer)
         link = _existing(route, name)
-        _ignoring(errno.EEXIST, route.addr, "add", index=link.index, address=address, prefixlen=32)
-        for old in route.get_addr(family=2, index=link.index):
-            if old.get_attr("IFA_ADDRESS") != address:  # of a pod CIDR the node had before
+        for address in addresses:
+            flags = {"flags": NO_DAD} if _family(address) == AF_INET6 else {}
+            own = {"index": link.index, "address": address, "prefixlen": _bits(address)}
+            _ignoring(errno.EEXIST, route.addr, "add", **own, **flags)
+        for old in _global_addresses(route, link.index):
+            if old.get_attr("IFA_ADDRESS") not in addresses:  # of a pod CIDR the node had before
                 route.addr(
                     "del", index=link.index, address=old.get_attr("IFA_ADDRESS"), prefixlen=old["prefixlen"]
                 )
@@ -117,11 +132,19 @@ def ensure_gateway(name: str, peer: str, address: str) -> Link:
         return link
 
 
+def _global_addresses(route: Any, index: int) -> list[Any]:
+    """Those that somebody gave: every IPv6 link has one of its own besides."""
+    found = [*route.get_addr(family=AF_INET, index=index), *route.get_addr(family=AF_INET6, index=index)]
+    return [address for address in found if address["scope"] == SCOPE_UNIVERSE]
+
+
 def ensure_pod_route(address: str, link: int, mac: str, source: str) -> None:
-    """Reach a pod directly by its cable; its neighbour is fixed, so that no ARP is needed."""
+    """Reach a pod directly by its cable; its neighbour is fixed, so that nobody need be asked for it."""
     with opened() as route:
-        route.route("replace", dst=f"{address}/32", oif=link, scope=SCOPE_LINK, prefsrc=source)
-        route.neigh("replace", dst=address, lladdr=mac, ifindex=link, state=NUD_PERMANENT)
+        route.route("replace", dst=_host(address), oif=link, prefsrc=source, **_scope(address))
+        route.neigh(
+            "replace", dst=address, lladdr=mac, ifindex=link, state=NUD_PERMANENT, family=_family(address)
+        )
 
 
 def ensure_unreachable(cidr: str) -> None:
@@ -138,8 +161,25 @@ def remove_pod_route(address: str, link: int) -> None:
     """Both go with the link; this is for a link that stays."""
     gone = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EINVAL)
     with opened() as route:
-        _ignoring(gone, route.route, "del", dst=f"{address}/32", oif=link, scope=SCOPE_LINK)
-        _ignoring(gone, route.neigh, "del", dst=address, ifindex=link)
+        _ignoring(gone, route.route, "del", dst=_host(address), oif=link, **_scope(address))
+        _ignoring(gone, route.neigh, "del", dst=address, ifindex=link, family=_family(address))
+
+
+def _family(address: str) -> int:
+    return AF_INET6 if ":" in address else AF_INET
+
+
+def _bits(address: str) -> int:
+    return 128 if ":" in address else 32
+
+
+def _host(address: str) -> str:
+    return f"{address}/{_bits(address)}"
+
+
+def _scope(address: str) -> dict[str, int]:
+    """IPv6 knows no scopes of routes."""
+    return {} if ":" in address else {"scope": SCOPE_LINK}
 
 
 def _find(route: Any, name: str) -> Link | None:

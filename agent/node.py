@@ -1,7 +1,8 @@
 """This node: its devices, and its record in Kubernetes.
 
-The node's pod CIDR is given by Kubernetes (`Node.spec.podCIDR`); its first address is the node's own
-among the pods. The CiliumNode is what the mesh knows of this node.
+The node's pod CIDRs are given by Kubernetes (`Node.spec.podCIDRs`), one of IPv4 and perhaps one of IPv6;
+the first address of each is the node's own among the pods. The CiliumNode is what the mesh knows of this
+node.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 
 from agent import netlink
 from agent.errors import ConfigError
-from agent.ipam import AddressPool
+from agent.ipam import AddressPool, Pools
 from agent.local import LocalNode
 from aiokit.backoff import Backoff
 from k8s.client import Client
@@ -72,21 +73,34 @@ def internal_ip(node: Node) -> str:
     raise ConfigError(f"node {node.metadata.name} has no IPv4 InternalIP: give --node-ip")
 
 
-async def ensure_devices(local: LocalNode, pool: AddressPool) -> Devices:
+async def ensure_devices(local: LocalNode, own: Pools) -> Devices:
     underlay = tuple(await asyncio.to_thread(netlink.having, local.ip))
     if not underlay:
         log.warning("no device has the address %s: node ports are not served to clients outside", local.ip)
-    host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, pool.gateway)
+    gateways = [pool.gateway for pool in own.all]
+    host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, *gateways)
     if local.routing_mode is RoutingMode.NATIVE:
         # of another mode, if any: whoever still sends through the tunnel must not be believed
         await asyncio.to_thread(netlink.remove, VXLAN)
-        await asyncio.to_thread(netlink.ensure_unreachable, pool.cidr)
+        await asyncio.to_thread(netlink.ensure_unreachable, own.ipv4.cidr)
         return Devices(0, host, await asyncio.to_thread(netlink.mtu_of, local.ip) or MTU, underlay)
     vxlan = await asyncio.to_thread(netlink.ensure_vxlan, VXLAN, mtu=MTU - TUNNEL_HEADER)
     return Devices(vxlan.index, host, MTU - TUNNEL_HEADER, underlay)
 
 
-def cilium_node(node: LocalNode, kubernetes: Node, pool: AddressPool, boot_id: str) -> dict[str, Any]:
+def pools(node: Node, *, ipv6: bool) -> Pools:
+    """The pools of the node's pod CIDRs, the first of each family. `ipv6`: whether there may be one of IPv6.
+
+    Raises ConfigError without one of IPv4: the tunnel's packets and our own are of that family.
+    """
+    cidrs = node.spec.podCIDRs or (node.spec.podCIDR,)
+    first = {6 if ":" in cidr else 4: cidr for cidr in reversed(cidrs)}
+    if 4 not in first:
+        raise ConfigError(f"node {node.metadata.name} has no IPv4 pod CIDR: {', '.join(cidrs)}")
+    return Pools(AddressPool(first[4]), AddressPool(first[6]) if ipv6 and 6 in first else None)
+
+
+def cilium_node(node: LocalNode, kubernetes: Node, own: Pools, boot_id: str) -> dict[str, Any]:
     """The record of this node that our cluster and, through it, the mesh reads."""
     owner = {
         "apiVersion": "v1",
@@ -106,9 +120,9 @@ def cilium_node(node: LocalNode, kubernetes: Node, pool: AddressPool, boot_id: s
         "spec": {
             "addresses": [
                 {"type": "InternalIP", "ip": node.ip},
-                {"type": "CiliumInternalIP", "ip": pool.gateway},
+                *({"type": "CiliumInternalIP", "ip": pool.gateway} for pool in own.all),
             ],
-            "ipam": {"podCIDRs": [pool.cidr]},
+            "ipam": {"podCIDRs": [pool.cidr for pool in own.all]},
             "encryption": {"key": 0},
             "bootid": boot_id,
         },

@@ -251,7 +251,8 @@ class Policies:
                     self.entries.remove(PolicyKey(member, number, *width))
         flags = (group.enforced, group.egress_enforced, group.has_ranges)
         for endpoint in group.members.values():
-            self.endpoints.upsert(endpoint.ipv4, ProgrammedEndpoint(endpoint, *flags))
+            for address in endpoint.addresses:
+                self.endpoints.upsert(address, ProgrammedEndpoint(endpoint, *flags))
 
     def _leave(self, number: int, new: Endpoint | None) -> None:
         """Take an endpoint out of its group; entries that the `new` one's group also has are rewritten."""
@@ -264,8 +265,9 @@ class Policies:
             for identity, entries in group.entries.items():
                 for width in _denies(entries):
                     self.entries.remove(PolicyKey(number, identity, *width))
-        if new is None or new.ipv4 != old.ipv4:
-            self.endpoints.remove(old.ipv4)
+        for address in old.addresses:
+            if new is None or address not in new.addresses:
+                self.endpoints.remove(address)
         if not group.members:
             del self._groups[key]
 

@@ -68,7 +68,7 @@ class Publisher:
                 self._published[key] = endpoint
         if "ciliumendpoints" not in self._view.listed:
             return
-        for key in (self._published.keys() | self._view.own_endpoints.keys()) - wanted.keys():
+        for key in (self._published.keys() | self._view.own_endpoints) - wanted.keys():
             await self._withdraw(key)
             self._published.pop(key, None)
 
@@ -99,7 +99,7 @@ def endpoint_object(endpoint: Endpoint, node_ip: str) -> dict[str, Any]:
         "status": {
             "id": endpoint.id,
             "identity": {"id": endpoint.identity, "labels": list(endpoint.labels)},
-            "networking": {"addressing": [{"ipv4": endpoint.ipv4}], "node": node_ip},
+            "networking": {"addressing": [endpoint.addressing], "node": node_ip},
             "encryption": {"key": 0},
             "named-ports": [
                 {"name": name, "protocol": protocol, "port": port}

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from agent import api, endpoints, servicename
+from agent import api, endpoints, netlink, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
@@ -23,7 +23,6 @@ from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
 from agent.interfaces import PodInterfaces
-from agent.ipam import AddressPool
 from agent.k8s_sync import KubernetesSync
 from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
@@ -88,16 +87,16 @@ async def _serve(config: Config, agent: Agent) -> None:
 
 
 async def _run(config: Config, agent: Agent, client: Client, node: Node, local: LocalNode) -> None:
-    pool = AddressPool(node.spec.podCIDR)
+    pools = own_node.pools(node, ipv6=_has_ipv6(config))
     agent.health.degraded("loading the data path")
-    devices = await own_node.ensure_devices(local, pool)
+    devices = await own_node.ensure_devices(local, pools)
     agent.mtu = devices.mtu
     tables = agent.tables = Tables(
         local,
         default_local_cluster=config.policy_default_local_cluster,
         knows_zones=config.service_topology,
     )
-    async with _loaded(config, local, devices, pool.gateway) as loaded:
+    async with _loaded(config, local, devices, pools.ipv4.gateway) as loaded:
         agent.dumps = dumps(loaded)
         monitor = agent.monitor = Monitor(loaded.events, loaded.event_config)
         kernel = KernelMaps(
@@ -118,8 +117,8 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
         lifecycle = Lifecycle(
             tables=tables,
             datapath=datapath,
-            pool=pool,
-            interfaces=PodInterfaces(loaded, pool.gateway),
+            pools=pools,
+            interfaces=PodInterfaces(loaded, pools),
             allocator=Allocator(client, local.cluster, tables.identities.own),
             pods=PodLookup(client, kubernetes.view),
             view=kubernetes.view,
@@ -137,11 +136,11 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
                 port=config.probe_port,
                 silence=config.withdraw_after_seconds,
             )
-        agent.routing = _routing(config, tables, pool, devices)
+        agent.routing = _routing(config, tables, pools.ipv4, devices)
         if config.withdraw_after_seconds and config.probe_backends:
             agent.mirror = MirrorWatch(agent.mirror_addresses, lambda: len(kubernetes.view.nodes))
             agent.backends = BackendProbing(tables, agent.speechless_peers)
-        record = own_node.cilium_node(local, node, pool, own_node.BOOT_ID.read_text().strip())
+        record = own_node.cilium_node(local, node, pools, own_node.BOOT_ID.read_text().strip())
         async with asyncio.TaskGroup() as group:
             group.create_task(datapath.run(), name="datapath")
             group.create_task(monitor.run(), name="monitor")
@@ -162,6 +161,11 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, local: 
                 group.create_task(agent.backends.run(), name="backends")
             agent.lifecycle = lifecycle
             agent.health.ok(f"node {local.name} of cluster {local.cluster.name}")
+
+
+def _has_ipv6(config: Config) -> bool:
+    """Whether pods may have IPv6 addresses: the tunnel carries them, but no routes between nodes."""
+    return config.ipv6 and config.routing_mode is RoutingMode.TUNNEL and netlink.has_ipv6()
 
 
 @asynccontextmanager

@@ -194,7 +194,7 @@ def _own_rank(endpoint: Endpoint) -> Rank:
 def _own_entries(endpoint: Endpoint | None) -> dict[str, IPCacheEntry]:
     if endpoint is None:
         return {}
-    return {host_prefix(endpoint.ipv4): IPCacheEntry(endpoint.identity, None)}
+    return {host_prefix(ip): IPCacheEntry(endpoint.identity, None) for ip in endpoint.addresses}
 
 
 def _by_cluster(

@@ -83,7 +83,7 @@ class Tracer:
                 raise RequestError(f"{text!r} is not an identity's number")
             return None, int(text)
         for endpoint in self._tables.endpoints.values():
-            if source in (endpoint.pod, endpoint.ipv4, str(endpoint.id)):
+            if source in (endpoint.pod, *endpoint.addresses, str(endpoint.id)):
                 return endpoint, endpoint.identity
         raise NotFoundError(f"no endpoint of this node is {source!r}: ask the agent on its node")
 
@@ -92,7 +92,7 @@ class Tracer:
             return [name]
         for endpoint in self._tables.endpoints.values():
             if endpoint.pod == name:
-                return [endpoint.ipv4]
+                return endpoint.addresses
         found = self._names.pod(name)
         if not found:
             raise NotFoundError(f"{name!r} is no service and no pod of this cluster: give an address")

@@ -66,9 +66,10 @@ class Paths:
         differences = self._different_prefix(ip, entry)
         leaving = None
         if sender is not None:
-            leaving = self._said(sender, Connection(there, port, protocol, True), differences)
+            asked = Connection(there, port, protocol, True)
+            leaving = self._said(sender, _same_family(sender, ip), asked, differences)
         if receiver is not None:
-            arriving = self._said(receiver, Connection(identity, port, protocol, False), differences)
+            arriving = self._said(receiver, ip, Connection(identity, port, protocol, False), differences)
             decided = "this node"
         elif sender is None:
             raise RequestError(f"{ip} is no endpoint of this node: only its own can be asked for an identity")
@@ -107,14 +108,15 @@ class Paths:
             return labels_of(self._tables.policies.cidrs.all[number])
         return reserved_labels(identity)
 
-    def _said(self, endpoint: Endpoint, asked: Connection, differences: list[str]) -> Said:
-        """Of an endpoint of this node: as its policies say, and whether the kernel's entries say it too."""
+    def _said(self, endpoint: Endpoint, ip: str, asked: Connection, differences: list[str]) -> Said:
+        """Of an endpoint of this node, at one of its addresses: as its policies say, and whether the kernel's
+        entries say it too."""
         labels, ports = from_texts(list(endpoint.labels)), policy.named_ports(endpoint)
         said = verdict.said_by(*self._tables.policies.meaning(labels, ports, Identity(asked.identity)), asked)
-        held = self._held.held_endpoint(endpoint.ipv4)
+        held = self._held.held_endpoint(ip)
         way = "egress" if asked.egress else "ingress"
         if held is None or held.endpoint_id != endpoint.id or held.identity != endpoint.identity:
-            differences.append(f"cilium_lxc does not have {endpoint.ipv4} as endpoint {endpoint.id}")
+            differences.append(f"cilium_lxc does not have {ip} as endpoint {endpoint.id}")
             return said
         enforced = held.egress_enforced if asked.egress else held.ingress_enforced
         real = verdict.looked_up(self._held.held_deny, endpoint.id, asked) if enforced else ALLOWED
@@ -155,6 +157,11 @@ class Paths:
         if held == entry:
             return []
         return [f"cilium_ipcache_v2 answers {_entry_text(held)} for {ip}, wanted is {_entry_text(entry)}"]
+
+
+def _same_family(endpoint: Endpoint, ip: str) -> str:
+    """The endpoint's address that packets to `ip` come from; its first where it has none of that family."""
+    return next((own for own in endpoint.addresses if (":" in own) == (":" in ip)), endpoint.ipv4)
 
 
 def _told_by(level: Level | None, peer: str) -> str:

@@ -69,7 +69,7 @@ def up(  # noqa: PLR0917 - click gives them by name
     output: str,
 ) -> None:
     """Start a lab; its kubeconfig's path is printed."""
-    from lab import plan  # noqa: PLC0415 - see the module
+    from lab import plan, preflight  # noqa: PLC0415 - see the module
     from lab import up as starting  # noqa: PLC0415 - see the module
 
     names = cluster_names.split(",") if cluster_names else plan.default_cluster_names(clusters or 2)
@@ -78,7 +78,10 @@ def up(  # noqa: PLR0917 - click gives them by name
     settings = dict(each.partition("=")[::2] for each in config)
     if not all("=" in each for each in config):
         fail("--config takes KEY=VALUE")
-    layout = plan.make(name, names, nodes)
+    without_ipv6 = preflight.without_ipv6()
+    if without_ipv6:
+        say(without_ipv6)
+    layout = plan.make(name, names, nodes, ipv6=without_ipv6 is None)
     try:
         kubeconfig = asyncio.run(_interruptible(starting.up(layout, say, settings)))
     except (asyncio.CancelledError, KeyboardInterrupt):

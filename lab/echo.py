@@ -11,9 +11,10 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 PORT = 8080
 _HEAD_LIMIT = 16 * 1024
@@ -84,12 +85,12 @@ class Datagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
 
-    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+    def datagram_received(self, data: bytes, address: tuple[Any, ...]) -> None:
         if self._transport:
             self._transport.sendto(body(self._place, address[0]), address)
 
 
-async def serve(host: str, port: int, place: Mapping[str, str]) -> None:
+async def serve(hosts: Sequence[str], port: int, place: Mapping[str, str]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,19 +100,40 @@ async def serve(host: str, port: int, place: Mapping[str, str]) -> None:
         await converse(reader, writer, place)
 
     server = await asyncio.start_server(
-        handle, host, port, limit=_HEAD_LIMIT, backlog=_BACKLOG, reuse_address=True
+        handle, hosts, port, limit=_HEAD_LIMIT, backlog=_BACKLOG, reuse_address=True
     )
-    datagrams, _ = await loop.create_datagram_endpoint(lambda: Datagrams(place), local_addr=(host, port))
-    print(f"echo: listening on {host}:{port}", file=sys.stderr, flush=True)  # noqa: T201 - a program's own log
+    datagrams = [
+        (await loop.create_datagram_endpoint(lambda: Datagrams(place), sock=_bound(host, port)))[0]
+        for host in hosts
+    ]
+    where = " and ".join(hosts)
+    print(f"echo: listening on {where}, port {port}", file=sys.stderr, flush=True)  # noqa: T201 - its own log
     await ended.wait()
     await asyncio.sleep(_LAME_SECONDS)
-    datagrams.close()
+    for each in datagrams:
+        each.close()
     server.close()  # open connections end with the process
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """For datagrams of one family: asyncio's own would take both at `::`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    opened.setblocking(False)
+    opened.bind((host, port))
+    return opened
+
+
+def everywhere() -> list[str]:
+    """All addresses of the families that the kernel has."""
+    return ["0.0.0.0", "::"] if os.path.exists("/proc/sys/net/ipv6") else ["0.0.0.0"]  # noqa: PTH110 - quick
 
 
 def main(argv: list[str]) -> None:
     port = int(argv[1]) if len(argv) > 1 else PORT
-    asyncio.run(serve("0.0.0.0", port, whereabouts(os.environ)))
+    asyncio.run(serve(everywhere(), port, whereabouts(os.environ)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -18,6 +19,7 @@ from lab import netns
 
 _SCOPE_LINK = 253
 _NUD_PERMANENT = 0x80
+_NO_DAD = 0x02
 
 
 @contextmanager
@@ -66,21 +68,26 @@ class Link:
 
     def address(self, name: str, ip: str, prefix_length: int) -> None:
         index = self._index(name)
-        _ignoring(errno.EEXIST, self._route.addr, "add", index=index, address=ip, prefixlen=prefix_length)
+        own = {"index": index, "address": ip, "prefixlen": prefix_length}
+        if ":" in ip:
+            own["flags"] = _NO_DAD  # usable at once: nobody else can have it
+        _ignoring(errno.EEXIST, self._route.addr, "add", **own)
 
     def link_route(self, destination: str, name: str) -> None:
         """Reach `destination` directly on `name`."""
         index = self._index(name)
-        self._route.route("replace", dst=destination, oif=index, scope=_SCOPE_LINK)
+        scope = {} if ":" in destination else {"scope": _SCOPE_LINK}
+        self._route.route("replace", dst=destination, oif=index, **scope)
 
     def default_route(self, gateway: str, name: str, *, mtu: int) -> None:
         index = self._index(name)
-        self._route.route("replace", dst="default", gateway=gateway, oif=index, metrics={"mtu": mtu})
+        everywhere = "::/0" if ":" in gateway else "0.0.0.0/0"
+        self._route.route("replace", dst=everywhere, gateway=gateway, oif=index, metrics={"mtu": mtu})
 
     def neighbour(self, ip: str, mac: str, name: str) -> None:
-        """A fixed answer to `who has ip`, so that no ARP is needed."""
-        index = self._index(name)
-        self._route.neigh("replace", dst=ip, lladdr=mac, ifindex=index, state=_NUD_PERMANENT)
+        """A fixed answer to `who has ip`, so that nobody need be asked."""
+        index, family = self._index(name), AF_INET6 if ":" in ip else AF_INET
+        self._route.neigh("replace", dst=ip, lladdr=mac, ifindex=index, state=_NUD_PERMANENT, family=family)
 
     def _index(self, name: str) -> int:
         index = self.index(name)
@@ -92,6 +99,14 @@ class Link:
 def sysctl(name: str, value: str) -> None:
     """Set `net.…` of the namespace that the calling thread is in."""
     Path("/proc/sys", name.replace(".", "/")).write_text(value)
+
+
+def allow_ipv6() -> None:
+    """IPv6 in the namespace that the calling thread is in, whatever the machine has; nothing is learned from
+    routers, and a link's own address is usable at once."""
+    for scope in ("all", "default"):
+        for name, value in (("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")):
+            sysctl(f"net.ipv6.conf.{scope}.{name}", value)
 
 
 def _ignoring(code: int, call: Any, *args: Any, **options: Any) -> None:

@@ -53,6 +53,9 @@ def _plug(node: NodePlan) -> None:
 def _configure(node: NodePlan) -> None:
     # a node forwards for its pods; pods' source addresses are behind routes the agent may not have made yet
     netlink.sysctl("net.ipv4.ip_forward", "1")
+    if node.ipv6:
+        netlink.allow_ipv6()
+        netlink.sysctl("net.ipv6.conf.all.forwarding", "1")
     for scope in ("all", "default"):
         netlink.sysctl(f"net.ipv4.conf.{scope}.rp_filter", "0")
     with netlink.opened() as link:

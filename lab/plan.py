@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 from lab.errors import LabError
@@ -40,6 +40,7 @@ class NodePlan:
     cluster: str
     cluster_id: int
     index: int  # 0: the control-plane node
+    ipv6: bool = True  # pods have IPv6 addresses too
 
     @property
     def name(self) -> str:
@@ -62,6 +63,15 @@ class NodePlan:
     @property
     def pod_cidr(self) -> IPv4Network:
         return IPv4Network(f"10.{self.cluster_id}.{self.index}.0/24")
+
+    @property
+    def pod_cidr6(self) -> IPv6Network | None:
+        return IPv6Network(f"fd00:10:{self.cluster_id:x}:{self.index:x}::/64") if self.ipv6 else None
+
+    @property
+    def pod_cidrs(self) -> tuple[str, ...]:
+        """As a Node object lists them."""
+        return tuple(str(cidr) for cidr in (self.pod_cidr, self.pod_cidr6) if cidr)
 
     @property
     def port_name(self) -> str:
@@ -99,6 +109,10 @@ class ClusterPlan:
     @property
     def service_cidr(self) -> IPv4Network:
         return IPv4Network(f"172.20.{self.id}.0/24")
+
+    @property
+    def service_cidr6(self) -> IPv6Network | None:
+        return IPv6Network(f"fd00:20:{self.id:x}::/112") if self.control.ipv6 else None
 
     def node(self, name: str) -> NodePlan:
         for node in self.nodes:
@@ -138,8 +152,9 @@ def check_lab_name(name: str) -> str:
     return name
 
 
-def make(name: str, cluster_names: list[str], nodes: int) -> LabPlan:
-    """Lay out a lab. Raises LabError for a name or a size that does not fit."""
+def make(name: str, cluster_names: list[str], nodes: int, *, ipv6: bool = True) -> LabPlan:
+    """Lay out a lab. `ipv6`: pods and Services may have addresses of both families. Raises LabError for a
+    name or a size that does not fit."""
     check_lab_name(name)
     if not 1 <= len(cluster_names) <= MAX_CLUSTERS:
         raise LabError(f"{len(cluster_names)} clusters: a lab has 1 to {MAX_CLUSTERS}")
@@ -151,13 +166,13 @@ def make(name: str, cluster_names: list[str], nodes: int) -> LabPlan:
         # `fabric` would share its namespace's name's beginning; a path component must not be odd
         if not _CLUSTER_NAME.fullmatch(cluster) or cluster == "fabric":
             raise LabError(f"cluster name {cluster!r}: up to 20 letters a-z, digits and inner hyphens")
-    return LabPlan(name, tuple(_cluster(name, each, i + 1, nodes) for i, each in enumerate(cluster_names)))
+    clusters = (_cluster(name, each, i + 1, nodes, ipv6) for i, each in enumerate(cluster_names))
+    return LabPlan(name, tuple(clusters))
 
 
-def _cluster(lab: str, name: str, cluster_id: int, nodes: int) -> ClusterPlan:
-    return ClusterPlan(
-        lab, name, cluster_id, tuple(NodePlan(lab, name, cluster_id, i) for i in range(nodes + 1))
-    )
+def _cluster(lab: str, name: str, cluster_id: int, nodes: int, ipv6: bool) -> ClusterPlan:
+    planned = tuple(NodePlan(lab, name, cluster_id, i, ipv6) for i in range(nodes + 1))
+    return ClusterPlan(lab, name, cluster_id, planned)
 
 
 def control_ip(cluster_id: int) -> IPv4Address:

@@ -25,6 +25,13 @@ def missing(root: Path = Path("/")) -> str | None:
     return _wrong_system() or _no_bpf() or _no_namespaces(root) or _no_cgroup2(root) or _no_room(root)
 
 
+def without_ipv6(root: Path = Path("/")) -> str | None:
+    """Why pods here can have no IPv6 addresses, as a sentence; None when they can. The lab works without."""
+    if not (root / "proc/sys/net/ipv6").exists():
+        return "the kernel has IPv6 switched off (ipv6.disable=1), or none: the lab's pods have IPv4 only"
+    return None
+
+
 def _wrong_system() -> str | None:
     if platform.system() != "Linux":
         return f"Linux is needed, this is {platform.system()}"

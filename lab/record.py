@@ -16,10 +16,11 @@ class LabRecord(Struct, frozen=True):
     name: str
     clusters: list[str]
     nodes: int
+    ipv6: bool = False
 
     @property
     def plan(self) -> LabPlan:
-        return plan.make(self.name, self.clusters, self.nodes)
+        return plan.make(self.name, self.clusters, self.nodes, ipv6=self.ipv6)
 
 
 class Ready(Struct, frozen=True):

@@ -67,6 +67,7 @@ async def serve(config: Config, outside: socket.socket) -> None:
             tls=credentials.server_context(files.credentials),
             token=own.token,
             service_cidr=str(cluster.service_cidr),
+            service_cidr6=str(cluster.service_cidr6 or ""),
             runtime=runtime,
         ),
         connect(access) as client,

@@ -84,9 +84,9 @@ def undone_on_error(paths: LabPaths, say: Say) -> Iterator[None]:
 
 
 async def _build(lab: LabPlan, paths: LabPaths, say: Say, config: Mapping[str, str]) -> Path:
-    record.write(
-        paths, LabRecord(lab.name, [each.name for each in lab.clusters], len(lab.clusters[0].nodes) - 1)
-    )
+    first = lab.clusters[0]
+    names = [each.name for each in lab.clusters]
+    record.write(paths, LabRecord(lab.name, names, len(first.nodes) - 1, first.control.ipv6))
     bpffs.mount(paths.state_root)
     await asyncio.to_thread(network.build, lab)
     say(f"network: {len(lab.nodes)} nodes in {len(lab.clusters)} clusters")

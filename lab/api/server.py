@@ -63,10 +63,12 @@ async def serving(
     token: str,
     service_cidr: str,
     runtime: PodRuntime,
+    service_cidr6: str = "",
 ) -> AsyncGenerator[ApiServer]:
-    """Serve on bound sockets (this takes them over) while the block runs."""
+    """Serve on bound sockets (this takes them over) while the block runs. `service_cidr6`: "" without
+    IPv6."""
     store = Store(backend)
-    objects = Objects(store, [ServiceAdmission(service_cidr)])
+    objects = Objects(store, [ServiceAdmission(*filter(None, (service_cidr, service_cidr6)))])
     async with store.running(), aiohttp.ClientSession() as session:
         await objects.ensure_namespaces()
         app = application(

@@ -1,4 +1,4 @@
-"""What the server decides about a Service: its cluster IP, node ports and defaults. Pure.
+"""What the server decides about a Service: its cluster IPs, node ports and defaults. Pure.
 
 Addresses in use are read from the stored Services, so nothing can leak and no allocation needs undoing.
 """
@@ -6,17 +6,19 @@ Addresses in use are read from the stored Services, so nothing can leak and no a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from itertools import chain
 from typing import Any, Protocol
 
+from lab.api import families
+from lab.api.families import HEADLESS
 from lab.api.kinds import SERVICE, Kind
 from lab.api.status import StatusError, invalid
 
 Json = dict[str, Any]
 
 NODE_PORTS = range(30000, 32768)
-_NO_ADDRESS = "None"  # a headless Service
 _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 
 
@@ -32,13 +34,11 @@ class Admission(Protocol):
 
 
 class ServiceAdmission:
-    """Allocates from one range of cluster IPs and from Kubernetes' range of node ports."""
+    """Allocates from one range of cluster IPs a family, its first family's first, and from Kubernetes' range
+    of node ports."""
 
-    def __init__(self, service_cidr: str) -> None:
-        network = IPv4Network(service_cidr)
-        self._network = network
-        # .1 is where a cluster's own `kubernetes` Service would be
-        self._usable = range(int(network.network_address) + 2, int(network.broadcast_address))
+    def __init__(self, *service_cidrs: str) -> None:
+        self._ranges = {families.family(cidr): _Range(cidr) for cidr in service_cidrs}
 
     def __call__(self, kind: Kind, new: Json, old: Json | None, stored: Callable[[], Iterable[Json]]) -> Json:
         if kind is not SERVICE:
@@ -50,11 +50,11 @@ class ServiceAdmission:
             return {**new, "spec": spec}
         name = new["metadata"]["name"]
         seed = f"{new['metadata'].get('namespace')}/{name}"
-        address = self._cluster_ip(
-            name, seed, spec.get("clusterIP") or "", before.get("clusterIP", ""), others
-        )
-        families = {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
-        spec = {**spec, "clusterIP": address, "clusterIPs": [address], **families}
+        policy, wanted = families.decide(name, spec, before, list(self._ranges))
+        kept = _kept(name, _addresses(spec), _addresses(before))
+        addresses = self._cluster_ips(name, seed, wanted, kept, others)
+        spec |= {"clusterIP": addresses[0], "clusterIPs": addresses}
+        spec |= {"ipFamilies": wanted, "ipFamilyPolicy": policy}
         if spec["type"] in _WITH_NODE_PORTS:
             spec["ports"] = _with_node_ports(name, seed, spec, before.get("ports", []), others)
         else:
@@ -62,27 +62,41 @@ class ServiceAdmission:
         _check_policies(name, spec)
         return {**new, "spec": spec, "status": new.get("status") or {"loadBalancer": {}}}
 
-    def _cluster_ip(self, name: str, seed: str, asked: str, before: str, others: Sequence[Json]) -> str:
-        if before:
-            if asked not in ("", before):
-                raise invalid(
-                    "Service", name, "spec.clusterIP", f'Invalid value: "{asked}": field is immutable'
-                )
-            return before
-        if asked == _NO_ADDRESS:
-            return asked
-        taken = {spec.get("clusterIP") for spec in others}
+    def _cluster_ips(
+        self,
+        name: str,
+        seed: str,
+        wanted: Sequence[str],
+        asked: Mapping[str, str],
+        others: Sequence[Json],
+    ) -> list[str]:
+        """One of each wanted family; "None" alone for a headless Service."""
+        if HEADLESS in asked:
+            return [HEADLESS]
+        taken = {address for spec in others for address in _addresses(spec).values()}
+        return [self._ranges[each].give(name, seed, asked.get(each, ""), taken) for each in wanted]
+
+
+class _Range:
+    def __init__(self, cidr: str) -> None:
+        self._network = ip_network(cidr)
+        # the first is where a cluster's own `kubernetes` Service would be
+        first = int(self._network.network_address)
+        self._usable = range(first + 2, first + self._network.num_addresses - 1)
+
+    def give(self, name: str, seed: str, asked: str, taken: Collection[str]) -> str:
+        """The address that is asked for, or a free one. Raises StatusError."""
         if asked:
             return self._check_asked(name, asked, taken)
         for number in _probe(self._usable, seed):
-            address = str(IPv4Address(number))
+            address = str(ip_address(number))
             if address not in taken:
                 return address
         raise StatusError(500, "InternalError", f"no cluster IP is left in {self._network}")
 
-    def _check_asked(self, name: str, asked: str, taken: set[str | None]) -> str:
+    def _check_asked(self, name: str, asked: str, taken: Collection[str]) -> str:
         try:
-            inside = IPv4Address(asked) in self._network
+            inside = ip_address(asked) in self._network
         except ValueError:
             inside = False
         if not inside:
@@ -92,6 +106,25 @@ class ServiceAdmission:
             why = f'Invalid value: "{asked}": provided IP is already allocated'
             raise invalid("Service", name, "spec.clusterIPs", why)
         return asked
+
+
+def _kept(name: str, asked: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """What is asked for and what the Service has. Raises StatusError where they differ."""
+    for each, address in before.items():
+        is_other = asked.get(each, address) != address
+        if is_other or (asked and (HEADLESS in asked) != (HEADLESS in before)):
+            said = ", ".join(asked.values())
+            raise invalid("Service", name, "spec.clusterIP", f'Invalid value: "{said}": field is immutable')
+    return {**asked, **before}
+
+
+def _addresses(spec: Json) -> dict[str, str]:
+    """A spec's cluster IPs by family; "None" stands under itself."""
+    named = [spec.get("clusterIP") or "", *(spec.get("clusterIPs") or ())]
+    found: dict[str, str] = {}
+    for address in filter(None, named):
+        found.setdefault(HEADLESS if address == HEADLESS else families.family(address), address)
+    return found
 
 
 def _with_defaults(spec: Json) -> Json:
@@ -158,4 +191,4 @@ def _check_policies(name: str, spec: Json) -> None:
 def _probe(numbers: range, seed: str) -> Iterable[int]:
     """All numbers once, from a place that depends on the name: a freed one is not given out next."""
     start = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") % len(numbers)
-    return (*numbers[start:], *numbers[:start])
+    return chain(numbers[start:], numbers[:start])

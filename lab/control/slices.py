@@ -1,5 +1,6 @@
 """EndpointSlices from Services' selectors and their pods. Pure.
 
+Each of a Service's IP families has slices of its own, with the pods' addresses of that family.
 Pods whose named ports have different numbers go into different slices, as in Kubernetes. Ports keep the
 Service's names, because that is how endpoints of other clusters are matched.
 """
@@ -14,6 +15,7 @@ import msgspec
 
 from k8s.objects import EndpointSlice, Service, ServicePort
 from k8s.resource import ENDPOINTSLICE
+from lab.api.families import IPV4, family
 from lab.control.world import Body, Create, Delete, Patch, World, Write, matches
 from lab.manifest import Pod
 
@@ -44,21 +46,33 @@ def control(world: World) -> list[Write]:
 
 
 def slices_of(service: Service, world: World) -> list[Body]:
-    """The slices a Service should have; one, even if empty, so that readers see that it was looked at."""
+    """The slices a Service should have; one a family, even if empty, so that readers see that it was looked
+    at."""
     if not service.spec.selector or service.spec.type == "ExternalName":
         return []
-    by_ports: dict[Ports, list[Pod]] = defaultdict(list)
+    return [body for kind in service.spec.ipFamilies or (IPV4,) for body in _slices_of(service, world, kind)]
+
+
+def _slices_of(service: Service, world: World, kind: str) -> list[Body]:
+    by_ports: dict[Ports, list[tuple[Pod, str]]] = defaultdict(list)
     for pod in world.pods.values():
-        if pod.status.podIP and _is_behind(service, pod):
-            by_ports[tuple(_resolve(port, pod) for port in service.spec.ports)].append(pod)
+        address = _address(pod, kind)
+        if address and _is_behind(service, pod):
+            by_ports[tuple(_resolve(port, pod) for port in service.spec.ports)].append((pod, address))
     if not by_ports:
         by_ports[()] = []
     # named by number, not by ports: most Services have one slice, and it keeps its name for life
-    return [_slice(service, i, *group) for i, group in enumerate(sorted(by_ports.items(), key=_ports_only))]
+    groups = enumerate(sorted(by_ports.items(), key=_ports_only))
+    return [_slice(service, kind, i, *group) for i, group in groups]
 
 
-def _ports_only(group: tuple[Ports, list[Pod]]) -> Ports:
+def _ports_only(group: tuple[Ports, list[tuple[Pod, str]]]) -> Ports:
     return group[0]
+
+
+def _address(pod: Pod, kind: str) -> str:
+    addresses = [each.ip for each in pod.status.podIPs] or [pod.status.podIP]
+    return next((ip for ip in addresses if ip and family(ip) == kind), "")
 
 
 def _is_behind(service: Service, pod: Pod) -> bool:
@@ -79,9 +93,10 @@ def _number(port: ServicePort) -> int:
     return port.targetPort or port.port if isinstance(port.targetPort, int) else port.port
 
 
-def _slice(service: Service, index: int, ports: Ports, pods: list[Pod]) -> Body:
+def _slice(service: Service, kind: str, index: int, ports: Ports, pods: list[tuple[Pod, str]]) -> Body:
     meta = service.metadata
-    digest = hashlib.sha256(f"{meta.uid}/{index}".encode()).hexdigest()
+    seed = f"{meta.uid}/{index}" if kind == IPV4 else f"{meta.uid}/{kind}/{index}"
+    digest = hashlib.sha256(seed.encode()).hexdigest()
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -99,17 +114,17 @@ def _slice(service: Service, index: int, ports: Ports, pods: list[Pod]) -> Body:
                 }
             ],
         },
-        "addressType": "IPv4",
-        "endpoints": [_endpoint(pod) for pod in sorted(pods, key=lambda pod: pod.metadata.name)],
+        "addressType": kind,
+        "endpoints": [_endpoint(*each) for each in sorted(pods, key=lambda each: each[0].metadata.name)],
         "ports": [
             {"name": name, "protocol": protocol, "port": number} for name, protocol, number in ports if number
         ],
     }
 
 
-def _endpoint(pod: Pod) -> dict[str, Any]:
+def _endpoint(pod: Pod, address: str) -> dict[str, Any]:
     return {
-        "addresses": [pod.status.podIP],
+        "addresses": [address],
         "conditions": {
             "ready": pod.is_ready and not pod.is_ending,
             "serving": pod.is_ready,

@@ -23,9 +23,17 @@ CONNECT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
+    """Of IPv4 and, where the node has any, of IPv6; "" without."""
+
     ip: str
     gateway: str
     mtu: int = POD_MTU
+    ip6: str = ""
+    gateway6: str = ""
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        return (self.ip, self.ip6) if self.ip6 else (self.ip,)
 
 
 class _Family(Struct, frozen=True):
@@ -36,15 +44,18 @@ class _Family(Struct, frozen=True):
 
 class _Pair(Struct, frozen=True):
     ipv4: str = ""
+    ipv6: str = ""
 
 
 class _Allocated(Struct, frozen=True):
     address: _Pair = _Pair()
     ipv4: _Family = _Family()
+    ipv6: _Family = _Family()
 
 
-class Addressing(Struct, frozen=True):
+class Addressing(Struct, frozen=True, omit_defaults=True):
     ipv4: str
+    ipv6: str = ""
 
 
 class Endpoint(Struct, frozen=True, rename="kebab"):
@@ -70,14 +81,20 @@ class AgentClient:
     socket: Path
 
     async def allocate(self, owner: str) -> Allocation:
-        """An address for `owner` ("namespace/pod")."""
+        """An address of each family for `owner` ("namespace/pod")."""
         body = await self._call("POST", "/v1/ipam", {"owner": owner}, expect=(200, 201))
         try:
             answer = msgspec.json.decode(body, type=_Allocated)
         except msgspec.MsgspecError as error:
             raise NetworkNotReadyError(f"the agent on node {self.node} answers oddly: {error}") from error
-        family = answer.ipv4
-        return Allocation(answer.address.ipv4 or family.ip, family.gateway, family.mtu or POD_MTU)
+        four, six = answer.ipv4, answer.ipv6
+        return Allocation(
+            answer.address.ipv4 or four.ip,
+            four.gateway,
+            four.mtu or POD_MTU,
+            answer.address.ipv6 or six.ip,
+            six.gateway,
+        )
 
     async def release(self, ip: str) -> None:
         await self._call("DELETE", f"/v1/ipam/{ip}", expect=(200, 204, 404))

@@ -38,7 +38,7 @@ class Place:
 
     node: str
     node_ip: str
-    pod_ip: str
+    pod_ips: tuple[str, ...]  # IPv4 first
 
 
 def argv(container: Container, env: Mapping[str, str], python: str) -> list[str]:
@@ -101,8 +101,8 @@ def field(pod: Pod, path: str, place: Place) -> str:
         "metadata.uid": meta.uid,
         "spec.nodeName": place.node,
         "spec.serviceAccountName": pod.spec.serviceAccountName,
-        "status.podIP": place.pod_ip,
-        "status.podIPs": place.pod_ip,
+        "status.podIP": place.pod_ips[0] if place.pod_ips else "",
+        "status.podIPs": ",".join(place.pod_ips),
         "status.hostIP": place.node_ip,
     }
     if path in known:

@@ -125,7 +125,7 @@ def node_body(node: NodePlan) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": node.name, "labels": labels},
-        "spec": {"podCIDR": str(node.pod_cidr), "podCIDRs": [str(node.pod_cidr)]},
+        "spec": {"podCIDR": str(node.pod_cidr), "podCIDRs": list(node.pod_cidrs)},
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": str(node.ip)},

@@ -19,7 +19,7 @@ class PodSetup:
 
     pod: Pod
     node: NodeContext
-    pod_ip: str = ""
+    pod_ips: tuple[str, ...] = ()
     published: dict[str, volumes.Files] = field(default_factory=dict)
 
     @property
@@ -58,7 +58,7 @@ class PodSetup:
         )
 
     def environment(self, spec: Container) -> dict[str, str]:
-        place = container.Place(self.node.plan.name, str(self.node.plan.ip), self.pod_ip)
+        place = container.Place(self.node.plan.name, str(self.node.plan.ip), self.pod_ips)
         return container.environment(self.pod, spec, self.node.environment(self.pod), place, self._sources)
 
     def _binds(self, spec: Container) -> list[Bind]:

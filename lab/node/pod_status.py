@@ -32,10 +32,14 @@ class ContainerState:
 @dataclass(frozen=True, slots=True)
 class PodFacts:
     node_ip: str
-    pod_ip: str = ""
+    pod_ips: tuple[str, ...] = ()  # IPv4 first
     started: str = ""
     blocker: str = ""  # a reason word, when the pod cannot start yet
     message: str = ""
+
+    @property
+    def pod_ip(self) -> str:
+        return self.pod_ips[0] if self.pod_ips else ""
 
 
 def build(
@@ -59,7 +63,7 @@ def build(
         "hostIP": facts.node_ip,
         "hostIPs": [{"ip": facts.node_ip}],
         "podIP": facts.pod_ip or None,
-        "podIPs": [{"ip": facts.pod_ip}] if facts.pod_ip else None,
+        "podIPs": [{"ip": ip} for ip in facts.pod_ips] or None,
         "startTime": facts.started,
         "containerStatuses": [
             _container(spec.name, spec.image, state)

@@ -92,9 +92,9 @@ class PodWorker:
             await self._retry("finalizer", self._add_finalizer)
             await self._fill_volumes()
             group.create_task(self._refresh_volumes(), name=f"volumes {self.pod.metadata.key}")
-            address = await self._join_network()
-            self._containers.pod_ip = self._setup.pod_ip = address
-            self._say(pod_ip=address, blocker="", message="")
+            addresses = await self._join_network()
+            self._containers.pod_ip, self._setup.pod_ips = addresses[0], addresses
+            self._say(pod_ips=addresses, blocker="", message="")
             await self._containers.run()
 
     async def _fill_volumes(self) -> None:
@@ -119,9 +119,9 @@ class PodWorker:
             except PodConfigError as error:  # keeps what it had, as a real kubelet does
                 log.warning("volumes of %s stay as they are: %s", self.pod.metadata.key, error)
 
-    async def _join_network(self) -> str:
+    async def _join_network(self) -> tuple[str, ...]:
         if self.pod.spec.hostNetwork:
-            return str(self._node.plan.ip)
+            return (str(self._node.plan.ip),)
         backoff = Backoff(0.1, 2)
         while True:
             try:

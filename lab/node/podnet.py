@@ -1,9 +1,10 @@
 """A pod's network: what a CNI plugin does, and its undoing.
 
-The pod gets a namespace with `eth0` (a /32 address, everything through a gateway that is reached directly)
-and the node the other end. Neighbours are fixed on both sides, so no ARP is needed between a pod and its
-node; the agent programs the rest. What the agent handed out is recorded on disk before it is used, so that
-it finds its way back after any crash: `reclaim` returns whatever no live pod holds.
+The pod gets a namespace with `eth0` (a /32 address and a /128, everything through a gateway that is reached
+directly) and the node the other end. IPv4 neighbours are fixed on both sides, so no ARP is needed between a
+pod and its node; for IPv6 the programs answer the pod. The agent programs the rest. What the agent handed out
+is recorded on disk before it is used, so that it finds its way back after any crash: `reclaim` returns
+whatever no live pod holds.
 """
 
 from __future__ import annotations
@@ -55,17 +56,19 @@ class PodNetwork:
         self._addresses = addresses
         self._giving_back = asyncio.Lock()
 
-    async def add(self, wanted: PodInterface) -> str:
-        """Give the pod its network; its address. Raises NetworkNotReadyError; then nothing is left."""
+    async def add(self, wanted: PodInterface) -> tuple[str, ...]:
+        """Give the pod its network; its addresses, IPv4 first. Raises NetworkNotReadyError; then nothing is
+        left."""
         allocation = await self._agent.allocate(f"{wanted.pod_namespace}/{wanted.pod}")
-        self._remember(Held(wanted.uid, allocation.ip))
+        for ip in allocation.ips:
+            self._remember(Held(wanted.uid, ip))
         try:
             endpoint = await asyncio.to_thread(_connect, wanted, allocation)
             await self._agent.add_endpoint(endpoint)
         except BaseException:
             await asyncio.shield(self.remove(wanted))
             raise
-        return allocation.ip
+        return allocation.ips
 
     async def remove(self, wanted: PodInterface) -> None:
         """Undo `add`, from whatever point it reached. What the agent cannot take back now, it gets later."""
@@ -121,7 +124,7 @@ def _connect(wanted: PodInterface, allocation: Allocation) -> Endpoint:
         interface_index=index,
         mac=mac,
         host_mac=host_mac,
-        addressing=Addressing(allocation.ip),
+        addressing=Addressing(allocation.ip, allocation.ip6),
         k8s_pod_name=wanted.pod,
         k8s_namespace=wanted.pod_namespace,
         netns_cookie=str(netns.cookie(wanted.namespace)),
@@ -137,6 +140,8 @@ def _cable(wanted: PodInterface, mtu: int) -> tuple[int, str]:
 
 
 def _configure_pod(allocation: Allocation, host_mac: str) -> str:
+    if allocation.ip6:
+        netlink.allow_ipv6()
     with netlink.opened() as link:
         link.up("lo")
         link.address("eth0", allocation.ip, 32)
@@ -144,13 +149,17 @@ def _configure_pod(allocation: Allocation, host_mac: str) -> str:
         link.link_route(f"{allocation.gateway}/32", "eth0")
         link.default_route(allocation.gateway, "eth0", mtu=allocation.mtu)
         link.neighbour(allocation.gateway, host_mac, "eth0")
+        if allocation.ip6:
+            link.address("eth0", allocation.ip6, 128)
+            link.default_route(allocation.gateway6, "eth0", mtu=allocation.mtu)
         return link.mac("eth0")
 
 
 def _configure_node(wanted: PodInterface, allocation: Allocation, mac: str) -> None:
     with netlink.opened() as link:
-        link.link_route(f"{allocation.ip}/32", wanted.name)
-        link.neighbour(allocation.ip, mac, wanted.name)
+        for ip in allocation.ips:
+            link.link_route(f"{ip}/{128 if ':' in ip else 32}", wanted.name)
+            link.neighbour(ip, mac, wanted.name)
 
 
 def _disconnect(wanted: PodInterface) -> None:

@@ -17,7 +17,7 @@ from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.datapath import Datapath
 from agent.endpoints import load
-from agent.ipam import AddressPool
+from agent.ipam import AddressPool, Pools
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle, Request
 from agent.podlookup import PodLookup
@@ -39,6 +39,7 @@ class FakeInterfaces:
         self.attached: set[int] = set()
         self.routes: dict[str, int] = {}
         self.log: list[str] = []
+        self.forgotten: list[str] = []
 
     def links(self) -> dict[str, int]:
         return dict(self.existing)
@@ -59,6 +60,9 @@ class FakeInterfaces:
     def remove_route(self, address: str, ifindex: int) -> None:
         self.routes.pop(address, None)
 
+    def forget_connections(self, address: str) -> None:
+        self.forgotten.append(address)
+
 
 class Station:
     """Parts of one agent's life. Make another one over the same kernel and path for its next life."""
@@ -77,7 +81,7 @@ class Station:
         self.lifecycle = self.agent.lifecycle = Lifecycle(
             tables=self.tables,
             datapath=self.datapath,
-            pool=AddressPool("10.1.1.0/24"),
+            pools=Pools(AddressPool("10.1.1.0/24"), AddressPool("fd00:10:1:1::/64")),
             interfaces=interfaces,
             allocator=Allocator(client, NODE.cluster, self.tables.identities.own),
             pods=PodLookup(client, self.sync.view),
@@ -106,14 +110,15 @@ class Station:
 
     async def add(self, index: int, name: str = "web") -> Request:
         """A pod with an address and an interface, as a plugin would describe it."""
-        address = await self.lifecycle.allocate(f"shop/{name}-{index}")
+        given = await self.lifecycle.allocate(f"shop/{name}-{index}")
         return Request(
             container_id=f"container-{index}",
             interface=f"lxc{index}",
             ifindex=100 + index,
             mac=f"02:00:00:00:00:{index:02x}",
             host_mac=f"02:00:00:00:01:{index:02x}",
-            ipv4=address,
+            ipv4=given.ipv4,
+            ipv6=given.ipv6,
             pod_name=f"{name}-{index}",
             namespace="shop",
         )

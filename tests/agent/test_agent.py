@@ -10,7 +10,7 @@ import pytest
 from agent.agent import Agent
 from agent.config import find_cgroup_root
 from agent.errors import ConfigError
-from agent.ipam import AddressPool
+from agent.ipam import AddressPool, Pools
 from agent.ipcache import IPCacheEntry, Level, Rank
 from agent.node import cilium_node, internal_ip
 from k8s.objects import Node
@@ -50,7 +50,7 @@ def test_our_record_says_how_to_reach_us() -> None:
         "metadata": {"name": "node-1", "uid": "u", "labels": {"zone": "a"}},
         "spec": {"podCIDR": "10.1.1.0/24"},
     }
-    body = cilium_node(NODE, msgspec.convert(raw, Node), AddressPool("10.1.1.0/24"), "boot")
+    body = cilium_node(NODE, msgspec.convert(raw, Node), Pools(AddressPool("10.1.1.0/24")), "boot")
     assert body["spec"] == {
         "addresses": [
             {"type": "InternalIP", "ip": "198.18.1.11"},

@@ -75,14 +75,15 @@ async def test_a_plugins_whole_conversation(station: Station, client: Client, tm
         code, allocated = await ask(session, "/v1/ipam?owner=shop/web-1", "POST")
         assert code == 201
         assert allocated["ipv4"]["gateway"] == "10.1.1.1"
-        ip = allocated["address"]["ipv4"]
+        ip, ip6 = allocated["address"]["ipv4"], allocated["address"]["ipv6"]
+        assert allocated["ipv6"] == {"ip": ip6, "gateway": "fe80::1", "cidrs": ["fd00:10:1:1::/64"]}
         request = {
             "container-id": "c1",
             "interface-name": "lxc1",
             "interface-index": 101,
             "mac": "02:00:00:00:00:01",
             "host-mac": "02:00:00:00:01:01",
-            "addressing": {"ipv4": ip},
+            "addressing": {"ipv4": ip, "ipv6": ip6.upper()},
             "k8s-pod-name": "web-1",
             "k8s-namespace": "shop",
             "netns-cookie": "17",
@@ -93,22 +94,24 @@ async def test_a_plugins_whole_conversation(station: Station, client: Client, tm
         assert (await ask(session, "/v1/endpoint"))[1] == [made]
         for name in ("c1", "container-id:c1", str(made["id"]), "pod-name:shop/web-1"):
             assert (await ask(session, f"/v1/endpoint/{name.replace('/', '%2F')}"))[1] == made
-        assert (await ask(session, "/v1/ipam"))[1]["allocations"] == {ip: "shop/web-1"}
-        (entry,) = (await ask(session, f"/v1/ip?cidr={ip}"))[1]
-        assert (entry["cidr"], entry["identity"]) == (f"{ip}/32", made["status"]["identity"]["id"])
+        assert (await ask(session, "/v1/ipam"))[1]["allocations"] == dict.fromkeys((ip, ip6), "shop/web-1")
+        for cidr in (f"{ip}/32", f"{ip6}/128"):
+            (entry,) = (await ask(session, f"/v1/ip?cidr={cidr}"))[1]
+            assert (entry["cidr"], entry["identity"]) == (cidr, made["status"]["identity"]["id"])
+        assert made["status"]["networking"]["addressing"] == [{"ipv4": ip, "ipv6": ip6}]
         identities = (await ask(session, "/v1/identity"))[1]
         assert made["status"]["identity"] in [{k: i[k] for k in ("id", "labels")} for i in identities]
         assert (await ask(session, "/v1/endpoint/c1", "DELETE"))[0] == 200
         assert (await ask(session, "/v1/endpoint/c1", "DELETE"))[0] == 404
-        assert (await ask(session, f"/v1/ipam/{ip}", "DELETE"))[0] == 200
-        assert (await ask(session, f"/v1/ipam/{ip}", "DELETE"))[0] == 404
+        for address, code in ((ip, 200), (ip6, 200), (ip6, 404)):
+            assert (await ask(session, f"/v1/ipam/{address}", "DELETE"))[0] == code
 
 
 @pytest.mark.parametrize(
     ("request_", "body", "code"),
     [
         ("POST /v1/ipam", {}, 400),
-        ("POST /v1/ipam?owner=a/b&family=ipv6", {}, 400),
+        ("POST /v1/ipam?owner=a/b&family=ipv5", {}, 400),
         ("PUT /v1/endpoint/c1", {"container-id": "c2"}, 400),
         ("PUT /v1/endpoint/c1", {"interface-index": "no number"}, 400),
         ("PUT /v1/endpoint/c1", {"mac": "xx"}, 400),

@@ -40,15 +40,16 @@ async def test_an_endpoint_is_programmed_attached_stored_and_published(
     await add_pods(client, ["web-1"])
     async with station.running():
         endpoint = await station.lifecycle.create(await station.add(1))
-        assert endpoint_map.pack_key(endpoint.ipv4) in station.kernel.endpoints.entries
+        assert set(station.kernel.endpoints.entries) == set(map(endpoint_map.pack_key, endpoint.addresses))
+        assert endpoint.addresses == ("10.1.1.2", "fd00:10:1:1::2")
         assert station.interfaces.attached == {101}
-        assert station.interfaces.routes == {endpoint.ipv4: 101}
+        assert station.interfaces.routes == dict.fromkeys(endpoint.addresses, 101)
         assert load(tmp_path / "endpoints.json").endpoints == (endpoint,)
         assert LAYOUT.contains(1, endpoint.identity)
         await eventually(lambda: published(client, "web-1"))
         shown = await show(client, "web-1")
         assert shown["status"]["networking"] == {
-            "addressing": [{"ipv4": endpoint.ipv4}],
+            "addressing": [{"ipv4": "10.1.1.2", "ipv6": "fd00:10:1:1::2"}],
             "node": "198.18.1.11",
         }
         assert shown["status"]["identity"]["id"] == endpoint.identity
@@ -66,8 +67,8 @@ async def test_a_pod_that_a_policy_selects_is_never_open(station: Station, clien
         await station.lifecycle.create(await station.add(1))
         written = [name for name, action in station.kernel.writes() if action == "upsert"]
         assert written.index("policy") < written.index("endpoints")
-        (raw,) = station.kernel.endpoints.entries.values()
-        assert endpoint_map.unpack_value(raw).ingress_enforced
+        values = list(map(endpoint_map.unpack_value, station.kernel.endpoints.entries.values()))
+        assert [value.ingress_enforced for value in values] == [True, True]  # at both addresses
 
 
 async def test_pods_with_equal_labels_share_an_identity_and_others_do_not(
@@ -126,15 +127,18 @@ async def test_a_deleted_endpoint_leaves_nothing_but_its_address(station: Statio
     async with station.running():
         endpoint = await station.lifecycle.create(await station.add(1))
         await eventually(lambda: published(client, "web-1"))
-        with pytest.raises(NotFoundError, match="belongs to an endpoint"):
-            await station.lifecycle.release(endpoint.ipv4)
+        for address in endpoint.addresses:
+            with pytest.raises(NotFoundError, match="belongs to an endpoint"):
+                await station.lifecycle.release(address)
         await station.lifecycle.delete("container-1")
         await station.datapath.wait_applied(station.tables.clock.revision)
         assert station.kernel.endpoints.entries == {}
         assert station.interfaces.attached == set()
         assert station.interfaces.routes == {}
-        await station.lifecycle.release(endpoint.ipv4)
-        assert station.lifecycle.pool.owners == {}
+        assert station.interfaces.forgotten == list(endpoint.addresses)
+        for address in endpoint.addresses:
+            await station.lifecycle.release(address)
+        assert station.lifecycle.pools.owners == {}
 
         async def withdrawn() -> bool:
             return await show(client, "web-1") is None
@@ -172,8 +176,9 @@ async def test_the_next_life_takes_up_what_stands_and_writes_nothing(
         await after.datapath.wait_applied(after.tables.clock.revision)
         assert after.tables.endpoints == {endpoint.id: endpoint}
         assert after.kernel.log == []
-        assert after.lifecycle.pool.owners == {endpoint.ipv4: "shop/web-1"}
-        assert endpoint.ipv4 != await after.lifecycle.allocate("shop/web-2")
+        assert after.lifecycle.pools.owners == dict.fromkeys(endpoint.addresses, "shop/web-1")
+        given = await after.lifecycle.allocate("shop/web-2")
+        assert {given.ipv4, given.ipv6}.isdisjoint(endpoint.addresses)
 
 
 async def test_an_endpoint_whose_interface_is_gone_is_collected(
@@ -188,7 +193,7 @@ async def test_an_endpoint_whose_interface_is_gone_is_collected(
         await after.datapath.wait_applied(after.tables.clock.revision)
         assert after.tables.endpoints == {}
         assert after.kernel.endpoints.entries == {}
-        assert after.lifecycle.pool.owners == {}
+        assert after.lifecycle.pools.owners == {}
 
 
 async def test_a_relabelled_pod_gets_the_identity_of_its_new_labels(station: Station, client: Client) -> None:
@@ -283,7 +288,7 @@ async def test_a_full_disk_refuses_new_endpoints_and_keeps_nothing_else_from_its
         with pytest.raises(NotReadyError, match="No space left"):
             await station.lifecycle.create(request)
         assert set(station.tables.endpoints.values()) == {first, second}
-        assert "shop/other" not in station.lifecycle.pool.owners.values()
+        assert "shop/other" not in station.lifecycle.pools.owners.values()
         assert "No space left" in station.agent.healthz()["cilium"]["msg"]
         await client.merge_patch(POD, "web-1", {"metadata": {"labels": {"app": "api"}}}, "shop")
         await eventually(lambda: station.tables.endpoints[first.id].identity != first.identity)

@@ -35,11 +35,14 @@ class FakeAgent:
             yield
 
     async def _allocate(self, request: web.Request) -> web.Response:
-        ip = f"10.1.1.{self._next}"
+        ip, ip6 = f"10.1.1.{self._next}", f"fd00:10:1:1::{self._next:x}"
         self._next += 1
-        self.addresses[ip] = request.query["owner"]
-        gateway = {"ip": ip, "gateway": "10.1.1.1"}
-        return web.json_response({"address": {"ipv4": ip}, "ipv4": gateway}, status=201)
+        self.addresses |= dict.fromkeys((ip, ip6), request.query["owner"])
+        families = {
+            "ipv4": {"ip": ip, "gateway": "10.1.1.1"},
+            "ipv6": {"ip": ip6, "gateway": "fe80::1"},
+        }
+        return web.json_response({"address": {"ipv4": ip, "ipv6": ip6}, **families}, status=201)
 
     async def _release(self, request: web.Request) -> web.Response:
         self.releases.append(request.match_info["ip"])

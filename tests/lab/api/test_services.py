@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.api.families import family
 from lab.api.kinds import POD, SERVICE
 from lab.api.services import NODE_PORTS, ServiceAdmission
 from lab.api.status import StatusError
 
 CIDR = "172.20.1.0/28"  # 13 usable addresses
+CIDR6 = "fd00:20:1::/112"
 
 
 def service(name: str, **spec: Any) -> dict[str, Any]:
@@ -116,3 +118,77 @@ def test_traffic_policies_are_cluster_or_local(field: str) -> None:
     assert admit(service("web", type="NodePort", **{field: "Local"}), [])["spec"][field] == "Local"
     with pytest.raises(StatusError, match="Unsupported value"):
         admit(service("web", type="NodePort", **{field: "Remote"}), [])
+
+
+def dual(new: dict[str, Any], stored: list[dict[str, Any]], old: dict[str, Any] | None = None) -> Any:
+    return ServiceAdmission(CIDR, CIDR6)(SERVICE, new, old, lambda: stored)["spec"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy", "families"),
+    [
+        ({}, "SingleStack", ["IPv4"]),
+        ({"ipFamilyPolicy": "PreferDualStack"}, "PreferDualStack", ["IPv4", "IPv6"]),
+        ({"ipFamilyPolicy": "RequireDualStack"}, "RequireDualStack", ["IPv4", "IPv6"]),
+        ({"ipFamilies": ["IPv6"]}, "SingleStack", ["IPv6"]),
+        ({"ipFamilies": ["IPv6", "IPv4"]}, "RequireDualStack", ["IPv6", "IPv4"]),
+        ({"clusterIP": "fd00:20:1::9"}, "SingleStack", ["IPv6"]),
+        ({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}, "PreferDualStack", ["IPv6", "IPv4"]),
+        ({"clusterIPs": ["172.20.1.9", "fd00:20:1::9"]}, "RequireDualStack", ["IPv4", "IPv6"]),
+    ],
+)
+def test_a_service_gets_an_address_of_each_family_that_it_asks_for(
+    asked: dict[str, Any], policy: str, families: list[str]
+) -> None:
+    spec = dual(service("a", **asked), [])
+    assert (spec["ipFamilyPolicy"], spec["ipFamilies"]) == (policy, families)
+    assert [family(address) for address in spec["clusterIPs"]] == families
+    assert spec["clusterIP"] == spec["clusterIPs"][0]
+    assert set(asked.get("clusterIPs", ())) <= set(spec["clusterIPs"])
+
+
+def test_addresses_of_both_families_are_nobody_elses() -> None:
+    specs: list[dict[str, Any]] = []
+    for name in "abcdefgh":
+        specs.append(dual(service(name, ipFamilyPolicy="PreferDualStack"), [{"spec": s} for s in specs]))
+    addresses = [address for spec in specs for address in spec["clusterIPs"]]
+    assert len(set(addresses)) == 16
+
+
+def test_a_second_family_comes_and_goes_and_the_first_stays() -> None:
+    old = {"spec": dual(service("a"), [])}
+    both = {"spec": dual(service("a", **old["spec"] | {"ipFamilyPolicy": "PreferDualStack"}), [], old)}
+    assert both["spec"]["clusterIPs"][0] == old["spec"]["clusterIP"]
+    assert both["spec"]["ipFamilies"] == ["IPv4", "IPv6"]
+    assert dual(service("a", **both["spec"]), [], both) == both["spec"] | {"ports": both["spec"]["ports"]}
+    alone = dual(service("a", **both["spec"] | {"ipFamilyPolicy": "SingleStack"}), [], both)
+    assert (alone["clusterIPs"], alone["ipFamilies"]) == (old["spec"]["clusterIPs"], ["IPv4"])
+    with pytest.raises(StatusError, match="immutable"):
+        dual(service("a", ipFamilies=["IPv6"]), [], old)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"ipFamilyPolicy": "RequireDualStack"}, "not configured for dual-stack"),
+        ({"ipFamilies": ["IPv6"]}, "not configured on this cluster"),
+        ({"ipFamilyPolicy": "Both"}, "must be one of"),
+        (
+            {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]},
+            "not configured|dual-stack policy",
+        ),
+    ],
+)
+def test_what_a_cluster_of_one_family_cannot_give_is_refused(asked: dict[str, Any], why: str) -> None:
+    with pytest.raises(StatusError, match=why):
+        admit(service("a", **asked), [])
+
+
+def test_a_cluster_of_one_family_gives_one_where_two_are_preferred() -> None:
+    spec = admit(service("a", ipFamilyPolicy="PreferDualStack"), [])["spec"]
+    assert (spec["ipFamilies"], len(spec["clusterIPs"])) == (["IPv4"], 1)
+
+
+def test_a_headless_service_has_families_and_no_address() -> None:
+    spec = dual(service("a", clusterIP="None", ipFamilyPolicy="PreferDualStack"), [])
+    assert (spec["clusterIPs"], spec["ipFamilies"]) == (["None"], ["IPv4", "IPv6"])

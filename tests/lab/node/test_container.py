@@ -14,7 +14,7 @@ from lab.manifest import Container, Pod
 from lab.node import container
 from lab.node.volumes import Sources
 
-PLACE = container.Place("node-1", "198.18.1.11", "10.1.1.5")
+PLACE = container.Place("node-1", "198.18.1.11", ("10.1.1.5", "fd00:10:1:1::5"))
 SOURCES = Sources({"s": {"k": b"secret"}}.get, {"m": {"k": b"map"}}.get)
 POD = msgspec.convert(
     {
@@ -78,6 +78,7 @@ def test_variables_see_those_before_them_and_the_nodes() -> None:
         ("spec.nodeName", "node-1"),
         ("spec.serviceAccountName", "robot"),
         ("status.podIP", "10.1.1.5"),
+        ("status.podIPs", "10.1.1.5,fd00:10:1:1::5"),
         ("status.hostIP", "198.18.1.11"),
     ],
 )

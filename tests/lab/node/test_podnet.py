@@ -55,11 +55,11 @@ def inside(namespace: str, command: str) -> str:
 async def test_a_pod_is_wired_and_the_agent_told(
     pods: PodNetwork, agent: FakeAgent, wanted: PodInterface
 ) -> None:
-    assert await pods.add(wanted) == "10.1.1.2"
-    assert agent.addresses == {"10.1.1.2": "default/web"}
+    assert await pods.add(wanted) == ("10.1.1.2", "fd00:10:1:1::2")
+    assert agent.addresses == dict.fromkeys(("10.1.1.2", "fd00:10:1:1::2"), "default/web")
     told = agent.endpoints["u-1"]
     assert told["interface-name"] == wanted.name
-    assert told["addressing"] == {"ipv4": "10.1.1.2"}
+    assert told["addressing"] == {"ipv4": "10.1.1.2", "ipv6": "fd00:10:1:1::2"}
     assert (told["k8s-pod-name"], told["k8s-namespace"]) == ("web", "default")
     assert int(told["netns-cookie"]) == netns.cookie(wanted.namespace)
     assert f"lladdr {told['host-mac']}" in inside(wanted.namespace, "ip neigh show 10.1.1.1")
@@ -68,7 +68,7 @@ async def test_a_pod_is_wired_and_the_agent_told(
     await pods.remove(wanted)
 
 
-async def test_the_pod_has_one_address_one_gateway_and_the_tunnels_mtu(
+async def test_the_pod_has_an_address_and_a_gateway_a_family_and_the_tunnels_mtu(
     pods: PodNetwork, agent: FakeAgent, wanted: PodInterface
 ) -> None:
     await pods.add(wanted)
@@ -77,6 +77,10 @@ async def test_the_pod_has_one_address_one_gateway_and_the_tunnels_mtu(
     assert routes.startswith("default via 10.1.1.1 dev eth0")
     assert re.search("^10.1.1.1 dev eth0 .*scope link", routes, re.MULTILINE)
     assert "mtu 1450" in inside(wanted.namespace, "ip -o link show eth0")
+    shown = inside(wanted.namespace, "ip -o -6 addr show eth0 scope global")
+    assert "inet6 fd00:10:1:1::2/128" in shown and "nodad" in shown and "tentative" not in shown
+    assert "default via fe80::1 dev eth0" in inside(wanted.namespace, "ip -6 route")
+    assert "mtu 1450" in inside(wanted.namespace, "ip -6 route show default")
     await pods.remove(wanted)
 
 
@@ -147,4 +151,4 @@ async def test_an_address_is_given_back_once_whoever_wants_to(
 ) -> None:
     await pods.add(wanted)
     await asyncio.gather(pods.reclaim(set()), pods.remove(wanted), pods.reclaim(set()))
-    assert agent.releases == ["10.1.1.2"]  # a second time it might be another pod's
+    assert sorted(agent.releases) == ["10.1.1.2", "fd00:10:1:1::2"]  # a second time it might be another pod's

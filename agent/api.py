@@ -295,7 +295,12 @@ async def _allocate(request: web.Request) -> web.Response:
     mtu = request.app[AGENT].mtu  # our own: Cilium's plugin asks for it apart
     if found.ipv4:
         told["address"]["ipv4"] = found.ipv4
-        told["ipv4"] = {"ip": found.ipv4, "gateway": pools.ipv4.gateway, "cidrs": [pools.ipv4.cidr], "mtu": mtu}
+        told["ipv4"] = {
+            "ip": found.ipv4,
+            "gateway": pools.ipv4.gateway,
+            "cidrs": [pools.ipv4.cidr],
+            "mtu": mtu,
+        }
     if found.ipv6 and pools.ipv6:
         told["address"]["ipv6"] = found.ipv6
         told["ipv6"] = {"ip": found.ipv6, "gateway": IPV6_GATEWAY, "cidrs": [pools.ipv6.cidr], "mtu": mtu}

@@ -17,6 +17,7 @@ from agent.servicesync import ServiceSync, ServiceTarget, backends_of
 from agent.tablecheck import Check, Codec, Readable, TableCheck
 from agent.tables import Tables
 from bpf import endpoint_map, ipcache_map, policy_map, spec
+from bpf.address import Family
 from mesh.merge import Backend, Frontend
 
 SPECS = {IPCACHE: spec.IPCACHE, POLICY: spec.POLICY, ENDPOINTS: spec.ENDPOINTS}
@@ -81,11 +82,13 @@ class KernelMaps:
 
     def told(self, states: Sequence[MapState]) -> list[dict[str, Any]]:
         """States of maps in words. Blocks: reads the backends, which service entries name."""
-        backends = self._services.dump().backends
+        backends: dict[bytes, bytes] = {}  # of both families: their ids differ
+        for of in Family:
+            backends |= self._services.dump(of).backends
         for state in states:
-            if state.name == spec.LB4_BACKENDS.name:
+            if state.name in (spec.LB4_BACKENDS.name, spec.LB6_BACKENDS.name):
                 changed = {key: pair.wanted or pair.held for key, pair in state.differing.items()}
-                backends = {**backends, **{key: value for key, value in changed.items() if value}}
+                backends |= {key: value for key, value in changed.items() if value}
         return [as_object(state, mapdump.words(state.name, backends)) for state in states]
 
     def pressure(self) -> dict[str, float]:
@@ -109,7 +112,7 @@ class KernelMaps:
         return found
 
     def recovered_backends(self) -> dict[Frontend, tuple[Backend, ...]]:
-        return backends_of(self._services.dump())
+        return {f: members for of in Family for f, members in backends_of(self._services.dump(of)).items()}
 
     def held_prefix(self, ip: str) -> IPCacheEntry | None:
         """What the kernel's ipcache answers for an address: its longest prefix."""

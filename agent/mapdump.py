@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bpf import affinity_map, ct_map, endpoint_map, ipcache_map, lb_map, nat_map, policy_map
+from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.lb_plan import Dumps
 
@@ -42,6 +43,9 @@ def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
         "cilium_lb4_services_v2": lambda entries: _services(entries, backends),
         "cilium_lb4_backends_v3": _backends,
         "cilium_lb4_reverse_nat": _reverse_nat,
+        "cilium_lb6_services_v2": lambda entries: _services(entries, backends),
+        "cilium_lb6_backends_v3": _backends,
+        "cilium_lb6_reverse_nat": _reverse_nat,
         "cilium_lb_affinity_match": _matches,
     }
     return known.get(name, _bytes)
@@ -60,8 +64,17 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
         "cilium_lb4_backends_v3": lambda: _backends(services.backends.dump()),
         "cilium_lb4_reverse_nat": lambda: _reverse_nat(services.reverse_nat.dump()),
         "cilium_lb4_affinity": lambda: _affinity(services.affinity.dump(), services.dump()),
+        "cilium_ct6_global": lambda: _connections(loaded.connections6.dump()),
+        "cilium_lb6_services_v2": lambda: _services(services.services6.dump(), services.backends6.dump()),
+        "cilium_lb6_backends_v3": lambda: _backends(services.backends6.dump()),
+        "cilium_lb6_reverse_nat": lambda: _reverse_nat(services.reverse_nat6.dump()),
+        "cilium_lb6_affinity": lambda: _affinity(services.affinity6.dump(), services.dump(Family.IPV6)),
         "cilium_lb_affinity_match": lambda: _matches(services.matches.dump()),
     }
+
+
+def _at(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
 def _bytes(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
@@ -117,9 +130,9 @@ def _connections(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
     found = []
     for raw_key, raw in sorted(entries.items()):
         key, value = ct_map.unpack_key(raw_key), ct_map.unpack_value(raw)
-        source = f"{key.source}:{key.source_port}"
-        destination = f"{key.destination}:{key.destination_port}"
-        protocol = {1: "ICMP", 6: "TCP", 17: "UDP"}.get(key.protocol, str(key.protocol))
+        source = _at(key.source, key.source_port)
+        destination = _at(key.destination, key.destination_port)
+        protocol = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6"}.get(key.protocol, str(key.protocol))
         way = ("SVC " if key.service else "") + ("IN" if key.inbound else "OUT")
         closing = " closing" if value.closing else ""
         found.append(
@@ -195,16 +208,17 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
     for raw_key, raw in entries.items():
         key, value = lb_map.unpack_service(raw_key), lb_map.unpack_service_value(raw)
         backend = values.get(value.backend_id) if key.slot else None
-        said = f"{backend.ip}:{backend.port}/{backend.protocol}" if backend else "0.0.0.0:0"
+        nowhere = "[::]:0" if ":" in key.ip else "0.0.0.0:0"
+        said = f"{_at(backend.ip, backend.port)}/{backend.protocol}" if backend else nowhere
         scope = f"/{key.scope}" if key.scope else ""
         if key.slot and value.group:
             said = f"group {value.group}"
         flags = "" if key.slot else f" [{', '.join(_flag_words(value.flags))}]"
         found.append(
             {
-                "key": f"{key.ip}:{key.port}/{key.protocol}{scope} ({key.slot})",
+                "key": f"{_at(key.ip, key.port)}/{key.protocol}{scope} ({key.slot})",
                 "value": f"{said} ({value.rev_nat}) ({key.slot}){flags}",
-                "frontend": f"{key.ip}:{key.port}/{key.protocol}",
+                "frontend": f"{_at(key.ip, key.port)}/{key.protocol}",
                 "scope": key.scope,
                 "slot": key.slot,
                 "group": value.group,
@@ -231,7 +245,7 @@ def _backends(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
     for raw_key, raw in entries.items():
         value = lb_map.unpack_backend(raw)
         number = lb_map.unpack_backend_id(raw_key)
-        text = f"{value.ip}:{value.port}/{value.protocol}"
+        text = f"{_at(value.ip, value.port)}/{value.protocol}"
         found.append(
             {
                 "key": str(number),
@@ -250,7 +264,8 @@ def _reverse_nat(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
     for raw_key, raw in entries.items():
         ip, port = lb_map.unpack_rev_nat(raw)
         number = lb_map.unpack_rev_nat_id(raw_key)
-        found.append({"key": str(number), "value": f"{ip}:{port}", "id": number, "frontend": f"{ip}:{port}"})
+        at = _at(ip, port)
+        found.append({"key": str(number), "value": at, "id": number, "frontend": at})
     return sorted(found, key=lambda entry: entry["id"])
 
 
@@ -267,11 +282,11 @@ def _affinity(clients: Mapping[bytes, bytes], dumps: Dumps) -> list[dict[str, An
         found.append(
             {
                 "key": f"{client.address or f'netns {client.cookie}'} ({client.rev_nat})",
-                "value": f"{backend.ip}:{backend.port}/{backend.protocol}" if backend else "gone",
+                "value": f"{_at(backend.ip, backend.port)}/{backend.protocol}" if backend else "gone",
                 "netns-cookie": client.cookie,
                 "address": client.address,
                 "rev-nat": client.rev_nat,
-                "frontend": f"{ip}:{port}" if ip else "",
+                "frontend": _at(ip, port) if ip else "",
                 "backend-id": client.backend_id,
                 "seconds-ago": max(0, int(now) - client.last_used),
             }

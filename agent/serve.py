@@ -23,6 +23,7 @@ from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
 from agent.interfaces import PodInterfaces
+from agent.ipam import AddressPool
 from agent.k8s_sync import KubernetesSync
 from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle

@@ -1,4 +1,4 @@
-"""Are the service maps what the services table wants? Two answers that must agree.
+"""Are the service maps of both families what the services table wants? Two answers that must agree.
 
 The writer's own: its plan over what the maps hold would write nothing. And one that does not trust the
 plan's bookkeeping: after that plan each frontend, followed through the maps as the socket programs follow it,
@@ -18,14 +18,17 @@ from agent.errors import AgentError
 from agent.services import Services
 from agent.servicesync import ServiceSync, ServiceTarget
 from bpf import affinity_map, lb_map, spec
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, Mirror, Step, Table
+from bpf.address import Family, family
+from bpf.lb_plan import BACKEND_IDS, NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Frontend
 
 NAMES = {
-    Table.SERVICES: spec.LB4_SERVICES.name,
-    Table.BACKENDS: spec.LB4_BACKENDS.name,
-    Table.REVERSE_NAT: spec.LB4_REVERSE_NAT.name,
-    Table.MATCHES: spec.LB_AFFINITY_MATCH.name,
+    (Family.IPV4, Table.SERVICES): spec.LB4_SERVICES.name,
+    (Family.IPV4, Table.BACKENDS): spec.LB4_BACKENDS.name,
+    (Family.IPV4, Table.REVERSE_NAT): spec.LB4_REVERSE_NAT.name,
+    (Family.IPV6, Table.SERVICES): spec.LB6_SERVICES.name,
+    (Family.IPV6, Table.BACKENDS): spec.LB6_BACKENDS.name,
+    (Family.IPV6, Table.REVERSE_NAT): spec.LB6_REVERSE_NAT.name,
 }
 
 Wanted = Mapping[Frontend, Sequence[BackendLike]]
@@ -78,20 +81,24 @@ class ServiceCheck:
 
 
 def _states(target: ServiceTarget, said: _Said, moving: Set[Frontend]) -> list[MapState]:
-    dumps = target.dump()
-    found, sizes = differing(dumps, said.wanted, moving, said.sticky, said.flags)
-    held = _tables(dumps)
-    keys = frozenset(key for frontend in moving if (key := _master(frontend)))
-    return [
-        MapState(
-            NAMES[table],
-            sizes[table],
-            len(held[table]),
-            found[table],
-            keys if table is Table.SERVICES else frozenset(),
+    states: list[MapState] = []
+    matches = MapState(spec.LB_AFFINITY_MATCH.name, 0, 0)  # one map for both
+    for of in Family:
+        dumps = target.dump(of)
+        mine = {frontend for frontend in moving if family(frontend.ip) is of}
+        found, sizes = differing(dumps, said.wanted, mine, said.sticky, said.flags, of=of)
+        held = _tables(dumps)
+        keys = frozenset(key for frontend in mine if (key := _master(frontend)))
+        for table in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT):
+            now = keys if table is Table.SERVICES else frozenset()
+            states.append(MapState(NAMES[of, table], sizes[table], len(held[table]), found[table], now))
+        matches = replace(
+            matches,
+            wanted=matches.wanted + sizes[Table.MATCHES],
+            held=len(dumps.matches),
+            differing={**matches.differing, **found[Table.MATCHES]},
         )
-        for table in Table
-    ]
+    return [*states, matches]
 
 
 def differing(
@@ -100,28 +107,30 @@ def differing(
     moving: Set[Frontend] = frozenset(),
     sticky: Sticky = NO_AFFINITY,
     flags: Mapping[Frontend, int] = NO_FLAGS,
+    *,
+    of: Family = Family.IPV4,
 ) -> tuple[dict[Table, dict[bytes, Pair]], dict[Table, int]]:
-    """Entries that differ, and how many are wanted, by map. Frontends that are `moving` are left out; while
-    there are some, entries that nothing leads to are not told."""
+    """Entries of one family that differ, and how many are wanted, by map. Frontends that are `moving` are
+    left out; while there are some, entries that nothing leads to are not told."""
     steady = {frontend: backends for frontend, backends in wanted.items() if frontend not in moving}
     held = _tables(dumps)
-    steps = _planned(dumps, _Said(steady, sticky, flags), moving)
+    steps = _planned(dumps, _Said(steady, sticky, flags), moving, of)
     found: dict[Table, dict[bytes, Pair]] = {table: {} for table in Table}
     for step in steps:
         table = held[step.table]
         found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
         found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
-    fresh = _written({}, Mirror().plan(wanted, sticky=sticky, flags=flags))
-    right, mended = meanings(_dumps(fresh)), meanings(_dumps(_written(held, steps)))
+    fresh = _written({}, Mirror(of).plan(wanted, sticky=sticky, flags=flags))
+    right, mended = meanings(_dumps(fresh), of), meanings(_dumps(_written(held, steps)), of)
     for key in filter(None, map(_master, steady)):
         if right.get(key) != mended.get(key):  # the writer does not see it
             found[Table.SERVICES][key] = Pair(fresh[Table.SERVICES].get(key), dumps.services.get(key))
     return found, {table: len(entries) for table, entries in fresh.items()}
 
 
-def _planned(dumps: Dumps, steady: _Said, moving: Set[Frontend]) -> list[Step]:
+def _planned(dumps: Dumps, steady: _Said, moving: Set[Frontend], of: Family) -> list[Step]:
     """What the writer would write."""
-    mirror = Mirror.recover(dumps)
+    mirror = Mirror.recover(dumps, of)
     wanted, sticky, flags = steady
     if not moving:
         return mirror.plan(wanted, sticky=sticky, flags=flags)
@@ -131,11 +140,13 @@ def _planned(dumps: Dumps, steady: _Said, moving: Set[Frontend]) -> list[Step]:
     return mirror.plan_changes(changes, sticky=sticky, flags=flags)
 
 
-def meanings(dumps: Dumps) -> dict[bytes, Meaning]:
-    """By master entry's key; only services, not the groups that they name."""
+def meanings(dumps: Dumps, of: Family = Family.IPV4) -> dict[bytes, Meaning]:
+    """By master entry's key; only services, not the groups that they name. Of the matches those count whose
+    backends are of the family."""
     matched: dict[int, set[bytes | None]] = {}
     for number, rev_nat in map(affinity_map.unpack_match, dumps.matches):
-        matched.setdefault(rev_nat, set()).add(dumps.backends.get(lb_map.pack_backend_id(number)))
+        if number in BACKEND_IDS[of]:
+            matched.setdefault(rev_nat, set()).add(dumps.backends.get(lb_map.pack_backend_id(number)))
     found = {}
     for key in _masters(dumps.services):
         rev_nat = lb_map.unpack_service_value(dumps.services[key]).rev_nat

@@ -14,6 +14,7 @@ from typing import Protocol
 from agent.desired import Desired
 from agent.mapsync import MAX_REPORTED, THREAD_FROM, SyncError
 from bpf import lb_map
+from bpf.address import Family, family
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room, fit
 from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 class ServiceTarget(Protocol):
     """`bpf.services.ServiceMaps`."""
 
-    def dump(self) -> Dumps: ...
+    def dump(self, family: Family = ...) -> Dumps: ...
     def sync(
         self,
         services: Mapping[Frontend, Sequence[BackendLike]],
@@ -42,7 +43,7 @@ class ServiceTarget(Protocol):
         flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int: ...
     def pressure(self) -> Mapping[str, float]: ...
-    def room(self) -> Room: ...
+    def room(self, family: Family = ...) -> Room: ...
 
 
 class ServiceSync:
@@ -156,7 +157,7 @@ class ServiceSync:
         return self._wanted.take_dirty() | self._sticky.take_dirty() | self._flags.take_dirty()
 
     def _fits(self, frontend: Frontend) -> bool:
-        """IPv6 and unheard-of protocols have no map yet."""
+        """Unheard-of protocols have no map."""
         try:
             lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol)
         except ValueError as error:
@@ -180,10 +181,12 @@ def _fill(
     flags: Mapping[Frontend, int],
 ) -> Mapping[Frontend, Sequence[BackendLike]]:
     """First only removals, then what fits; that. Raises MapError."""
-    chosen = fit(wanted, target.room())
-    standing = {
-        frontend: set(map(_place, members)) for frontend, members in backends_of(target.dump()).items()
-    }
+    chosen: dict[Frontend, Sequence[BackendLike]] = {}
+    standing: dict[Frontend, set[tuple[str, int, str, int]]] = {}
+    for of in Family:
+        chosen |= fit({f: backends for f, backends in wanted.items() if family(f.ip) is of}, target.room(of))
+        known = backends_of(target.dump(of))
+        standing |= {frontend: set(map(_place, members)) for frontend, members in known.items()}
     shrunk = {f: [b for b in chosen[f] if _place(b) in standing[f]] for f in standing if f in chosen}
     try:
         target.sync(shrunk, sticky=sticky, flags=flags)

@@ -16,6 +16,7 @@ from agent.tables import Tables
 from agent.tracepath import Held, Names, Paths
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL
 from mesh.candidates import candidates
+from mesh.ip import family
 from mesh.merge import Backend, Frontend
 from mesh.preference import is_global, is_shared, read
 
@@ -76,7 +77,7 @@ class ServiceLookup:
         held = (await asyncio.to_thread(self._held.recovered_backends)).get(frontend)
         told_of = {
             "name": key,
-            "frontend": f"{frontend.ip}:{frontend.port}/{frontend.protocol}",
+            "frontend": _text(frontend),
             "global": is_global(annotations),
             "shared": is_shared(annotations),
             "affinity": wish.affinity.value,
@@ -119,8 +120,17 @@ def is_address(text: str) -> bool:
 def _different_backends(
     frontend: Frontend, wanted: Sequence[Backend], held: Sequence[Backend] | None
 ) -> list[str]:
+    name = f"cilium_lb{family(frontend.ip)}_services_v2"
     if held is None:
-        return [f"cilium_lb4_services_v2 has no entry for {frontend.ip}:{frontend.port}/{frontend.protocol}"]
+        return [f"{name} has no entry for {_text(frontend)}"]
     here, there = ({(b.ip, b.port, b.protocol, b.cluster_id) for b in side} for side in (wanted, held))
-    found = [f"cilium_lb4_services_v2 lacks backend {ip}:{port}" for ip, port, *_ in sorted(here - there)]
-    return found + [f"cilium_lb4_services_v2 leads to {ip}:{port}" for ip, port, *_ in sorted(there - here)]
+    found = [f"{name} lacks backend {_at(ip, port)}" for ip, port, *_ in sorted(here - there)]
+    return found + [f"{name} leads to {_at(ip, port)}" for ip, port, *_ in sorted(there - here)]
+
+
+def _text(frontend: Frontend) -> str:
+    return f"{_at(frontend.ip, frontend.port)}/{frontend.protocol}"
+
+
+def _at(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -14,24 +14,35 @@ from cli.errors import CommandError
 from cli.running import run
 
 
-def _listing(path: str, render: table.Render, text: str, name: str = "list") -> click.Command:
+def _listing(path: str, render: table.Render, text: str, name: str = "list", more: str = "") -> click.Command:
     @click.command(name, help=text)
     @with_host
     @with_output
     def command(*, host: str, output: str) -> None:
-        click.echo(run(_shown(host, path, None if output == "json" else render)), nl=False)
+        click.echo(run(_shown(host, path, None if output == "json" else render, more)), nl=False)
 
     return command
 
 
-async def _shown(host: str, path: str, render: table.Render | None) -> bytes | str:
-    """The agent's answer as it came, or through `render`."""
+async def _shown(host: str, path: str, render: table.Render | None, more: str = "") -> bytes | str:
+    """The agent's answer as it came, or through `render`. `more`: of a map, whose entries are added."""
     body = await get(host, path)
+    if more:
+        body = _joined(path, body, await get(host, more))
     if render is None:
         return body.rstrip(b"\n") + b"\n"
     try:
         return render(msgspec.json.decode(body))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CommandError(f"the agent's answer to {path} is not understood: {error!r}") from error
+
+
+def _joined(path: str, body: bytes, more: bytes) -> bytes:
+    """One map's answer with the entries of another one, of the other family."""
+    try:
+        found, others = msgspec.json.decode(body), msgspec.json.decode(more)
+        return msgspec.json.encode({**found, "entries": [*found["entries"], *others["entries"]]})
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
         raise CommandError(f"the agent's answer to {path} is not understood: {error!r}") from error
 
 
@@ -54,6 +65,7 @@ bpf_ct = _listing(
     table.map_entries("CONNECTION", "STATE"),
     "List the connections of this node's endpoints that the kernel knows.",
     "global",
+    "/v1/map/cilium_ct6_global",
 )
 maps = _listing("/v1/map", table.maps, "List the kernel maps that can be shown.")
 bpf_policy = _listing(
@@ -73,15 +85,16 @@ def bpf_lb(*, host: str, revnat: bool, frontends: bool, backends: bool, output: 
     """List the kernel's service frontends and backends."""
     if revnat + frontends + backends > 1:
         raise click.UsageError("one of --revnat, --frontends and --backends at a time")
-    name = "cilium_lb4_services_v2"
+    name = "services_v2"
     render: table.Render = table.load_balancer
     if revnat:
-        name, render = "cilium_lb4_reverse_nat", table.map_entries("ID", table.BACKEND_ADDRESS)
+        name, render = "reverse_nat", table.map_entries("ID", table.BACKEND_ADDRESS)
     elif backends:
-        name, render = "cilium_lb4_backends_v3", table.map_entries("BACKEND ID", table.BACKEND_ADDRESS)
+        name, render = "backends_v3", table.map_entries("BACKEND ID", table.BACKEND_ADDRESS)
     elif frontends:
         render = table.frontends
-    click.echo(run(_shown(host, f"/v1/map/{name}", None if output == "json" else render)), nl=False)
+    paths = [f"/v1/map/cilium_lb{version}_{name}" for version in (4, 6)]
+    click.echo(run(_shown(host, paths[0], None if output == "json" else render, paths[1])), nl=False)
 
 
 def _getting(argument: str, path: str, render: table.Render, text: str) -> click.Command:

@@ -28,7 +28,7 @@ def map_entries(*head: str) -> Render:
     return render
 
 
-_PROTOCOLS = {0: "ANY", 1: "ICMP", 6: "TCP", 17: "UDP", 132: "SCTP"}
+_PROTOCOLS = {0: "ANY", 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 _ICMP_TYPES = 256  # is added to an ICMP type
 
 
@@ -47,8 +47,8 @@ def _policy_port(entry: Object) -> str:
     first, last = entry["port"], entry.get("last-port") or entry["port"]
     if not last:
         return protocol
-    if protocol == "ICMP":
-        return f"type {first - _ICMP_TYPES}/ICMP"
+    if protocol in ("ICMP", "ICMPv6"):
+        return f"type {first - _ICMP_TYPES}/{protocol}"
     return f"{first}-{last}/{protocol}" if last != first else f"{first}/{protocol}"
 
 
@@ -99,7 +99,7 @@ def nodes(found: Object) -> str:
 def endpoints(found: Sequence[Object]) -> str:
     head = (
         *("ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY"),
-        *("LABELS (source:key[=value])", "IPv4", "STATUS"),
+        *("LABELS (source:key[=value])", "IPv6", "IPv4", "STATUS"),
     )
     rows = []
     for each in sorted(found, key=lambda endpoint: int(endpoint["id"])):
@@ -114,6 +114,7 @@ def endpoints(found: Sequence[Object]) -> str:
                 "Enabled" if policy.get("egress-enforced") else "Disabled",
                 str(identity.get("id", "")),
                 _lines(identity.get("labels")),
+                addressing.get("ipv6") or "",
                 addressing.get("ipv4") or "",
                 status.get("state") or "",
             )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from agent.kernel import KernelMaps
 from agent.tables import Tables
+from bpf.address import Family
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room
 from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, Mirror, Step, Table
@@ -61,9 +62,14 @@ class FakeServices:
 
     def __init__(self, log: list[tuple[str, str, bytes]]) -> None:
         self.maps = {table: FakeMap(table.value, log) for table in Table}
+        self.maps6 = {table: FakeMap(f"{table.value}6", log) for table in Table}
+        self.maps6[Table.MATCHES] = self.maps[Table.MATCHES]
 
-    def dump(self) -> Dumps:
-        return Dumps(*(self.maps[table].dump() for table in Table))
+    def of(self, family: Family) -> dict[Table, FakeMap]:
+        return self.maps6 if family is Family.IPV6 else self.maps
+
+    def dump(self, family: Family = Family.IPV4) -> Dumps:
+        return Dumps(*(self.of(family)[table].dump() for table in Table))
 
     def sync(
         self,
@@ -73,8 +79,9 @@ class FakeServices:
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int:
-        self._mirror = Mirror.recover(self.dump())
-        return self._write(self._mirror.plan(services, complete=complete, sticky=sticky, flags=flags))
+        return self._write(
+            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags)
+        )
 
     def change(
         self,
@@ -83,22 +90,23 @@ class FakeServices:
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
     ) -> int:
-        self._mirror = Mirror.recover(self.dump())
-        return self._write(self._mirror.plan_changes(changes, sticky=sticky, flags=flags))
+        return self._write(lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags))
 
-    def room(self) -> Room:
-        return Room(*(self.maps[t].size for t in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)))
+    def room(self, family: Family = Family.IPV4) -> Room:
+        maps = self.of(family)
+        return Room(*(maps[t].size for t in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)))
 
     def pressure(self) -> Mapping[str, float]:
         return {table.value: len(each.entries) / each.size for table, each in self.maps.items()}
 
-    def _write(self, steps: Iterable[Step]) -> int:
+    def _write(self, planning: Callable[[Mirror], list[Step]]) -> int:
         count = 0
-        for step in steps:
-            table = self.maps[step.table]
-            table.update(step.upserts)
-            table.delete(step.deletes)
-            count += 1
+        for family in Family:
+            for step in planning(Mirror.recover(self.dump(family), family)):
+                table = self.of(family)[step.table]
+                table.update(step.upserts)
+                table.delete(step.deletes)
+                count += 1
         return count
 
 

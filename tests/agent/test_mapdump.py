@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agent.mapdump import dumps
-from bpf import affinity_map, endpoint_map, ipcache_map, policy_map
+from bpf import address, affinity_map, endpoint_map, ipcache_map, policy_map
+from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.layout import CT_KEY, CT_VALUE
+from bpf.layout6 import CT6_KEY
 from bpf.layout_nat import SNAT_VALUE
 from mesh.merge import Backend, Frontend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
@@ -28,13 +30,19 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
     opened = CT_VALUE.pack(b"", 7, 900, 1234, 0b10011, b"", b"", 0, 0, 65601, 0, 0)
     node.connections.update([(key, opened)])
     web = Frontend("172.20.1.5", 80, "TCP")
-    node.services.sync({web: [Backend("10.2.1.5", 8080, "TCP", 2)]}, sticky={web: 60})
+    web6 = Frontend("fd00:20:1::5", 80, "TCP")
+    backends = {
+        web: [Backend("10.2.1.5", 8080, "TCP", 2)],
+        web6: [Backend("fd00:10:2:1::5", 8080, "TCP", 2)],
+    }
+    node.services.sync(backends, sticky={web: 60})
     client = affinity_map.Client(cookie=77, rev_nat=1, backend_id=1, last_used=5)
     node.services.affinity.update([affinity_map.pack_client(client)])
     outside = affinity_map.Client(cookie=0, rev_nat=1, backend_id=1, last_used=5, address="198.51.100.9")
     node.services.affinity.update([affinity_map.pack_client(outside)])
     value = SNAT_VALUE.pack(9, 0, 0, 0, bytes([198, 51, 100, 9]), b"\x9c\x41", 0)
     node.translations.update([(key, value)])
+    add_ipv6(node)
     shown = {name: [(e["key"], e["value"]) for e in dump()] for name, dump in dumps(node).items()}
     assert shown == {
         "cilium_ipcache_v2": [
@@ -63,4 +71,26 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
             ("netns 77 (1)", "10.2.1.5:8080/TCP"),
         ],
         "cilium_lb_affinity_match": [("1 (1)", "")],
+        "cilium_ct6_global": [
+            (
+                "ICMPv6 OUT [fd00:10:1:1::9]:128 -> [fd00:10:2:1::4]:0",
+                "expires=1234 Packets=7 Bytes=900 SourceSecurityID=65601",
+            )
+        ],
+        "cilium_lb6_services_v2": [
+            ("[fd00:20:1::5]:80/TCP (0)", "[::]:0 (1) (0) [ClusterIP, non-routable]"),
+            ("[fd00:20:1::5]:80/TCP (1)", "[fd00:10:2:1::5]:8080/TCP (1) (1)"),
+        ],
+        "cilium_lb6_backends_v3": [("2147483648", "[fd00:10:2:1::5]:8080/TCP")],
+        "cilium_lb6_reverse_nat": [("1", "[fd00:20:1::5]:80")],
+        "cilium_lb6_affinity": [("netns 78 (1)", "[fd00:10:2:1::5]:8080/TCP")],
     }
+
+
+def add_ipv6(node: LoadedDatapath) -> None:  # noqa: F811
+    key = CT6_KEY.pack(
+        address.pack("fd00:10:2:1::4"), address.pack("fd00:10:1:1::9"), b"\0\0", b"\0\x80", 58, 0
+    )
+    node.connections6.update([(key, CT_VALUE.pack(b"", 7, 900, 1234, 0, b"", b"", 0, 0, 65601, 0, 0))])
+    client = affinity_map.Client(cookie=78, rev_nat=1, backend_id=1 << 31, last_used=5)
+    node.services.affinity6.update([affinity_map.pack_client(client, Family.IPV6)])

@@ -79,6 +79,7 @@ async def test_what_the_data_path_wrote_is_equal() -> None:
         *("cilium_ipcache_v2", "cilium_policy", "cilium_lxc", "links"),
         *("cilium_lb4_services_v2", "cilium_lb4_backends_v3"),
         *("cilium_lb4_reverse_nat", "cilium_lb_affinity_match"),
+        *("cilium_lb6_services_v2", "cilium_lb6_backends_v3", "cilium_lb6_reverse_nat"),
     }
     assert all(wanted == entries for wanted, entries in counts.values())
     assert counts["cilium_lb4_services_v2"] == (2, 2)
@@ -172,10 +173,10 @@ async def test_what_the_kernel_cannot_have_yet_is_moving_and_no_difference() -> 
         (state,) = await check.confirm([seen])
         assert state.differing.keys() == {key("10.2.1.5/32")}
         assert state.moving == {key("10.2.1.77/32")}
-        (service,) = [s for s in await loop.maps.checks()[SERVICES].look() if "services" in s.name]
+        (service,) = [s for s in await loop.maps.checks()[SERVICES].look() if "lb4_services" in s.name]
         assert (service.is_equal, service.is_settled) == (True, True)
         add_service(loop.tables, backend="10.1.1.9")
-        (service,) = [s for s in await loop.maps.checks()[SERVICES].look() if "services" in s.name]
+        (service,) = [s for s in await loop.maps.checks()[SERVICES].look() if "lb4_services" in s.name]
         assert (service.is_equal, service.is_settled) == (True, False)
 
 

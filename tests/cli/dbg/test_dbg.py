@@ -69,6 +69,17 @@ ANSWERS: dict[str, Any] = {
     "/v1/map/cilium_ct4_global": {
         "entries": [{"key": "TCP OUT 10.1.1.4:33000 -> 10.2.1.4:8080", "value": "Packets=3"}]
     },
+    "/v1/map/cilium_lb6_services_v2": {
+        "entries": [
+            {"key": "[fd00:20:1::9]:80/TCP (0)", "value": "[::]:0 (1) (0) [ClusterIP]", "slot": 0},
+            {"key": "[fd00:20:1::9]:80/TCP (1)", "value": "[fd00:10:2:1::4]:8080/TCP (1) (1)", "slot": 1},
+        ]
+    },
+    "/v1/map/cilium_lb6_backends_v3": {"entries": [{"key": "6", "value": "[fd00:10:2:1::4]:8080/TCP"}]},
+    "/v1/map/cilium_lb6_reverse_nat": {"entries": [{"key": "1", "value": "[fd00:20:1::9]:80"}]},
+    "/v1/map/cilium_ct6_global": {
+        "entries": [{"key": "TCP OUT [fd00:10:1:1::4]:33000 -> [fd00:10:2:1::4]:8080", "value": "Packets=4"}]
+    },
     "/v1/map": {"maps": [{"name": "cilium_lxc"}, {"name": "cilium_policy"}]},
     "/v1/identity/131073": {"id": 131073, "labels": ["k8s:app=web"]},
     "/v1/endpoint/7": {"id": 7, "status": {"state": "ready", "identity": {"id": 65537}}},
@@ -97,7 +108,7 @@ ANSWERS: dict[str, Any] = {
             "status": {
                 "state": "ready",
                 "identity": {"id": 65537, "labels": ["k8s:app=client"]},
-                "networking": {"addressing": [{"ipv4": "10.1.1.4"}]},
+                "networking": {"addressing": [{"ipv4": "10.1.1.4", "ipv6": "fd00:10:1:1::4"}]},
                 "policy": {"ingress-enforced": True},
             },
         }
@@ -110,20 +121,27 @@ LISTS = {
         "10.2.1.4/32         identity=131073 encryptkey=0 tunnelendpoint=198.18.2.11 flags=hastunnel",
     ],
     ("bpf", "lb", "list"): [
-        "SERVICE ADDRESS         BACKEND ADDRESS (REVNAT_ID) (SLOT)",
-        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0) [ClusterIP, non-routable]",
-        "172.20.1.9:80/TCP (1)   10.2.1.4:8080/TCP (3) (1)",
+        "SERVICE ADDRESS             BACKEND ADDRESS (REVNAT_ID) (SLOT)",
+        "172.20.1.9:80/TCP (0)       0.0.0.0:0 (3) (0) [ClusterIP, non-routable]",
+        "172.20.1.9:80/TCP (1)       10.2.1.4:8080/TCP (3) (1)",
+        "[fd00:20:1::9]:80/TCP (1)   [fd00:10:2:1::4]:8080/TCP (1) (1)",
     ],
     ("bpf", "lb", "list", "--frontends"): [
-        "SERVICE ADDRESS         BACKEND ADDRESS (REVNAT_ID) (SLOT)\n"
-        "172.20.1.9:80/TCP (0)   0.0.0.0:0 (3) (0) [ClusterIP, non-routable]\n"
+        "SERVICE ADDRESS             BACKEND ADDRESS (REVNAT_ID) (SLOT)\n"
+        "172.20.1.9:80/TCP (0)       0.0.0.0:0 (3) (0) [ClusterIP, non-routable]\n"
+        "[fd00:20:1::9]:80/TCP (0)   [::]:0 (1) (0) [ClusterIP]\n"
     ],
     ("bpf", "lb", "list", "--backends"): [
         "BACKEND ID   BACKEND ADDRESS (REVNAT_ID) (SLOT)\n5            10.2.1.4"
     ],
-    ("bpf", "lb", "list", "--revnat"): ["ID   BACKEND ADDRESS (REVNAT_ID) (SLOT)\n3    172.20.1.9:80"],
+    ("bpf", "lb", "list", "--revnat"): [
+        "ID   BACKEND ADDRESS (REVNAT_ID) (SLOT)\n3    172.20.1.9:80\n1    [fd00:20:1::9]:80"
+    ],
     ("bpf", "endpoint", "list"): ["IP ADDRESS   LOCAL ENDPOINT INFO", "10.1.1.4     id=7 sec_id=65537"],
-    ("bpf", "ct", "list", "global"): ["TCP OUT 10.1.1.4:33000 -> 10.2.1.4:8080   Packets=3"],
+    ("bpf", "ct", "list", "global"): [
+        "TCP OUT 10.1.1.4:33000 -> 10.2.1.4:8080                   Packets=3",
+        "TCP OUT [fd00:10:1:1::4]:33000 -> [fd00:10:2:1::4]:8080   Packets=4",
+    ],
     ("map", "list"): ["Name\ncilium_lxc\ncilium_policy\n"],
     ("map", "get", "cilium_lxc"): ["Key        Value\n10.1.1.4   id=7 sec_id=65537\n"],
     ("identity", "get", "131073"): ["131073   k8s:app=web"],
@@ -137,8 +155,8 @@ LISTS = {
         "west/node-1   198.18.2.11    10.2.1.0/24                                    clustermesh"
     ],
     ("endpoint", "list"): [
-        "7          Enabled            Disabled          65537      k8s:app=client                10.1.1.4"
-        "   ready",
+        "7          Enabled            Disabled          65537      k8s:app=client                "
+        "fd00:10:1:1::4   10.1.1.4   ready",
     ],
 }
 
@@ -179,8 +197,12 @@ async def test_further_labels_stand_below_the_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", sorted(LISTS), ids=" ".join)
 async def test_json_is_what_the_agent_sent(command: tuple[str, ...], tmp_path: Path) -> None:
-    result = await dbg(tmp_path, ANSWERS, *command, "-o", "json")
-    assert msgspec.json.decode(result.stdout) in ANSWERS.values()
+    said = msgspec.json.decode((await dbg(tmp_path, ANSWERS, *command, "-o", "json")).stdout)
+    if command[:2] in (("bpf", "lb"), ("bpf", "ct")):  # of both families, the second behind the first
+        maps = [a["entries"] for path, a in ANSWERS.items() if path.startswith("/v1/map/cilium_")]
+        assert any(said["entries"] == one + other for one in maps for other in maps)
+    else:
+        assert said in ANSWERS.values()
 
 
 async def test_the_status_of_a_peer_reads_as_cilium_prints_it(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from mesh.routingmode import RoutingMode
 
 @dataclass(frozen=True, slots=True)
 class LocalNode:
-    """`ip` is the address that other nodes send tunnelled packets to."""
+    """`ip` is the address that other nodes send tunnelled packets to. `dual_stack`: pods here may have IPv6
+    addresses too."""
 
     cluster: PeerScope
     name: str
     ip: str
     routing_mode: RoutingMode = RoutingMode.TUNNEL
+    dual_stack: bool = False

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from agent.cidrs import CIDRIdentities
@@ -24,6 +23,7 @@ from agent.ipcache import IPCache, IPCacheEntry, Level, Rank
 from agent.labels import from_texts
 from agent.peerports import PeerPorts
 from mesh.addressing import ClusterName, Identity
+from mesh.cidr import Network
 from mesh.identity import Labels
 from mesh.namedports import NamedPorts, gathered
 from mesh.policy import EndpointPolicy, Policy, PolicyEntry, Scope, resolve
@@ -79,12 +79,14 @@ class Policies:
         peer_ports: PeerPorts,
         *,
         default_local_cluster: bool = True,
+        dual_stack: bool = False,
     ) -> None:
         self.entries: Desired[PolicyKey, bool] = Desired(clock)  # value: deny
         self.endpoints: Desired[str, ProgrammedEndpoint] = Desired(clock)  # key: address
         self._cluster = cluster
         self._default_local_cluster = default_local_cluster
-        self.cidrs = CIDRIdentities()
+        self._dual_stack = dual_stack
+        self.cidrs = CIDRIdentities(dual_stack=dual_stack)
         self._ipcache = ipcache
         self._peer_ports = peer_ports
         self._identities = identities
@@ -217,7 +219,7 @@ class Policies:
             self._publish(group, before.keys() | group.entries.keys(), before)
 
     def _resolve(
-        self, group: _Group, identities: Mapping[Identity, Labels], cidrs: Mapping[Identity, IPv4Network]
+        self, group: _Group, identities: Mapping[Identity, Labels], cidrs: Mapping[Identity, Network]
     ) -> EndpointPolicy:
         scope = self._scope(group.named_ports, identities, cidrs)
         return resolve(self._policies.values(), group.labels, scope)
@@ -226,7 +228,7 @@ class Policies:
         self,
         named_ports: NamedPorts,
         identities: Mapping[Identity, Labels],
-        cidrs: Mapping[Identity, IPv4Network],
+        cidrs: Mapping[Identity, Network],
     ) -> Scope:
         return Scope(
             identities,
@@ -235,6 +237,7 @@ class Policies:
             named_ports=named_ports,
             peer_ports=self._peer_ports.all,
             cidrs=cidrs,
+            dual_stack=self._dual_stack,
         )
 
     def _publish(

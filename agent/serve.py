@@ -83,12 +83,13 @@ async def _serve(config: Config, agent: Agent) -> None:
         ip = config.node_ip or own_node.internal_ip(node)
         host = config.health_host or ip
         async with serve_tcp(api.probes(agent), host, config.health_port):
-            local = LocalNode(config.cluster, config.node_name, ip, config.routing_mode)
-            await _run(config, agent, client, node, local)
+            await _run(config, agent, client, node, ip)
 
 
-async def _run(config: Config, agent: Agent, client: Client, node: Node, local: LocalNode) -> None:
+async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str) -> None:
     pools = own_node.pools(node, ipv6=_has_ipv6(config))
+    mode, dual = config.routing_mode, pools.ipv6 is not None
+    local = LocalNode(config.cluster, config.node_name, ip, mode, dual_stack=dual)
     agent.health.degraded("loading the data path")
     devices = await own_node.ensure_devices(local, pools)
     agent.mtu = devices.mtu

@@ -65,6 +65,7 @@ class Tables:
             self.ipcache,
             self.peer_ports,
             default_local_cluster=default_local_cluster,
+            dual_stack=node.dual_stack,
         )
         self.api_servers = APIServers(self.ipcache, self.identities, node.ip)
         self.endpoints: dict[int, Endpoint] = {}

@@ -1,9 +1,9 @@
-"""IPv4 prefixes as policies name them, with exceptions. Pure.
+"""IPv4 and IPv6 prefixes as policies name them, with exceptions. Pure.
 
 Every prefix that a policy names, exceptions included, gets an identity of its own on each node; an address
 has that of the longest one around it. So whether an address is meant is a question about prefixes alone.
 Prefixes mean the world outside: pods and nodes have identities of their own, which no prefix selects, as in
-Cilium.
+Cilium. One family's never mean the other's addresses.
 """
 
 from __future__ import annotations
@@ -19,29 +19,34 @@ from mesh.identity import RESERVED, Label, Labels
 CIDR_SOURCE = "cidr"
 Key = TypeVar("Key")
 
-EVERYWHERE = IPv4Network("0.0.0.0/0")  # no prefix of its own: it is the world's identity
+Network = IPv4Network | IPv6Network
+EVERYWHERE = IPv4Network("0.0.0.0/0")  # no prefix of its own where all is IPv4: it is the world's identity
+EVERYWHERE_IPV6 = IPv6Network("::/0")
 
 
 @dataclass(frozen=True, slots=True)
 class CIDR:
-    prefix: IPv4Network
-    excepts: tuple[IPv4Network, ...] = ()
+    prefix: Network
+    excepts: tuple[Network, ...] = ()
 
-    def covers(self, network: IPv4Network) -> bool:
+    def covers(self, network: Network) -> bool:
         """Whether the addresses that have `network`'s identity are meant."""
-        return network.subnet_of(self.prefix) and not any(map(network.subnet_of, self.excepts))
+        return _is_inside(network, self.prefix) and not any(
+            _is_inside(network, each) for each in self.excepts
+        )
 
     @property
-    def prefixes(self) -> tuple[IPv4Network, ...]:
+    def prefixes(self) -> tuple[Network, ...]:
         return (self.prefix, *self.excepts)
 
 
-def covered(cidrs: Iterable[CIDR], prefixes: Mapping[Key, IPv4Network]) -> set[Key]:
+def covered(cidrs: Iterable[CIDR], prefixes: Mapping[Key, Network]) -> set[Key]:
     """The keys of the prefixes that any of `cidrs` covers.
 
-    Only what stands at one of a prefix's own 33 wider ones can cover it: thousands of both are no square.
+    Only what stands at one of a prefix's own wider ones, 33 or 129, can cover it: thousands of both are no
+    square.
     """
-    found: dict[tuple[int, int], list[CIDR]] = {}
+    found: dict[_Place, list[CIDR]] = {}
     for cidr in cidrs:
         found.setdefault(_place(cidr.prefix, cidr.prefix.prefixlen), []).append(cidr)
     return {
@@ -55,41 +60,42 @@ def covered(cidrs: Iterable[CIDR], prefixes: Mapping[Key, IPv4Network]) -> set[K
     }
 
 
-def _place(network: IPv4Network, bits: int) -> tuple[int, int]:
-    return bits, int(network.network_address) >> (32 - bits)
+_Place = tuple[int, int, int]  # bits of the family, prefix length, leading bits
 
 
-def labels_of(network: IPv4Network) -> Labels:
+def _place(network: Network, bits: int) -> _Place:
+    width = network.max_prefixlen
+    return width, bits, int(network.network_address) >> (width - bits)
+
+
+def labels_of(network: Network) -> Labels:
     """A prefix is a part of the world."""
     return (Label(CIDR_SOURCE, str(network)), Label(RESERVED, "world"))
 
 
-def parse_cidr(said: object) -> CIDR | None:
-    """A prefix or an address; None for IPv6."""
-    network = _network(said)
-    return CIDR(network) if isinstance(network, IPv4Network) else None
+def parse_cidr(said: object) -> CIDR:
+    """A prefix or an address."""
+    return CIDR(_network(said))
 
 
-def parse_cidr_set(said: object, cidr: str = "cidr") -> CIDR | None:
-    """An object of a prefix and its exceptions; `cidr` is the former's name. None for IPv6."""
+def parse_cidr_set(said: object, cidr: str = "cidr") -> CIDR:
+    """An object of a prefix and its exceptions; `cidr` is the former's name."""
     if not isinstance(said, Mapping):
         raise PolicyError("a CIDR with exceptions must be an object")
     network = _network(said.get(cidr))
     excepts = [_network(item) for item in _texts(said.get("except"))]
     if any(not _is_inside(item, network) for item in excepts):
         raise PolicyError(f"an exception of {network} is not inside of it")
-    if not isinstance(network, IPv4Network):
-        return None
-    return CIDR(network, tuple(item for item in excepts if isinstance(item, IPv4Network)))
+    return CIDR(network, tuple(excepts))
 
 
-def _is_inside(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+def _is_inside(inner: Network, outer: Network) -> bool:
     if isinstance(inner, IPv4Network):
         return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
     return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
 
 
-def _network(said: object) -> IPv4Network | IPv6Network:
+def _network(said: object) -> Network:
     if not isinstance(said, str):
         raise PolicyError("a CIDR must be a text")
     try:

@@ -68,10 +68,7 @@ class _Parser:
             return Traffic(everyone=True, ports=ports)
         known = [peer for peer in peers if not self._has_unknown(peer, _PEER_FIELDS)]
         selectors = tuple(self._peer(peer) for peer in known if peer.get("ipBlock") is None)
-        blocks = [parse_cidr_set(peer["ipBlock"]) for peer in known if peer.get("ipBlock") is not None]
-        if None in blocks:
-            self.unsupported.add("IPv6 prefixes")
-        cidrs = tuple(block for block in blocks if block)
+        cidrs = tuple(parse_cidr_set(peer["ipBlock"]) for peer in known if peer.get("ipBlock") is not None)
         return Traffic(selectors, False, ports, cidrs) if selectors or cidrs else None
 
     def _peer(self, said: Mapping[str, Any]) -> Selector:

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from mesh.addressing import Identity, ReservedIdentity
-from mesh.cidr import EVERYWHERE, covered, labels_of
+from mesh.cidr import EVERYWHERE, Network, covered, labels_of
 from mesh.identity import CLUSTER_LABEL, K8S, Label, Labels, reserved_labels
 from mesh.namedports import NamedPorts, from_labels, merged
 from mesh.policy_parse import parse_policy
@@ -66,7 +65,8 @@ class Scope:
 
     `default_local_cluster`: a selector that does not name a cluster means ours.
     `named_ports`: the endpoint's own, for what connects to it; `peer_ports`: those behind other identities.
-    `cidrs`: which identity each prefix has here; those are not in `identities`.
+    `cidrs`: which identity each prefix has here; those are not in `identities`. `dual_stack`: addresses of
+    both families are without an identity of their own, so that the world's is no family's.
     """
 
     identities: Mapping[Identity, Labels]
@@ -74,11 +74,12 @@ class Scope:
     default_local_cluster: bool = True
     named_ports: NamedPorts = field(default_factory=dict)
     peer_ports: Mapping[Identity, NamedPorts] = field(default_factory=dict)
-    cidrs: Mapping[Identity, IPv4Network] = field(default_factory=dict)
+    cidrs: Mapping[Identity, Network] = field(default_factory=dict)
+    dual_stack: bool = False
 
     @cached_property
-    def prefixes(self) -> Mapping[Identity, IPv4Network]:
-        return {**_WORLD, **self.cidrs}
+    def prefixes(self) -> Mapping[Identity, Network]:
+        return self.cidrs if self.dual_stack else {**_WORLD, **self.cidrs}
 
     @cached_property
     def labels(self) -> Mapping[Identity, Labels]:

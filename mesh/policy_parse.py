@@ -10,17 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mesh.cidr import CIDR, parse_cidr, parse_cidr_set
+from mesh.cidr import CIDR, EVERYWHERE, EVERYWHERE_IPV6, Network, parse_cidr, parse_cidr_set
 from mesh.errors import PolicyError
 from mesh.identity import CLUSTER_LABEL, K8S, NAMESPACE_LABEL, RESERVED
-from mesh.policy_rules import PROTOCOLS, Policy, PortSpec, Rule, Side, Traffic, icmp_type
+from mesh.policy_rules import ICMP, ICMPV6, PROTOCOLS, Policy, PortSpec, Rule, Side, Traffic, icmp_type
 from mesh.selector import Requirement, Selector, parse_selector
 
 _NODES = ("host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver")
 _LAST_ICMP_TYPE = 255
+_WORLDS: dict[str, Network] = {"world-ipv4": EVERYWHERE, "world-ipv6": EVERYWHERE_IPV6}
 _GROUPS = frozenset({"cidrGroupRef", "cidrGroupSelector"})
 _ICMP_NAMES = {"EchoReply": 0, "DestinationUnreachable": 3, "Redirect": 5, "Echo": 8, "EchoRequest": 8}
 _ICMP_NAMES |= {"TimeExceeded": 11, "ParameterProblem": 12, "Timestamp": 13, "TimestampReply": 14}
+_ICMPV6_NAMES = {"DestinationUnreachable": 1, "PacketTooBig": 2, "TimeExceeded": 3, "ParameterProblem": 4}
+_ICMPV6_NAMES |= {"EchoRequest": 128, "EchoReply": 129, "MulticastListenerQuery": 130}
+_ICMPV6_NAMES |= {"MulticastListenerReport": 131, "MulticastListenerDone": 132, "RouterSolicitation": 133}
+_ICMPV6_NAMES |= {"RouterAdvertisement": 134, "NeighborSolicitation": 135, "NeighborAdvertisement": 136}
+_ICMPV6_NAMES |= {"RedirectMessage": 137}
+_ICMP = {"IPv4": (ICMP, _ICMP_NAMES), "IPv6": (ICMPV6, _ICMPV6_NAMES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +144,17 @@ class _Parser:
         entities = [str(name) for name in _list(item, words.entities)]
         for name in entities:
             selectors += self._entity(name)
-        cidrs = [self._known(parse_cidr(said)) for said in _list(item, words.cidr)]
+        cidrs = [CIDR(_WORLDS[name]) for name in entities if name in _WORLDS]
+        cidrs += [parse_cidr(said) for said in _list(item, words.cidr)]
         unclear = False
         for said in _list(item, words.cidr_set):
             if isinstance(said, Mapping) and "cidr" not in said and said.keys() & _GROUPS:
                 self.unsupported.add(f"{words.cidr_set} of groups")
                 unclear = True
             else:
-                cidrs.append(self._known(parse_cidr_set(said)))
+                cidrs.append(parse_cidr_set(said))
         everyone = "all" in entities or (unclear and is_deny)
-        return everyone, tuple(selectors), tuple(cidr for cidr in cidrs if cidr)
-
-    def _known(self, cidr: CIDR | None) -> CIDR | None:
-        if cidr is None:
-            self.unsupported.add("IPv6 prefixes")
-        return cidr
+        return everyone, tuple(selectors), tuple(cidrs)
 
     def _peer(self, selector: Selector) -> Selector:
         """Without a word about namespaces the policy's own is meant."""
@@ -167,7 +170,7 @@ class _Parser:
                 return []
             case "world":
                 return [_reserved(world) for world in ("world", "world-ipv4", "world-ipv6")]
-            case "world-ipv4" | "world-ipv6":
+            case _ if name in _WORLDS:  # its prefix is meant too
                 return [_reserved(name)]
             case "cluster":
                 return [*map(_reserved, _NODES), Selector(own_cluster=True)]
@@ -213,10 +216,7 @@ class _Parser:
         fields = _list(said, "fields")
         if not all(isinstance(field, Mapping) for field in fields):
             raise PolicyError("the fields of icmps must be objects")
-        ours = [field for field in fields if field.get("family") in (None, "", "IPv4")]
-        if len(ours) < len(fields):
-            self.unsupported.add("ICMPv6")
-        return [icmp_type(_icmp_number(field.get("type"))) for field in ours]
+        return [_icmp_field(field) for field in fields]
 
 
 def parse_port(port: object, end: object, protocols: tuple[int, ...]) -> PortSpec:
@@ -231,9 +231,17 @@ def parse_port(port: object, end: object, protocols: tuple[int, ...]) -> PortSpe
     return PortSpec(first, last, protocols)
 
 
-def _icmp_number(said: object) -> int:
+def _icmp_field(field: Mapping[str, Any]) -> PortSpec:
+    family = field.get("family") or "IPv4"
+    if family not in _ICMP:
+        raise PolicyError(f"{str(family)[:32]!r} is not an IP family")
+    protocol, names = _ICMP[family]
+    return icmp_type(_icmp_number(field.get("type"), names), protocol)
+
+
+def _icmp_number(said: object, names: Mapping[str, int]) -> int:
     text = str(said)
-    number = _ICMP_NAMES.get(text, int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else -1)
+    number = names.get(text, int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else -1)
     if not 0 <= number <= _LAST_ICMP_TYPE:
         raise PolicyError(f"{text[:32]!r} is not an ICMP type")
     return number

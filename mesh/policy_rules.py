@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mesh.cidr import CIDR
 from mesh.selector import Selector
 
-ICMP = 1
+ICMP, ICMPV6 = 1, 58
 PROTOCOLS = {"TCP": (6,), "UDP": (17,), "SCTP": (132,), "ANY": (6, 17, 132), "": (6, 17, 132)}
 
 
@@ -15,7 +15,7 @@ PROTOCOLS = {"TCP": (6,), "UDP": (17,), "SCTP": (132,), "ANY": (6, 17, 132), "":
 class PortSpec:
     """Ports `first` to `last` of some protocols, 0 to 0 for all; or those that a pod gives `name` to.
 
-    Protocol 0: any. ICMP has types where others have ports (`icmp_type`).
+    Protocol 0: any. ICMP and ICMPv6 have types where others have ports (`icmp_type`).
     """
 
     first: int
@@ -24,9 +24,9 @@ class PortSpec:
     name: str = ""
 
 
-def icmp_type(number: int) -> PortSpec:
+def icmp_type(number: int, protocol: int = ICMP) -> PortSpec:
     """256 is added, as type 0 exists and port 0 means all of them (bpf/include/packet.h)."""
-    return PortSpec(256 + number, 256 + number, (ICMP,))
+    return PortSpec(256 + number, 256 + number, (protocol,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from mesh.policy import Scope, parse_policy, resolve
 from tests.agent.values import EAST, endpoint, labels, number, tables
 
 WEST, REMOTE = Rank(Level.PEER_ENDPOINT, "west"), IPCacheEntry(number(2, 1), "198.18.2.11")
+_PORT_80 = {"ports": [{"port": "80", "protocol": "TCP"}]}
 WEST_CLIENT, EAST_CLIENT = number(2, 5), number(1, 50)
 
 
@@ -112,6 +113,36 @@ def test_a_prefix_has_an_identity_while_a_policy_names_it_and_pods_and_peers_kee
     world.policies.commit({}, ["shop/q"])
     assert "10.0.0.0/8" not in world.ipcache.wanted.entries
     assert world.policies.cidrs.all == {}
+
+
+def test_where_pods_have_both_families_everywhere_of_one_is_not_the_others_world() -> None:
+    world = tables(dual_stack=True)
+    world.own_listed()
+    world.upsert_endpoint(endpoint(1))
+    said = policy(egress=[{"toCIDR": ["0.0.0.0/0"]}, {"toEntities": ["world-ipv6"], "toPorts": [_PORT_80]}])
+    world.policies.commit({"shop/p": parse_policy(said)})
+    entries = world.ipcache.wanted.entries
+    four, six = entries["0.0.0.0/0"].identity, entries["::/0"].identity
+    allows = {(key.identity, key.port) for key in world.policies.entries.entries if key.egress}
+    assert {(four, 0), (six, 80)} <= allows
+    assert not {(four, 80), (six, 0), (2, 0), (2, 80)} & allows
+    both = parse_policy(policy(egress=[{"toEntities": ["world"]}]))
+    world.policies.commit({"shop/p": both, "shop/q": parse_policy(said | {"metadata": {"name": "q"}})})
+    allows = {(key.identity, key.port) for key in world.policies.entries.entries if key.egress}
+    assert {(four, 0), (six, 0), (2, 0)} <= allows
+
+
+def test_prefixes_of_both_families_keep_their_numbers_over_a_restart() -> None:
+    first, second = tables(dual_stack=True), tables(dual_stack=True)
+    said = {"p": parse_policy(policy(egress=[{"toCIDR": ["10.0.0.0/8", "fd00:9::/32", "0.0.0.0/0"]}]))}
+    first.own_listed()
+    first.policies.commit(said)
+    left = dict(first.ipcache.wanted.entries)
+    second.policies.commit(said)
+    second.own_listed()
+    second.recover(left, {}, {})
+    assert left.keys() == {"10.0.0.0/8", "fd00:9::/32", "0.0.0.0/0"}
+    assert second.ipcache.wanted.entries == left
 
 
 def test_a_prefix_keeps_its_number_over_a_restart() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.endpoints import Endpoint
 from agent.labels import texts
 from agent.local import LocalNode
@@ -15,8 +17,8 @@ EAST = PeerScope(ClusterName("east"), ClusterID(1), LAYOUT)
 NODE = LocalNode(EAST, "node-1", "198.18.1.11")
 
 
-def tables() -> Tables:
-    return Tables(NODE)
+def tables(*, dual_stack: bool = False) -> Tables:
+    return Tables(replace(NODE, dual_stack=dual_stack))
 
 
 def scope(name: str = "west", number: int = 2) -> PeerScope:

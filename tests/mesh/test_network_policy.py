@@ -191,7 +191,6 @@ def test_a_policy_without_types_is_for_ingress_and_for_egress_if_it_has_any() ->
         ({"tomorrow": []}, "tomorrow"),
         ({"ports": [{"protocol": "ICMP"}]}, "protocol ICMP"),
         ({"ports": [{"port": 1, "tomorrow": 1}]}, "tomorrow"),
-        ({"from": [{"ipBlock": {"cidr": "::/0"}}]}, "IPv6 prefixes"),
     ],
 )
 def test_what_we_do_not_know_allows_nothing_and_is_named(rule: dict[str, Any], unsupported: str) -> None:

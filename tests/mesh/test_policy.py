@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.addressing import Identity
+from mesh.errors import PolicyError
 from mesh.identity import Labels, parse_labels
 from mesh.policy import EndpointPolicy, PolicyEntry, Scope, parse_policy, resolve
 from mesh.portrange import port_blocks
@@ -99,7 +100,7 @@ def test_an_empty_selector_means_all_of_the_namespace_and_an_empty_list_nobody()
         ("all", {0}),
         ("none", set()),
         ("world", {2, 9, 10}),
-        ("world-ipv4", {9}),
+        ("world-ipv4", {2, 9}),
         ("host", set()),
         ("remote-node", {6, 7}),
         ("kube-apiserver", {7}),
@@ -217,10 +218,18 @@ def test_the_names_may_be_in_the_identitys_labels() -> None:
 
 
 def test_icmp_has_types_in_place_of_ports() -> None:
-    fields = [{"type": 8}, {"type": "EchoReply", "family": "IPv4"}, {"type": 128, "family": "IPv6"}]
-    said = policy(ingress=[{"fromEndpoints": [CLIENT], "icmps": [{"fields": fields}]}])
-    assert entries(said) == {PolicyEntry(NEAR, 256 + t, 1, False) for t in (8, 0)}
-    assert parse_policy(said).unsupported == ("ICMPv6",)
+    fields = [{"type": 8}, {"type": "EchoReply", "family": "IPv4"}]
+    six = [{"type": 128, "family": "IPv6"}, {"type": "EchoReply", "family": "IPv6"}]
+    said = policy(ingress=[{"fromEndpoints": [CLIENT], "icmps": [{"fields": fields + six}]}])
+    wanted = {PolicyEntry(NEAR, 256 + t, 1, False) for t in (8, 0)}
+    assert entries(said) == wanted | {PolicyEntry(NEAR, 256 + t, 58, False) for t in (128, 129)}
+    assert parse_policy(said).unsupported == ()
+
+
+@pytest.mark.parametrize("field", [{"type": 8, "family": "IPv5"}, {"type": "Timestamp", "family": "IPv6"}])
+def test_a_family_or_a_type_that_there_is_not_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError):
+        parse_policy(policy(ingress=[{"icmps": [{"fields": [field]}]}]))
 
 
 @given(st.integers(1, 65535), st.integers(0, 65535), st.integers(0, 65535))

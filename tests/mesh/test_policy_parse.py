@@ -77,10 +77,20 @@ def test_egress_is_read_like_ingress() -> None:
     assert rule.egress.denies == (Traffic(everyone=True),)
 
 
-def test_prefixes_of_ipv6_are_named() -> None:
-    parsed = parse_policy(policy(ingress=[{"fromCIDR": ["::/0", "10.0.0.0/8"]}]))
-    assert parsed.unsupported == ("IPv6 prefixes",)
-    assert [str(cidr.prefix) for cidr in parsed.rules[0].ingress.allows[0].cidrs] == ["10.0.0.0/8"]
+def test_prefixes_of_both_families_are_read() -> None:
+    block = {"cidr": "2001:DB8::/32", "except": ["2001:db8:1::/48"]}
+    entities = ["world-ipv6"]
+    said = policy(ingress=[{"fromCIDR": ["fd00::1", "10.0.0.0/8"], "fromCIDRSet": [block]}])
+    (item,) = parse_policy(said).rules[0].ingress.allows
+    assert [str(cidr.prefix) for cidr in item.cidrs] == ["fd00::1/128", "10.0.0.0/8", "2001:db8::/32"]
+    assert [str(each) for each in item.cidrs[2].excepts] == ["2001:db8:1::/48"]
+    (world,) = parse_policy(policy(ingress=[{"fromEntities": entities}])).rules[0].ingress.allows
+    assert [str(cidr.prefix) for cidr in world.cidrs] == ["::/0"]
+
+
+def test_an_exception_of_another_family_is_none() -> None:
+    with pytest.raises(PolicyError, match="not inside"):
+        parse_policy(policy(ingress=[{"fromCIDRSet": [{"cidr": "::/0", "except": ["10.0.0.0/8"]}]}]))
 
 
 def test_node_policies_are_named_and_close_nothing() -> None:

@@ -292,18 +292,13 @@ async def _allocate(request: web.Request) -> web.Response:
         raise RequestError("this node has no IPv6 addresses for pods")
     found = await lifecycle.allocate(owner, ipv4=family != "ipv6", ipv6=family != "ipv4")
     told: dict[str, Any] = {"address": {}}
-    mtu = request.app[AGENT].mtu  # our own: Cilium's plugin asks for it apart
+    ours = {"mtu": request.app[AGENT].mtu}  # Cilium's plugin asks for it apart
     if found.ipv4:
         told["address"]["ipv4"] = found.ipv4
-        told["ipv4"] = {
-            "ip": found.ipv4,
-            "gateway": pools.ipv4.gateway,
-            "cidrs": [pools.ipv4.cidr],
-            "mtu": mtu,
-        }
+        told["ipv4"] = {"ip": found.ipv4, "gateway": pools.ipv4.gateway, "cidrs": [pools.ipv4.cidr]} | ours
     if found.ipv6 and pools.ipv6:
         told["address"]["ipv6"] = found.ipv6
-        told["ipv6"] = {"ip": found.ipv6, "gateway": IPV6_GATEWAY, "cidrs": [pools.ipv6.cidr], "mtu": mtu}
+        told["ipv6"] = {"ip": found.ipv6, "gateway": IPV6_GATEWAY, "cidrs": [pools.ipv6.cidr]} | ours
     return _json(told, 201)
 
 

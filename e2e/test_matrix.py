@@ -23,7 +23,7 @@ from e2e.knocking import Target, knock
 from k8s.resource import ENDPOINTSLICE, POD, SERVICE
 from lab.demo.objects import ECHO_PORT, NAMESPACE, Object, deny_policy, service
 
-FAMILIES = ("IPv4",)
+FAMILIES = ("IPv4", "IPv6")
 PROTOCOLS = ("TCP", "UDP")
 PLACES = ("same node", "other node", "other cluster")
 KINDS = ("ClusterIP", "headless")
@@ -47,7 +47,7 @@ class Seen:
 
 def _service(name: str, **spec: Any) -> Object:
     said = service(name)
-    said["spec"] |= {"selector": {"app": "web"}, **spec}
+    said["spec"] |= {"selector": {"app": "web"}, "ipFamilyPolicy": "RequireDualStack", **spec}
     said["spec"]["ports"] = [
         {"name": protocol.lower(), "port": SERVICE_PORT, "targetPort": ECHO_PORT, "protocol": protocol}
         for protocol in PROTOCOLS

@@ -1,5 +1,5 @@
-"""IPv6 beside IPv4, as a user sees it: a Service of both families that both clusters answer, failover, a killed
-agent, and a policy. Every protocol, place and kind of address is a cell of the matrix."""
+"""IPv6 beside IPv4, as a user sees it: a Service of both families that both clusters answer, failover, a
+killed agent, and a policy. Every protocol, place and kind of address is a cell of the matrix."""
 
 from __future__ import annotations
 

@@ -63,6 +63,45 @@ def test_a_pod_is_reached_by_its_cable_without_arp(node: str) -> None:
     within(node, lambda: netlink.remove_pod_route("10.1.1.5", index))
 
 
+def test_the_gateway_has_an_address_of_each_family_and_loses_one_that_went(node: str) -> None:
+    def given() -> set[tuple[str, int]]:
+        (shown,) = show(node, "addr", "show", "cilium_host")
+        found = [address for address in shown["addr_info"] if address["scope"] == "global"]
+        assert not any(address.get("tentative") for address in found)
+        return {(address["local"], address["prefixlen"]) for address in found}
+
+    both = ("10.1.1.1", "fd00:10:1:1::1")
+    within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1", "fd00:9::1"))
+    for _ in range(2):
+        within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", *both))
+        assert given() == {("10.1.1.1", 32), ("fd00:10:1:1::1", 128)}
+    within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1"))
+    assert given() == {("10.1.1.1", 32)}
+
+
+def test_a_pods_ipv6_address_is_reached_by_its_cable(node: str) -> None:
+    pod, own, mac = "fd00:10:1:1::5", "fd00:10:1:1::1", "02:00:00:00:00:05"
+    with pods(node, 1):
+        within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1", own))
+        index = within(node, netlink.links)["lxc1"]
+        for _ in range(2):
+            within(node, lambda: netlink.ensure_pod_route(pod, index, mac, own))
+        (route,) = show(node, "-6", "route", "show", pod)
+        assert (route["dev"], route["prefsrc"]) == ("lxc1", own)
+        (neighbour,) = show(node, "-6", "neigh", "show", pod)
+        assert (neighbour["lladdr"], neighbour["state"]) == (mac, ["PERMANENT"])
+        for _ in range(2):
+            within(node, lambda: netlink.remove_pod_route(pod, index))
+        assert show(node, "-6", "route", "show", pod) == []
+        assert show(node, "-6", "neigh", "show", pod) == []
+
+
+def test_whether_ipv6_is_switched_off_is_the_namespaces(node: str) -> None:
+    assert within(node, netlink.has_ipv6)
+    within(node, lambda: netlink.IPV6_SWITCH.write_text("1"))
+    assert not within(node, netlink.has_ipv6)
+
+
 def test_a_refusal_of_the_kernel_is_our_error(node: str) -> None:
     with pytest.raises(NetlinkFailedError):
         within(node, lambda: netlink.ensure_pod_route("10.1.1.5", 9999, "02:00:00:00:00:05", "10.1.1.1"))

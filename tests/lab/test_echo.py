@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import msgspec
 
+from aiokit.wait import eventually
 from lab import echo
 
 PLACE = {"cluster": "east", "node": "node-1", "pod": "web-1", "namespace": "default"}
@@ -100,3 +105,35 @@ async def test_a_datagram_is_answered_with_where_it_was_received() -> None:
     finally:
         client.close()
         server.close()
+
+
+async def test_it_answers_at_addresses_of_both_families_over_both_protocols() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    names = ("CLUSTER_NAME", "NODE_NAME", "POD_NAME", "POD_NAMESPACE")
+    env = os.environ | dict(zip(names, PLACE.values(), strict=True))
+    running = subprocess.Popen([sys.executable, "-m", "lab.echo", str(port)], env=env)
+    try:
+        for host in ("127.0.0.1", "::1"):
+            await eventually(lambda host=host: is_open(host, port))  # type: ignore[misc]
+            answer = await asyncio.to_thread(datagram, host, port)
+            assert msgspec.json.decode(answer) == {**PLACE, "peer": host}
+    finally:
+        running.terminate()
+        await asyncio.to_thread(running.wait, 10)
+
+
+def is_open(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def datagram(host: str, port: int) -> bytes:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(b"?", (host, port))
+        return client.recv(4096)

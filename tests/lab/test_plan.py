@@ -42,8 +42,11 @@ def test_names_addresses_and_paths_are_unique(lab: LabPlan) -> None:
 def test_no_two_ranges_overlap(lab: LabPlan) -> None:
     ranges: list[IPv4Network] = [plan.UNDERLAY, *(node.pod_cidr for node in lab.nodes)]
     ranges += [cluster.service_cidr for cluster in lab.clusters]
-    for i, one in enumerate(ranges):
-        assert not any(one.overlaps(other) for other in ranges[i + 1 :])
+    six = [*(node.pod_cidr6 for node in lab.nodes), *(cluster.service_cidr6 for cluster in lab.clusters)]
+    for family in (ranges, list(filter(None, six))):
+        assert len(family) >= len(six)
+        for i, one in enumerate(family):
+            assert not any(one.overlaps(other) for other in family[i + 1 :])
     assert all(node.ip in plan.UNDERLAY for node in lab.nodes)
 
 
@@ -79,9 +82,18 @@ def test_the_layout_is_the_documented_one() -> None:
     node = west.node("node-2")
     assert (west.id, str(west.service_cidr), str(west.control.ip)) == (2, "172.20.2.0/24", "198.18.2.2")
     assert (str(node.ip), str(node.pod_cidr)) == ("198.18.2.12", "10.2.2.0/24")
+    assert (node.pod_cidrs, str(west.service_cidr6)) == (
+        ("10.2.2.0/24", "fd00:10:2:2::/64"),
+        "fd00:20:2::/112",
+    )
     assert node.namespace == "cm-demo-west-node-2"
     assert str(node.bpf_root) == "/sys/fs/bpf/clustermesh/demo/west/node-2"
     assert node.pod_cgroup(Path("/c"), "u") == Path("/c/clustermesh/demo/west/node-2/pods/u")
+
+
+def test_a_lab_without_ipv6_has_no_ranges_of_it() -> None:
+    (east,) = plan.make("demo", ["east"], 1, ipv6=False).clusters
+    assert (east.service_cidr6, east.nodes[1].pod_cidrs) == (None, ("10.1.1.0/24",))
 
 
 def test_default_names_follow_the_compass() -> None:

@@ -11,6 +11,12 @@ def test_this_machine_has_all_that_is_needed() -> None:
     assert preflight.missing() is None
 
 
+def test_a_kernel_without_ipv6_is_told_of(tmp_path: Path) -> None:
+    assert preflight.without_ipv6() is None
+    (tmp_path / "proc/sys/net/ipv4").mkdir(parents=True)
+    assert "IPv6 switched off" in (preflight.without_ipv6(tmp_path) or "")
+
+
 @pytest.mark.parametrize(
     ("release", "version"), [("6.18.44-fc-v595", (6, 18)), ("6.1.0-28-amd64", (6, 1)), ("odd", (0,))]
 )

@@ -93,6 +93,21 @@ def test_pods_with_different_numbers_for_a_named_port_are_in_different_slices(cl
     assert found == {8080: 1, 9090: 1}
 
 
+def test_a_service_of_both_families_has_slices_of_each_with_the_pods_addresses_of_it(
+    cluster: FakeCluster,
+) -> None:
+    service(cluster, ipFamilies=["IPv4", "IPv6"])
+    dual, single = pod(cluster, "a"), pod(cluster, "b")
+    dual["status"]["podIPs"] = [{"ip": "10.1.1.9"}, {"ip": "fd00:10:1:1::9"}]
+    found = {each["addressType"]: each for each in slices(cluster)}
+    names = [each["addresses"] for each in found["IPv4"]["endpoints"]]
+    assert names == [["10.1.1.9"], [single["status"]["podIP"]]]
+    assert [each["addresses"] for each in found["IPv6"]["endpoints"]] == [["fd00:10:1:1::9"]]
+    assert found["IPv4"]["ports"] == found["IPv6"]["ports"]
+    cluster.objects[SERVICE]["default/web"]["spec"]["ipFamilies"] = ["IPv4"]
+    assert [each["metadata"]["name"] for each in slices(cluster)] == [found["IPv4"]["metadata"]["name"]]
+
+
 @pytest.mark.parametrize("spec", [{"selector": {}}, {"type": "ExternalName"}])
 def test_a_service_without_pods_of_its_own_gets_no_slices(cluster: FakeCluster, spec: Body) -> None:
     service(cluster, **spec)

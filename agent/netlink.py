@@ -23,7 +23,7 @@ SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
 NUD_PERMANENT = 0x80
 ROUTE_PROTOCOL = 110  # of routes that may outlive us: unassigned in iproute2's and in the kernel's lists
 MAIN_TABLE = 254
-UNREACHABLE = 7  # RTN_UNREACHABLE
+UNICAST, UNREACHABLE = 1, 7  # RTN_UNICAST, RTN_UNREACHABLE
 NO_DAD = 0x02  # nobody else can have the address: no wait until the kernel has made sure
 IPV6_SWITCH = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 

@@ -10,21 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from agent.desired import Clock
 from agent.ipcache import Level, Rank
 from mesh.node import Node
 from mesh.routingmode import RoutingMode, objection
 
-NO_PODS = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
-SHORTEST_PREFIX = 8  # nobody's pods need more than a /8; 0.0.0.0/0 would be a hijack
-_Bits = tuple[int, int]  # prefix length and the leading bits
+NO_PODS = tuple(
+    map(
+        ip_network,
+        ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/8", "fe80::/10", "ff00::/8"),
+    )
+)
+SHORTEST_PREFIX = {4: 8, 6: 32}  # nobody's pods need more than a /8; 0.0.0.0/0 would be a hijack
+ON_DEVICE = "device"  # in a gateway's place: the tunnel finds the node by the packet's own address
+_Network = IPv4Network | IPv6Network
+_Bits = tuple[int, int, int]  # IP version, prefix length and the leading bits
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`routes`: pod CIDR -> InternalIP of its node. `refused`: "owner CIDR" -> why."""
+    """`routes`: pod CIDR -> InternalIP of its node, for IPv6 ON_DEVICE. `refused`: "owner CIDR" -> why."""
 
     routes: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -61,14 +68,16 @@ def plan(
     own_cidr: str,
     reserved: Iterable[str] = (),
     mode: RoutingMode = RoutingMode.TUNNEL,
+    own_cidr6: str = "",
 ) -> Plan:
-    """What to route. `own_cidr` is our own node's; `reserved` are networks it reaches without us.
+    """What to route. `own_cidr` is our own node's; `reserved` are networks it reaches without us. Without an
+    IPv6 CIDR of our own nothing of IPv6 is routed.
 
     No peer's word about its nodes' addresses can take a way inside our own cluster; among peers a node's
     address counts more than anybody's pod CIDR, as tunnels lead there.
     """
-    granted = _Granting(mode)
-    granted.reserve(own_cidr, *reserved)
+    granted = _Granting(mode, ipv6=bool(own_cidr6))
+    granted.reserve(own_cidr, *filter(None, (own_cidr6,)), *reserved)
     ranks = sorted(rank for rank in nodes if rank.level is not Level.OWN_NODE)
     own = [nodes[rank] for rank in ranks if rank.level is Level.LOCAL_NODE]
     for group in (own, [nodes[rank] for rank in ranks if rank.level is not Level.LOCAL_NODE]):
@@ -95,33 +104,34 @@ def difference(
 class _Granting:
     """Who comes first keeps it."""
 
-    def __init__(self, mode: RoutingMode) -> None:
+    def __init__(self, mode: RoutingMode, *, ipv6: bool) -> None:
         self._mode = mode
+        self._ipv6 = ipv6
         self.routes: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self._taken = _Taken()
 
     def reserve(self, *networks: str) -> None:
         for text in networks:
-            self._taken.add(IPv4Network(text))
+            self._taken.add(ip_network(text))
 
     def ask(self, node: Node) -> None:
         gateway = node.internal_ip(4)
         for cidr in node.pod_cidrs if gateway else ():
-            if ":" in cidr:
+            network = ip_network(cidr, strict=False)
+            if network.version == 6 and not self._ipv6:
                 continue
-            network = IPv4Network(cidr, strict=False)
             reason = objection(node.annotations, self._mode) or self._objection(network)
             if reason:
                 self.refused[f"{node.cluster}/{node.name} {cidr}"] = reason
             else:
                 self._taken.add(network)
-                self.routes[str(network)] = str(gateway)
+                self.routes[str(network)] = ON_DEVICE if network.version == 6 else str(gateway)
 
-    def _objection(self, network: IPv4Network) -> str:
-        if network.prefixlen < SHORTEST_PREFIX:
+    def _objection(self, network: _Network) -> str:
+        if network.prefixlen < SHORTEST_PREFIX[network.version]:
             return "it is too large for a node's pods"
-        if any(network.overlaps(other) for other in NO_PODS):
+        if any(network.version == other.version and network.overlaps(other) for other in NO_PODS):
             return "pods cannot have such addresses"
         other = self._taken.overlapping(network)
         return f"it overlaps {other}" if other else ""
@@ -131,15 +141,15 @@ class _Taken:
     """Networks; whether another one overlaps any takes one probe for each prefix length."""
 
     def __init__(self) -> None:
-        self._whole: dict[_Bits, IPv4Network] = {}
-        self._around: dict[_Bits, IPv4Network] = {}  # every larger network around each
+        self._whole: dict[_Bits, _Network] = {}
+        self._around: dict[_Bits, _Network] = {}  # every larger network around each
 
-    def add(self, network: IPv4Network) -> None:
+    def add(self, network: _Network) -> None:
         self._whole.setdefault(_bits(network, network.prefixlen), network)
         for length in range(network.prefixlen):
             self._around.setdefault(_bits(network, length), network)
 
-    def overlapping(self, network: IPv4Network) -> IPv4Network | None:
+    def overlapping(self, network: _Network) -> _Network | None:
         inside = self._around.get(_bits(network, network.prefixlen))
         if inside is not None:
             return inside
@@ -149,5 +159,5 @@ class _Taken:
         return None
 
 
-def _bits(network: IPv4Network, length: int) -> _Bits:
-    return length, int(network.network_address) >> (32 - length)
+def _bits(network: _Network, length: int) -> _Bits:
+    return network.version, length, int(network.network_address) >> (network.max_prefixlen - length)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -16,7 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from agent import netlink
 from agent.netlink import MAIN_TABLE
 from agent.netlink import ROUTE_PROTOCOL as PROTOCOL
-from agent.noderoutes import Changes
+from agent.noderoutes import ON_DEVICE, Changes
 
 ONLINK = 4  # RTNH_F_ONLINK: the gateway is no neighbour of the device's, the packet says where it goes
 _GONE = (errno.ESRCH, errno.ENOENT)
@@ -25,17 +26,23 @@ _GONE = (errno.ESRCH, errno.ENOENT)
 @dataclass(frozen=True, slots=True)
 class Tunnelled:
     """Through the tunnel device, from the node's address among the pods, which other nodes answer through
-    the tunnel too."""
+    the tunnel too. IPv6 has no gateway there: an IPv4 address cannot be one."""
 
     device: int
     source: str
+    source6: str = ""
 
     def options(self, gateway: str) -> dict[str, Any]:
+        if gateway == ON_DEVICE:
+            return {"oif": self.device, "prefsrc": self.source6}
         return {"gateway": gateway, "oif": self.device, "flags": ONLINK, "prefsrc": self.source}
 
     def gateway(self, route: Any) -> str:
         """Of a route as it should be; "" of one that is otherwise."""
-        fits = (route.get_attr("RTA_OIF"), route.get_attr("RTA_PREFSRC")) == (self.device, self.source)
+        source = self.source6 if route["family"] == AF_INET6 else self.source
+        fits = (route.get_attr("RTA_OIF"), route.get_attr("RTA_PREFSRC")) == (self.device, source)
+        if route["family"] == AF_INET6:
+            return ON_DEVICE if fits and not route.get_attr("RTA_GATEWAY") else ""
         return str(route.get_attr("RTA_GATEWAY") or "") if fits else ""
 
 
@@ -68,11 +75,11 @@ class RouteTable:
     def look(self) -> Seen:
         ours, connected = {}, []
         with netlink.opened() as opened:
-            for route in opened.get_routes(family=2, table=MAIN_TABLE):
+            for route in _routes(opened):
                 cidr = f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}"
                 if route["proto"] == PROTOCOL and route["type"] != netlink.UNREACHABLE:
                     ours[cidr] = self._style.gateway(route)
-                elif route["scope"] == netlink.SCOPE_LINK and 0 < route["dst_len"] < 32:
+                elif _is_connected(route):
                     connected.append(cidr)
         return Seen(ours, connected)
 
@@ -93,6 +100,21 @@ class RouteTable:
                     if error.code not in _GONE:
                         problems[cidr] = _reason(error, "")
         return problems
+
+
+def _routes(opened: Any) -> list[Any]:
+    """Of both families; without IPv6 in the kernel there are none of it."""
+    return [
+        *opened.get_routes(family=AF_INET, table=MAIN_TABLE),
+        *opened.get_routes(family=AF_INET6, table=MAIN_TABLE),
+    ]
+
+
+def _is_connected(route: Any) -> bool:
+    if route["family"] == AF_INET6:  # knows no scopes; what a router announced counts too
+        on_link = route["type"] == netlink.UNICAST and not route.get_attr("RTA_GATEWAY")
+        return on_link and 0 < route["dst_len"] < 128 and route.get_attr("RTA_OIF") is not None
+    return bool(route["scope"] == netlink.SCOPE_LINK and 0 < route["dst_len"] < 32)
 
 
 def _reason(error: NetlinkError, gateway: str) -> str:

@@ -42,13 +42,14 @@ class Routing:
         *,
         node: LocalNode,
         cidr: str,
+        cidr6: str = "",
         spoke: Callable[[], bool],
         resync: float = RESYNC_SECONDS,
     ) -> None:
         self._nodes = nodes
         self._table = table
         self._node = node
-        self._cidr = cidr
+        self._cidrs = cidr, cidr6
         self._spoke = spoke
         self._resync = resync
         self._plan = Plan()
@@ -93,9 +94,9 @@ class Routing:
     async def _compare(self) -> dict[str, str]:
         seen = await asyncio.to_thread(self._table.look)
         before, spoke = self._plan, self._spoke()
-        wanted = noderoutes.plan(
-            self._nodes.nodes, self._cidr, [self._node.ip, *seen.connected], self._node.routing_mode
-        )
+        own, own6 = self._cidrs
+        reserved = [self._node.ip, *seen.connected]
+        wanted = noderoutes.plan(self._nodes.nodes, own, reserved, self._node.routing_mode, own6)
         for what in wanted.refused.keys() - before.refused.keys():
             log.warning("no route for the pods of %s: %s", what, wanted.refused[what])
         changes = noderoutes.difference(

@@ -23,7 +23,7 @@ from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
 from agent.interfaces import PodInterfaces
-from agent.ipam import AddressPool
+from agent.ipam import Pools
 from agent.k8s_sync import KubernetesSync
 from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
@@ -138,7 +138,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
                 port=config.probe_port,
                 silence=config.withdraw_after_seconds,
             )
-        agent.routing = _routing(config, tables, pools.ipv4, devices)
+        agent.routing = _routing(config, tables, pools, devices)
         if config.withdraw_after_seconds and config.probe_backends:
             agent.mirror = MirrorWatch(agent.mirror_addresses, lambda: len(kubernetes.view.nodes))
             agent.backends = BackendProbing(tables, agent.speechless_peers)
@@ -187,11 +187,11 @@ async def _loaded(
         yield loaded
 
 
-def _routing(config: Config, tables: Tables, pool: AddressPool, devices: own_node.Devices) -> Routing | None:
+def _routing(config: Config, tables: Tables, pools: Pools, devices: own_node.Devices) -> Routing | None:
     """None where the network itself knows the way to other nodes' pods."""
     style: Tunnelled | Direct
     if tables.node.routing_mode is RoutingMode.TUNNEL:
-        style = Tunnelled(devices.vxlan, pool.gateway)
+        style = Tunnelled(devices.vxlan, *(pool.gateway for pool in pools.all))
     elif config.direct_routes:
         style = Direct()
     else:
@@ -200,7 +200,8 @@ def _routing(config: Config, tables: Tables, pool: AddressPool, devices: own_nod
         tables.routes,
         RouteTable(style),
         node=tables.node,
-        cidr=pool.cidr,
+        cidr=pools.ipv4.cidr,
+        cidr6=pools.ipv6.cidr if pools.ipv6 else "",
         spoke=lambda: not tables.silent().anybody,
     )
 

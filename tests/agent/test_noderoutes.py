@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.ipcache import Level, Rank
-from agent.noderoutes import NodeRoutes, difference, plan
+from agent.noderoutes import ON_DEVICE, NodeRoutes, difference, plan
 from mesh.addressing import ClusterID
 from mesh.node import Node, NodeAddress
 from mesh.routingmode import RoutingMode
@@ -143,3 +143,35 @@ def test_only_changes_move_the_revision() -> None:
     routes.claim(peer("w1"), None)
     routes.claim(peer("w1"), None)
     assert (routes.clock.revision, dict(routes.nodes)) == (2, {})
+
+
+def test_ipv6_is_routed_where_our_own_pods_have_it() -> None:
+    dual = replace(node("w1", "198.18.2.11", "10.2.1.0/24"), ipv6_pod_cidr="fd00:10:2:1::/64")
+    routes = plan({peer("w1"): dual}, OWN, own_cidr6="fd00:10:1:1::/64").routes
+    assert routes == {"10.2.1.0/24": "198.18.2.11", "fd00:10:2:1::/64": ON_DEVICE}
+    assert plan({peer("w1"): dual}, OWN).routes == {"10.2.1.0/24": "198.18.2.11"}
+
+
+@pytest.mark.parametrize(
+    ("cidr", "why"),
+    [
+        ("fd00:10:1:1:8000::/65", "overlaps fd00:10:1:1::/64"),
+        ("fd00:10:1::/48", "overlaps fd00:10:1:1::/64"),
+        ("2001:db8:0:1::/64", "overlaps 2001:db8::/48"),
+        ("2001::/16", "too large"),
+        ("fe80::/64", "cannot have"),
+    ],
+)
+def test_an_ipv6_network_that_is_somebody_elses_is_refused(cidr: str, why: str) -> None:
+    claim = {peer("w1"): replace(node("w1", "198.18.2.11"), ipv6_pod_cidr=cidr)}
+    reserved = ["2001:db8::/48"] if cidr.startswith("2001:db8") else []
+    found = plan(claim, OWN, reserved, own_cidr6="fd00:10:1:1::/64")
+    assert (found.routes, len(found.refused)) == ({}, 1)
+    assert why in found.refused[f"west/w1 {cidr}"]
+
+
+def test_equal_leading_bits_of_two_families_do_not_overlap() -> None:
+    dual = replace(
+        node("w1", "198.18.2.11", "32.1.13.0/24"), ipv6_pod_cidr="2001:d00::/32"
+    )  # 32.1.13 = 2001:0d
+    assert len(plan({peer("w1"): dual}, OWN, own_cidr6="fd00::/64").routes) == 2

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -28,11 +29,12 @@ CIDR, INSIDE = "10.1.1.0/24", "10.1.1.1"
 class Inside:
     """A table whose calls happen in the node's namespace."""
 
-    def __init__(self, namespace: str, style: Direct | None = None) -> None:
+    def __init__(self, namespace: str, style: Direct | None = None, *, inside6: str = "") -> None:
         self._namespace = namespace
-        within(namespace, partial(netlink.ensure_gateway, "cilium_host", "cilium_net", INSIDE))
+        inside = filter(None, (INSIDE, inside6))
+        within(namespace, partial(netlink.ensure_gateway, "cilium_host", "cilium_net", *inside))
         device = within(namespace, partial(netlink.ensure_vxlan, "cilium_vxlan", mtu=1450))
-        self._table = RouteTable(style or Tunnelled(device.index, INSIDE))
+        self._table = RouteTable(style or Tunnelled(device.index, INSIDE, inside6))
 
     def look(self) -> Seen:
         return within(self._namespace, self._table.look)
@@ -55,8 +57,10 @@ def routes(namespace: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running(nodes: NodeRoutes, table: Inside, *, spoke: bool = True) -> AsyncIterator[Routing]:
-    routing = Routing(nodes, table, node=NODE, cidr=CIDR, spoke=lambda: spoke, resync=0.1)
+async def running(
+    nodes: NodeRoutes, table: Inside, *, spoke: bool = True, cidr6: str = ""
+) -> AsyncIterator[Routing]:
+    routing = Routing(nodes, table, node=NODE, cidr=CIDR, cidr6=cidr6, spoke=lambda: spoke, resync=0.1)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(routing.run())
         yield routing
@@ -148,3 +152,29 @@ def test_what_is_for_no_pod_of_ours_does_not_leave(namespace: str) -> None:
         within(namespace, partial(netlink.ensure_unreachable, cidr))
     shown = json.loads(ip("-j", "route", "show", "type", "unreachable", namespace=namespace))
     assert [each["dst"] for each in shown] == [CIDR]
+
+
+async def test_ipv6_leads_into_the_tunnel_without_a_gateway(namespace: str) -> None:
+    inside6, cidr6 = "fd00:10:1:1::1", "fd00:10:1:1::/64"
+
+    def shown() -> list[tuple[str, str]]:
+        found = json.loads(ip("-6", "-j", "route", "show", "proto", "110", namespace=namespace))
+        assert all("gateway" not in each and each["dev"] == "cilium_vxlan" for each in found)
+        return sorted((each["dst"], each.get("prefsrc", "")) for each in found)
+
+    nodes, table = NodeRoutes(), Inside(namespace, inside6=inside6)
+    for number in (1, 2):
+        dual = replace(node(f"w{number}", f"198.18.2.1{number}"), ipv6_pod_cidr=f"fd00:10:2:{number}::/64")
+        nodes.claim(peer(f"w{number}"), dual)
+    both = [(f"fd00:10:2:{number}::/64", inside6) for number in (1, 2)]
+    async with running(nodes, table, cidr6=cidr6) as routing:
+        await eventually(lambda: shown() == both)
+        ip("-6", "route", "del", both[0][0], namespace=namespace)
+        wrong = ("dev", "cilium_vxlan", "proto", "110")
+        ip("-6", "route", "replace", both[1][0], *wrong, namespace=namespace)
+        await eventually(lambda: shown() == both)
+        nodes.claim(peer("w2"), None)
+        await eventually(lambda: shown() == both[:1])
+        assert routing.status() == {"routes": 1, "refused": {}, "problems": {}}
+    async with running(nodes, table):  # the next life has no IPv6
+        await eventually(lambda: not shown())

@@ -34,14 +34,15 @@ async def client(mesh: Mesh) -> AsyncIterator[str]:
         await mesh.lab.delete("east", "Deployment", CLIENT)
 
 
-async def places(mesh: Mesh) -> dict[str, tuple[str, str, str]]:
-    """Web's pods: "cluster/pod" -> cluster, node, address."""
+async def places(mesh: Mesh) -> dict[str, tuple[str, str, list[str]]]:
+    """Web's pods: "cluster/pod" -> cluster, node, addresses of both families."""
     found = {}
     for cluster in ("east", "west"):
         async with mesh.lab.kubernetes(cluster) as api:
             for raw in await api.list(POD, NAMESPACE, label_selector="app=web"):
                 pod = json.loads(raw)
-                place = (cluster, pod["spec"]["nodeName"], pod["status"]["podIP"])
+                addresses = [each["ip"] for each in pod["status"]["podIPs"]]
+                place = (cluster, pod["spec"]["nodeName"], addresses)
                 found[f"{cluster}/{pod['metadata']['name']}"] = place
     return found
 
@@ -59,6 +60,7 @@ async def test_a_global_service_is_answered_by_every_node_of_every_cluster(mesh:
 
 
 async def test_pods_are_reached_by_their_addresses_too(mesh: Mesh, client: str) -> None:
-    for pod, (_, _, address) in (await places(mesh)).items():
-        answer = await mesh.lab.curl("east", client, f"http://{address}:{ECHO_PORT}/")
-        assert answer.served_by == pod
+    for pod, (_, _, addresses) in (await places(mesh)).items():
+        for host in (addresses[0], f"[{addresses[1]}]"):
+            answer = await mesh.lab.curl("east", client, f"http://{host}:{ECHO_PORT}/")
+            assert answer.served_by == pod

@@ -59,11 +59,13 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct):
-    """The file's content. `addresses` are all that were given out, also those no endpoint uses yet."""
+    """The file's content. `addresses` are all that were given out, also those no endpoint uses yet; those of
+    IPv6 stand apart, as an agent that knows none must be able to read the rest."""
 
     schema: int = SCHEMA
     endpoints: tuple[Endpoint, ...] = ()
     addresses: dict[str, str] = {}
+    addresses6: dict[str, str] = {}
 
 
 def load(path: Path) -> Stored:

@@ -122,7 +122,7 @@ class Lifecycle:
 
     def load(self, stored: Stored) -> None:
         """Take over what an earlier life knew. Call before the data path starts."""
-        for address, owner in stored.addresses.items():
+        for address, owner in (stored.addresses | stored.addresses6).items():
             self._take_over(address, owner)
         for endpoint in stored.endpoints:
             for address in endpoint.addresses:
@@ -308,7 +308,12 @@ class Lifecycle:
         """One writer at a time, and each writes what is true when its turn comes."""
         async with self._storing:
             endpoints = tuple(self._tables.endpoints.values())
-            stored = Stored(endpoints=endpoints, addresses=dict(self._pools.owners))
+            ipv4, ipv6 = self._pools.ipv4, self._pools.ipv6
+            stored = Stored(
+                endpoints=endpoints,
+                addresses=dict(ipv4.owners),
+                addresses6=dict(ipv6.owners) if ipv6 else {},
+            )
             try:
                 await asyncio.to_thread(storage.store, self._path, stored)
             except OSError as error:

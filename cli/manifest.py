@@ -53,6 +53,7 @@ AGENT_SETTINGS = (
     "clustermesh-withdraw-after",
     "routing-mode",
     "auto-direct-node-routes",
+    "enable-ipv6",
     "clustermesh-probe-backends",
 )
 

@@ -44,7 +44,10 @@ async def test_an_endpoint_is_programmed_attached_stored_and_published(
         assert endpoint.addresses == ("10.1.1.2", "fd00:10:1:1::2")
         assert station.interfaces.attached == {101}
         assert station.interfaces.routes == dict.fromkeys(endpoint.addresses, 101)
-        assert load(tmp_path / "endpoints.json").endpoints == (endpoint,)
+        stored = load(tmp_path / "endpoints.json")
+        assert stored.endpoints == (endpoint,)
+        owner = "shop/web-1"  # an agent without IPv6 reads the first alone
+        assert (stored.addresses, stored.addresses6) == ({"10.1.1.2": owner}, {"fd00:10:1:1::2": owner})
         assert LAYOUT.contains(1, endpoint.identity)
         await eventually(lambda: published(client, "web-1"))
         shown = await show(client, "web-1")

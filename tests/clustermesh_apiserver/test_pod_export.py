@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,17 @@ def test_a_pod_is_published_once_its_labels_have_a_number() -> None:
     value = json.loads(changes[WEB.encode()] or b"")
     assert (value["ID"], value["HostIP"], value["K8sPodName"]) == (196871, "192.0.2.11", "web-0")
     assert value["K8sServiceAccount"] == "web"
+
+
+def test_a_pod_of_two_families_is_published_under_each_address() -> None:
+    export = build()
+    dual = pod("web-0", WEB)
+    ips = [{"ip": WEB}, {"ip": "FD00:10:3:1::2C"}]
+    body = msgspec.to_builtins(dual) | {"status": msgspec.to_builtins(dual.status) | {"podIPs": ips}}
+    export.pods(ObjectDelta({"shop/web-0": o.read(body, Pod)}))
+    assert numbered(export).changes.keys() == {WEB.encode(), b"fd00:10:3:1::2c"}
+    gone = export.pods(ObjectDelta({"shop/web-0": dual})).changes
+    assert gone == {b"fd00:10:3:1::2c": None}
 
 
 def test_pods_without_an_address_of_their_own_are_nobody() -> None:

@@ -15,7 +15,7 @@ from agent.nodeports import ANY_NODE
 from agent.tables import Tables
 from agent.tracepath import Held, Names, Paths
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL
-from mesh.candidates import candidates
+from mesh.candidates import Candidate, candidates
 from mesh.ip import family
 from mesh.merge import Backend, Frontend
 from mesh.preference import is_global, is_shared, read
@@ -73,7 +73,11 @@ class ServiceLookup:
         wish = read(annotations)
         chosen = services.wanted.entries.get(frontend, ())
         situation = services.situation(frontend, self._reasons())
-        told = await asyncio.to_thread(candidates, local, frontend, chosen, situation) if local else []
+        told: list[Candidate] = []
+        if local is not None:
+            every = await asyncio.to_thread(candidates, local, frontend, chosen, situation)
+            elsewhere = {family(ip) for ip in local.cluster_ips} - {family(frontend.ip)}
+            told = [each for each in every if family(each.ip) not in elsewhere]  # those serve at that address
         held = (await asyncio.to_thread(self._held.recovered_backends)).get(frontend)
         told_of = {
             "name": key,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.errors import NotFoundError, RequestError
@@ -209,3 +211,33 @@ async def test_a_service_without_backends_has_no_way() -> None:
     assert (found["verdict"], found["paths"]) == ("no backend", [])
     reasons = {each["reason"] for each in found["service"]["candidates"]}
     assert reasons == {"the Service here is not global"}
+
+
+async def test_a_service_of_both_families_is_told_at_each_address_with_its_own_backends() -> None:
+    traced = Traced()
+    six = "fd00:10:1:1::5"
+    async with traced.filled():
+        world = traced.tables
+        web = msgspec.structs.replace(endpoint(4, "web"), ipv6=six)
+        world.upsert_endpoint(web)
+        local = replace(world.services.local["shop/web"], cluster_ips=("172.20.1.5", "fd00:20:1::5"))
+        world.services.set_local("shop/web", local)
+        members = (LocalBackend(six, {"http": Port("TCP", 8080)}),)
+        world.services.set_slice("shop/web-2", Slice("shop/web", members))
+        await traced.settled()
+        said = await traced.tell("fd00:20:1::5")
+        assert said["service"]["frontend"] == "[fd00:20:1::5]:80/TCP"
+        assert [(each["ip"], each["chosen"]) for each in said["service"]["candidates"]] == [(six, True)]
+        (path,) = said["paths"]
+        assert (path["address"], path["delivery"]["pod"], said["differences"]) == (six, "shop/web-4", [])
+        old = await traced.tell("172.20.1.5")
+        assert all(":" not in each["ip"] for each in old["service"]["candidates"])
+        assert {each["address"] for each in (await traced.tell("shop/web-4", 8080))["paths"]} == {
+            "10.1.1.5",
+            six,
+        }
+        traced.kernel.services.maps6[Table.BACKENDS].entries.clear()
+        del traced.kernel.endpoints.entries[endpoint_map.pack_key(six)]
+        differences = (await traced.tell("fd00:20:1::5"))["differences"]
+        assert f"cilium_lb6_services_v2 lacks backend [{six}]:8080" in differences
+        assert f"cilium_lxc does not have {six} as endpoint 4" in differences

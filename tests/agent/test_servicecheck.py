@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from agent.servicecheck import differing
 from bpf import affinity_map, lb_map
+from bpf.address import Family
 from bpf.lb_plan import NO_AFFINITY, Dumps, Mirror, Table
 from mesh.merge import Backend, Frontend
+from tests.agent.fakemap import FakeServices
 from tests.bpf.test_lb_affinity import STICKY, Sticky
 from tests.bpf.test_lb_plan import BACKENDS, DNS, FRONTENDS, LISTS, SERVICES, WEB, Maps, backend
 
@@ -142,3 +144,19 @@ def test_a_slot_that_borrows_another_services_reverse_address_is_told() -> None:
         value.backend_id, rev_nat=other.rev_nat, flags=value.flags
     )
     assert told(maps.dumps, services)
+
+
+def test_each_family_is_compared_alone_though_they_share_the_matches() -> None:
+    web6 = Frontend("fd00:20:1::5", 80, "TCP")
+    services = {WEB: [backend(1)], web6: [Backend("fd00:10:2:1::5", 8080, "TCP", 2)]}
+    sticky = {WEB: 60, web6: 60}
+    maps = FakeServices([])
+    maps.sync(services, sticky=sticky)
+    assert len(maps.maps[Table.MATCHES].entries) == 2
+    for family in Family:
+        found, _ = differing(maps.dump(family), services, sticky=sticky, of=family)
+        assert not any(found.values())
+    del maps.maps[Table.MATCHES].entries[affinity_map.pack_match(1 << 31, 1)]
+    for family in Family:
+        found, _ = differing(maps.dump(family), services, sticky=sticky, of=family)
+        assert any(found.values()) == (family is Family.IPV6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -232,3 +233,15 @@ def test_a_new_endpoint_s_neighbours_know_its_identity_before_the_watch_does() -
     world.identities.commit({Identity(client.identity): labels("client")}, own=True)
     world.identities.commit({}, [Identity(client.identity)], own=True)
     assert PolicyKey(1, client.identity, 0, 0) not in world.policies.entries.entries
+
+
+def test_an_endpoint_of_ours_is_known_at_both_its_addresses_and_at_none_when_it_ends() -> None:
+    world = tables(dual_stack=True)
+    member = msgspec.structs.replace(endpoint(1), ipv6="fd00:10:1:1::2")
+    world.upsert_endpoint(member)
+    entries = world.ipcache.wanted.entries
+    assert entries["10.1.1.2/32"] == entries["fd00:10:1:1::2/128"] == IPCacheEntry(member.identity, None)
+    world.upsert_endpoint(msgspec.structs.replace(member, ipv6=""))
+    assert "fd00:10:1:1::2/128" not in world.ipcache.wanted.entries
+    world.remove_endpoint(1)
+    assert "10.1.1.2/32" not in world.ipcache.wanted.entries

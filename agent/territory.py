@@ -6,6 +6,7 @@ prefix length in use, which in a mesh are two or three, because it is asked for 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_network
@@ -16,6 +17,11 @@ from mesh.node import Node
 
 _HEADS = 16384  # nodes of a mesh
 _LAST_PARTS = frozenset(map(str, range(256)))
+_GROUP = "[0-9a-f]{1,4}"
+# an IPv6 address whose first half is written out; in canonical form most pods' are
+_HALVES = re.compile(
+    f"({_GROUP}(?::{_GROUP}){{3}})(?:(?::{_GROUP}){{4}}|::(?:{_GROUP}(?::{_GROUP}){{0,2}})?)"
+)
 _Network = tuple[int, int, int]  # bits of the family, prefix length, the network's leading bits
 
 
@@ -24,6 +30,7 @@ class Territory:
         self._networks: dict[tuple[int, int], dict[int, int]] = {}
         self._ipv4: list[tuple[int, dict[int, int]]] = []  # of these the IPv4 ones, by bits to shift away
         self._whole: dict[str, bool] = {}  # first three parts of an IPv4 address: all 256 are inside
+        self._whole6: dict[str, bool] = {}  # first halves of IPv6 addresses: all of the /64 is inside
         self._pod_cidrs = 0
 
     @classmethod
@@ -69,6 +76,9 @@ class Territory:
                     if number >> shift in heads:
                         return True
                 return False
+            halves = _HALVES.fullmatch(prefix)
+            if halves is not None and self._is_whole6(halves[1]):
+                return True
             bits, length, number = _parse(prefix)
         except ValueError:
             return False
@@ -96,19 +106,37 @@ class Territory:
             self._whole[head] = known
         return known
 
+    def _is_whole6(self, half: str) -> bool:
+        """Pods of one node share it: parsing each address would take longer than all else."""
+        known = self._whole6.get(half)
+        if known is None:
+            _, _, number = _parse(f"{half}::")
+            known = any(
+                bits == 128 and length <= 64 and number >> (128 - length) in heads
+                for (bits, length), heads in self._networks.items()
+            )
+            if len(self._whole6) >= _HEADS:
+                self._whole6.clear()
+            self._whole6[half] = known
+        return known
+
+    def _forget(self) -> None:
+        self._whole.clear()
+        self._whole6.clear()
+
     def _add(self, network: _Network) -> bool:
         bits, length, head = network
         if (bits, length) not in self._networks:
             self._networks[bits, length] = {}
             self._sort_out()
-        self._whole.clear()
+        self._forget()
         heads = self._networks[bits, length]
         heads[head] = heads.get(head, 0) + 1
         return heads[head] == 1
 
     def _remove(self, network: _Network) -> bool:
         bits, length, head = network
-        self._whole.clear()
+        self._forget()
         heads = self._networks[bits, length]
         heads[head] -= 1
         if heads[head]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,3 +77,39 @@ def test_it_covers_what_the_nodes_of_the_moment_cover(
         assert land.covers(str(asked)) == is_inside
         if asked.prefixlen == 32:
             assert land.covers(str(asked.network_address)) == is_inside
+
+
+LONG_NETWORKS = st.builds(
+    lambda head, low, bits: IPv6Network(((0xFD00_0010 << 96) | (head << 62) | low, bits), strict=False),
+    st.integers(0, 7),
+    st.integers(0, 3) | st.integers(0, 2**62 - 1),
+    st.integers(28, 128),
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.none() | LONG_NETWORKS), max_size=8), LONG_NETWORKS)
+def test_it_covers_what_the_nodes_of_the_moment_cover_of_ipv6(
+    changes: list[tuple[int, IPv6Network | None]], wanted: IPv6Network
+) -> None:
+    land, nodes = Territory(), dict[int, Node]()
+    for number, cidr in changes:
+        new = node(str(number), None, str(cidr)) if cidr else None
+        land.replace(nodes.pop(number, None), new)
+        if new:
+            nodes[number] = new
+        inside = [IPv6Network(str(n.ipv6_pod_cidr)) for n in nodes.values()]
+        address = wanted.network_address
+        is_inside = any(address in network for network in inside)
+        for text in (address.compressed, address.exploded, address.compressed.upper()):
+            assert land.covers(text) == is_inside
+        assert land.outside([address.compressed]) == (set() if is_inside else {address.compressed})
+        assert land.covers(str(wanted)) == any(map(wanted.subnet_of, inside))
+
+
+@pytest.mark.parametrize(
+    "text", ["fd02:0:0:0::1:2:3:4", "fd02:0:0:0:1", "fd02:0:0:0::g", "fd02:0:0:0::12345"]
+)
+def test_what_only_begins_like_an_ipv6_address_is_not_covered(text: str) -> None:
+    land = Territory()
+    land.replace(None, node("a", None, "fd02::/64"))
+    assert land.covers("fd02:0:0:0::1") and not land.covers(text)

@@ -122,6 +122,8 @@ __inline_always int ct_is_reply(struct packet *packet, __u8 own, __u32 bytes)
 		key.flags = own;
 		return ct_exists(&key);
 	}
+	if (packet->asks) /* an echo's identifier may be 0, as all ports of other types are */
+		return 0;
 	ct_reverse(&key, &packet->tuple);
 	key.flags = own ^ CT_IN;
 	return ct_track(&key, packet, bytes, 1);

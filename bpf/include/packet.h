@@ -55,6 +55,7 @@ struct packet {
 	__u16 policy_port;   /* BE; see ICMP_TYPES */
 	__u8 tcp_flags;
 	__u8 opens;    /* a packet in mid-stream opens no connection */
+	__u8 asks;     /* ICMP that is neither an error nor an echo's reply answers nothing */
 	__u8 is_error; /* `about` is filled in */
 };
 
@@ -109,6 +110,7 @@ __inline_always int parse_l4(struct __sk_buff *skb, __u32 l4, struct packet *pac
 		icmp_ports(tuple, type, words[2]);
 		packet->policy_port = swap16(ICMP_TYPES + type);
 		packet->opens = type == ICMP_ECHO_REQUEST;
+		packet->asks = type != ICMP_ECHO_REPLY;
 		if (icmp_is_error(type))
 			packet->is_error = parse_quoted(skb, l4 + 8, &packet->about);
 		return 0;

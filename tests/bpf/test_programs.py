@@ -211,6 +211,16 @@ def test_only_the_answer_to_a_question_comes_back(
     assert to_pod(other.reply()) == SHOT
 
 
+def test_an_echo_that_is_numbered_nought_opens_the_way_to_its_answer_only(
+    pod: Datapath, to_pod: Ask, from_pod: Ask
+) -> None:
+    question = Packet(POD, PEER, ICMP, identifier=0)
+    assert from_pod(question) == PASS
+    for kind in (8, 13, 3):
+        assert to_pod(replace(question.reply(), identifier=0, icmp_type=kind)) == SHOT
+    assert to_pod(replace(question.reply(), identifier=0)) == PASS
+
+
 def test_a_packet_in_mid_stream_opens_nothing(pod: Datapath, to_pod: Ask, from_pod: Ask) -> None:
     late = Packet(POD, PEER, tcp_flags=ACK)
     assert from_pod(late) == PASS

@@ -47,6 +47,7 @@ class Packet:
     port: int = 80
     tcp_flags: int = SYN
     icmp_type: int = 8
+    identifier: int = 77  # of an echo
     fragment: int = 0
     options: bytes = b""
 
@@ -75,7 +76,7 @@ class Packet:
         if self.protocol == UDP:
             return struct.pack("!HHHH", self.source_port, self.port, 12, 0) + b"data"
         if self.protocol == ICMP:
-            return struct.pack("!BBHHH", self.icmp_type, 0, 0, 77, 1) + b"data"
+            return struct.pack("!BBHHH", self.icmp_type, 0, 0, self.identifier, 1) + b"data"
         if self.protocol == SCTP:
             return struct.pack("!HHII", self.source_port, self.port, 1, 0) + b"data"
         return bytes(16)

@@ -4,7 +4,7 @@
  * (::ffff:a.b.c.d), which most programs do: those are translated by the maps of IPv4. An
  * unconnected datagram to a mapped address the kernel itself shows to cil_sock4_sendmsg.
  */
-#include "../include/maps6.h"
+#include "../include/endpoint6.h"
 
 #define MAPPED_PREFIX 0xffff /* in the third word; the first two are 0 */
 
@@ -140,6 +140,28 @@ __inline_always int translate_mapped(struct bpf_sock_addr *ctx)
 	return verdict;
 }
 
+__inline_always int is_node6(struct address6 *address)
+{
+	struct ipcache_value *entry = ipcache6_of(address);
+
+	return entry && !entry->tunnel[0] &&
+	       (entry->identity == IDENTITY_HOST || entry->identity == IDENTITY_REMOTE_NODE ||
+		entry->identity == IDENTITY_API_SERVER);
+}
+
+/* As service_inside: for node ports the entry of ::, which stands for every node's address. */
+__inline_always struct lb4_service_value *service6_inside(struct lb6_service_key *key)
+{
+	struct lb4_service_value *service = cilium_lb6_services_v2.lookup(key);
+
+	if (service && !(service->flags & SERVICE_EXTERNAL_LOCAL))
+		return service;
+	if (!is_node_port(key->dport) || !is_node6(&key->address))
+		return service;
+	__builtin_memset(&key->address, 0, sizeof(key->address));
+	return cilium_lb6_services_v2.lookup(key);
+}
+
 /* From service to backend. */
 __inline_always int translate6(struct bpf_sock_addr *ctx)
 {
@@ -155,9 +177,10 @@ __inline_always int translate6(struct bpf_sock_addr *ctx)
 	if (ctx->protocol != PROTO_TCP_SOCKET && ctx->protocol != PROTO_UDP_SOCKET)
 		return PROCEED;
 	asked_for(ctx, &key.address);
-	key.dport = ctx->user_port;
+	believed.address = key.address; /* the entry may be that of any node's address */
+	believed.port = key.dport = ctx->user_port;
 	key.proto = ctx->protocol;
-	service = cilium_lb6_services_v2.lookup(&key);
+	service = service6_inside(&key);
 	if (!service)
 		return PROCEED;
 	if (!service->count)
@@ -169,8 +192,6 @@ __inline_always int translate6(struct bpf_sock_addr *ctx)
 	if (!backend)
 		return refuse(NO_BACKEND_SLOT);
 
-	believed.address = key.address;
-	believed.port = key.dport;
 	believed.rev_nat_index = service->rev_nat_index;
 	peer.cookie = bpf_get_socket_cookie(ctx);
 	peer.address = backend->address;
@@ -210,7 +231,7 @@ __inline_always int translate6_back(struct bpf_sock_addr *ctx)
 	key.address = believed->address;
 	key.dport = believed->port;
 	key.proto = ctx->protocol;
-	service = cilium_lb6_services_v2.lookup(&key);
+	service = service6_inside(&key);
 	if (service && service->rev_nat_index == believed->rev_nat_index)
 		ask_for(ctx, &believed->address, believed->port);
 	return PROCEED;

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from bpf import affinity_map, ct_map, ipcache_map, policy_map
+from bpf import affinity_map, ct_map, ipcache_map, lb_map, policy_map
 from bpf.address import Family
 from mesh.merge import Backend, Frontend
 from tests.bpf.test_datapath import CLIENT, FAR, PORT, allow, is_refused
 from tests.bpf.testrun6 import UDP, Packet6
-from tests.bpf.world import Node, Pod, PodError, World, ip, mac, world
+from tests.bpf.world import Node, Pod, PodError, World, ip, mac, v6, world
 
 pytestmark = pytest.mark.root
 
@@ -136,6 +136,22 @@ def test_a_mapped_address_is_the_same_client_s(mesh: World) -> None:
     assert len(said(mesh.client, MAPPED, times=15) | said(mesh.client, OLD_TCP.ip, times=15)) == 1
     mesh.east.datapath.services.sync({OLD_TCP: both})
     assert said(mesh.client, MAPPED) == {"far", "near"}
+
+
+NODE_PORT = 30_080
+
+
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_a_pod_meets_a_node_port_under_every_node_s_address(mesh: World, command: str) -> None:
+    anywhere = {Frontend("::", NODE_PORT, name): backends(name, mesh.far) for name in ("TCP", "UDP")}
+    mesh.east.datapath.services.sync(anywhere, flags=dict.fromkeys(anywhere, lb_map.FLAG_NODE_PORT))
+    for node in (mesh.east, mesh.west):
+        answer = mesh.client.do(command, ip=v6(node.address), port=NODE_PORT)
+        assert answer["said"].startswith("far:")
+        assert answer["peer"][:2] == [v6(node.address), NODE_PORT]
+    with pytest.raises(PodError) as other:  # the pod itself answers, and it listens elsewhere
+        mesh.client.do("tcp", ip=mesh.near.address6, port=NODE_PORT)
+    assert other.value.name == "ConnectionRefusedError"
 
 
 def test_clusters_get_their_shares_of_connections(mesh: World) -> None:

@@ -15,7 +15,7 @@
 #define PROTO_FRAGMENT 44
 #define PROTO_ICMPV6 58
 #define PROTO_DESTINATION 60
-#define EXTENSIONS 6 /* in one packet; honest senders need two */
+#define EXTENSIONS 5 /* in one packet; honest senders need two */
 
 #define FRAGMENT6_OFFSET 0xfff8
 #define FRAGMENT6_MORE 1
@@ -90,7 +90,7 @@ __inline_always int walk(struct __sk_buff *skb, struct chain *chain)
 	int i;
 
 #pragma clang loop unroll(disable)
-	for (i = 0; i < EXTENSIONS; i++) {
+	for (i = 0; i <= EXTENSIONS; i++) {
 		if (chain->next == PROTO_FRAGMENT) {
 			if (bpf_skb_load_bytes(skb, chain->offset, head, 8))
 				return DROP_INVALID_PACKET;

@@ -70,6 +70,7 @@ class Monitor:
             self._configure()
             if not self._watchers:
                 self._watched.clear()
+                self._take(lambda _: None)  # an older version, if one follows, could not read all kinds
 
     async def run(self) -> None:
         self._configure()  # an earlier life may have been killed while somebody watched

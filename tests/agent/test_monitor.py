@@ -82,6 +82,8 @@ async def test_a_watcher_gets_its_kind_and_nothing_from_before_it_came() -> None
             assert (await drops.events.get()).peer == 1
             assert (await traces.events.get()).peer == 2
             assert drops.events.empty()
+            ring.records = [record()]
+        assert not ring.records  # nothing is left for whoever reads next
 
 
 async def test_a_slow_watcher_loses_events_and_knows_how_many() -> None:

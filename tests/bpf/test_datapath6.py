@@ -227,6 +227,18 @@ def test_an_error_about_our_own_datagram_comes_back(mesh: World) -> None:
     assert caught.value.errno == errno.ECONNREFUSED
 
 
+def test_a_pod_learns_that_its_packets_are_too_big_for_the_way(mesh: World) -> None:
+    mesh.enforce(mesh.east, mesh.client, ingress=True)
+    mesh.east.within(lambda: Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1"))
+    narrow = ("2001:db8::/64", "dev", "eth0", "mtu", "lock", "1280")
+    ip("-6", "route", "add", *narrow, namespace=mesh.east.namespace)
+    try:
+        assert is_refused(mesh.client, "udp", ip="2001:db8::9", port=PORT, size=1350)  # nobody is there
+        assert "mtu 1280" in ip("-6", "route", "get", "2001:db8::9", namespace=mesh.client.namespace)
+    finally:
+        ip("-6", "route", "del", *narrow, namespace=mesh.east.namespace)
+
+
 def test_a_datagram_in_fragments_arrives_whole(mesh: World) -> None:
     mesh.enforce(mesh.west, mesh.far, ingress=True)
     allow(mesh.west, 1, CLIENT, PORT, 17)

@@ -37,6 +37,7 @@ class Recheck(IntEnum):
 OUTSIDE_IP = "ips: the address is outside the pod CIDRs and IPs of the peer's nodes"
 CLAIM_NODE = "nodes: an address is not among those that the peer may claim"
 CLAIM_IP = "ips: the address is not among those that the peer may claim"
+CLAIM_HOST = "ips: the node behind the address is not among those that the peer may claim"
 CLAIM_BACKEND = "services: a backend is not among the addresses that the peer may claim"
 CLAIM_NAMESPACE = "services: the namespace is not among those that the peer may serve"
 OUTSIDE_BACKEND = "services: a backend is outside the pod CIDRs and IPs of the peer's nodes"
@@ -95,11 +96,22 @@ class AddressCheck:
         """Everything was forgotten, one by one: the nodes must be listed again."""
         self._is_listed = False
 
-    def admits(self, suffix: str) -> bool:
-        """Whether the ip entry under this key counts."""
-        if self._claimable is not None and not self._claimable.covers(suffix):
-            self._count(self.ips, suffix, CLAIM_IP)
-            return False
+    @property
+    def knows_addresses(self) -> bool:
+        """Whether the operator has said which addresses may be claimed."""
+        return self._claimable is not None
+
+    def admits_host(self, host: str | None) -> bool:
+        """Whether packets may be sent to this address on the peer's word. None: none are."""
+        return self._claimable is None or not host or self._claimable.covers(host)
+
+    def admits(self, suffix: str, host: str | None = None) -> bool:
+        """Whether the ip entry under this key counts; `host`: where it says that the address is."""
+        if self._claimable is not None:
+            is_claimable = self._claimable.covers(suffix)
+            if not is_claimable or not self.admits_host(host):
+                self._count(self.ips, suffix, CLAIM_HOST if is_claimable else CLAIM_IP)
+                return False
         if not self._can_judge:
             self.ips.discard(suffix)
             return self.mode is Mode.WARN

@@ -60,6 +60,9 @@ class RemoteIPs:
         """Those that are more than an address with an identity, or whose place is not sure."""
         found = self._check.doubtful(upserts)
         found.update([suffix for suffix, entry in upserts.items() if entry.named_ports or "/" in suffix])
+        if self._check.knows_addresses:
+            admits = self._check.admits_host
+            found.update([suffix for suffix, entry in upserts.items() if not admits(entry.host_ip)])
         found.update(self._named.keys() & upserts.keys(), self._withheld.keys() & upserts.keys())
         return found
 
@@ -71,22 +74,32 @@ class RemoteIPs:
             case Recheck.OUTSIDE:
                 suffixes = set(self._check.ips)
             case Recheck.EVERYTHING:
-                suffixes = self._check.doubtful([key.decode() for key in held])
+                known = [key.decode() for key in held]
+                # where an address is said to be is not among what `doubtful` knows
+                suffixes = set(known) if self._check.knows_addresses else self._check.doubtful(known)
                 suffixes |= self._withheld.keys()
         admits, withheld = self._check.admits, self._withheld
         for suffix in sorted(suffixes):
-            if not admits(suffix):
+            if not admits(suffix, self._host_of(suffix)):
                 self._take_back(suffix)
             elif suffix in withheld:
                 self._upsert(suffix, withheld[suffix])
 
     def _upsert(self, suffix: str, said: _Said) -> None:
-        if not self._check.admits(suffix):
+        if not self._check.admits(suffix, said.entry.tunnel):
             self._withhold(suffix, said)
             return
         self._withheld.pop(suffix, None)
         self._table.upsert(prefix_of(suffix), self._rank_of(suffix), said.entry)
         self._set_ports(suffix, said)
+
+    def _host_of(self, suffix: str) -> str | None:
+        """Where the address is said to be; not looked up where that does not matter."""
+        if not self._check.knows_addresses:
+            return None
+        said = self._withheld.get(suffix)
+        entry = said.entry if said else self._table.claim(prefix_of(suffix), self._rank_of(suffix))
+        return entry.tunnel if entry else None
 
     def _take_back(self, suffix: str) -> None:
         """It counted until now: the tables know what it said."""

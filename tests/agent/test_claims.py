@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.addresscheck import CLAIM_BACKEND, CLAIM_IP, CLAIM_NAMESPACE, CLAIM_NODE, Mode
+from agent.addresscheck import CLAIM_BACKEND, CLAIM_HOST, CLAIM_IP, CLAIM_NAMESPACE, CLAIM_NODE, Mode
 from agent.peerstate import PeerState
 from agent.tables import Tables
 from aiokit.wait import eventually
@@ -71,6 +71,20 @@ def test_a_node_with_an_address_outside_is_none_and_brings_nothing_in() -> None:
     assert state.nodes == {}
     assert not world.ipcache.wanted.entries
     assert state.counts().refusals[CLAIM_NODE] == 1
+
+
+def test_an_address_behind_a_node_that_may_not_be_claimed_is_left_out() -> None:
+    """Or a peer could have this cluster's packets sent to whomever it likes."""
+    world = tables()
+    for claims in (Claims((PODS,)), Claims()):
+        state = PeerState("west", world, claims=claims)
+        tell(state, Kind.IPS, DATA.pairs()[Kind.IPS])
+        assert (f"{INSIDE}/32" in world.ipcache.wanted.entries) is (claims == Claims())
+    state.restrict_to(Claims((PODS,)))
+    assert f"{INSIDE}/32" not in world.ipcache.wanted.entries
+    assert state.counts().refusals[CLAIM_HOST] == 1
+    state.restrict_to(MAY)
+    assert f"{INSIDE}/32" in world.ipcache.wanted.entries
 
 
 def test_services_of_other_namespaces_get_no_backends() -> None:

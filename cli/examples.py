@@ -69,7 +69,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "clustermesh lab logs": ("clustermesh lab logs east clustermesh-agent --tail 50",),
     "clustermesh lab ps": ("clustermesh lab ps -o json",),
     "clustermesh lab scale": ("clustermesh lab scale east web 3",),
-    "clustermesh lab service-ip": ("clustermesh lab service-ip east web",),
+    "clustermesh lab service-ip": (
+        "clustermesh lab service-ip east web",
+        "clustermesh lab service-ip east web --ipv6",
+    ),
     "clustermesh lab status": ("clustermesh lab status -o json",),
     "clustermesh lab up": (
         "export KUBECONFIG=$(clustermesh lab up)",

@@ -53,14 +53,15 @@ def scale(name: str, namespace: str, cluster: str, deployment: str, replicas: in
 @click.command("service-ip")
 @name_option
 @click.option("-n", "--namespace", default="default", show_default=True)
+@click.option("--ipv6", is_flag=True, help="The one of IPv6, of a Service that has both.")
 @click.argument("cluster")
 @click.argument("service")
 @click.pass_obj
-def service_ip(name: str, namespace: str, cluster: str, service: str) -> None:
+def service_ip(name: str, namespace: str, ipv6: bool, cluster: str, service: str) -> None:
     """Print the ClusterIP of SERVICE in CLUSTER."""
     from lab import objectfile  # noqa: PLC0415 - see cli.lab
 
-    click.echo(_run(objectfile.service_ip(name, cluster, service, namespace)))
+    click.echo(_run(objectfile.service_ip(name, cluster, service, namespace, ipv6=ipv6)))
 
 
 def _run(work: Any) -> Any:

@@ -17,7 +17,7 @@ from aiokit.wait import eventually
 from e2e.conftest import CLUSTERS, Mesh
 from e2e.faults import AGENT, curls_counted, kill
 from e2e.knocking import Target, knock
-from k8s.resource import POD, SERVICE
+from k8s.resource import POD
 from lab.demo.objects import ECHO_PORT, NAMESPACE, deny_policy, service
 from lab.demo.steps import failover, until_answered_by
 from lab.plan import NodePlan
@@ -36,10 +36,8 @@ async def url(mesh: Mesh) -> AsyncIterator[str]:
     try:
         for cluster in CLUSTERS:
             await mesh.lab.apply(cluster, said)
-        async with mesh.lab.kubernetes("east") as client:
-            spec = msgspec.json.decode(await client.get(SERVICE, NAME, NAMESPACE) or b"{}")["spec"]
-        assert spec["ipFamilies"] == ["IPv4", "IPv6"]
-        found = f"http://[{spec['clusterIPs'][1]}]/"
+        asked = ("lab", "--name", mesh.lab.lab, "service-ip", "east", NAME, "--ipv6")
+        found = f"http://[{(await mesh.lab.command(*asked)).strip()}]/"
         await until_answered_by(mesh.lab, mesh.clients["east"], found, set(CLUSTERS))
         yield found
     finally:

@@ -75,12 +75,21 @@ async def scale(lab: str, cluster: str, deployment: str, replicas: int, namespac
     return f"deployment/{deployment} scaled to {replicas}"
 
 
-async def service_ip(lab: str, cluster: str, service: str, namespace: str) -> str:
+async def service_ip(lab: str, cluster: str, service: str, namespace: str, *, ipv6: bool = False) -> str:
+    """The ClusterIP, or the one of IPv6. Raises LabError for a Service without it."""
     async with _client(lab, cluster) as client:
         raw = await client.get(resource.SERVICE, service, namespace)
     if raw is None:
         raise LabError(f"{cluster} has no service {namespace}/{service}")
-    return msgspec.json.decode(raw, type=Service).spec.clusterIP
+    spec = msgspec.json.decode(raw, type=Service).spec
+    if not ipv6:
+        return spec.clusterIP
+    found = next((ip for ip in spec.clusterIPs if ":" in ip), "")
+    if not found:
+        raise LabError(
+            f"service {namespace}/{service} has no IPv6 address: its ipFamilyPolicy must ask for one"
+        )
+    return found
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Where a Service of type NodePort or LoadBalancer is served beside its own addresses. Pure.
 
 Two places for each node port (spec 6.1): the node's own address, which clients from outside meet, and
-0.0.0.0, which stands for every node's address and which the node's own clients meet. A policy that keeps
-traffic on the node may be for one of the two only.
+0.0.0.0 or ::, which stand for every node's address and which the node's own clients meet. A policy that keeps
+traffic on the node may be for one of the two only. Clients from outside are served over IPv4 only.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
+from mesh.ip import family
 from mesh.merge import LocalService
 
-ANY_NODE = "0.0.0.0"
+ANY_NODE, ANY_NODE_IPV6 = "0.0.0.0", "::"
 
 
 def places(service: LocalService, node_ip: str) -> list[LocalService]:
@@ -20,12 +21,15 @@ def places(service: LocalService, node_ip: str) -> list[LocalService]:
     ports = tuple(port._replace(port=port.node_port) for port in service.ports if port.node_port)
     if not ports or not service.cluster_ips:  # a headless service has none
         return []
+    families = {family(ip) for ip in service.cluster_ips}
+    at_node = (node_ip,) if 4 in families else ()
+    anywhere = tuple(ip for ip in (ANY_NODE, ANY_NODE_IPV6) if family(ip) in families)
     outside, inside = service.outside_node_only, service.node_only
-    if outside == inside:
-        return [replace(service, cluster_ips=(node_ip, ANY_NODE), ports=ports)]
+    if outside == inside or not at_node:
+        return [replace(service, cluster_ips=at_node + anywhere, ports=ports)]
     return [
-        replace(service, cluster_ips=(node_ip,), ports=ports, node_only=outside),
-        replace(service, cluster_ips=(ANY_NODE,), ports=ports),
+        replace(service, cluster_ips=at_node, ports=ports, node_only=outside),
+        replace(service, cluster_ips=anywhere, ports=ports),
     ]
 
 

@@ -11,15 +11,17 @@ from ipaddress import ip_address
 from typing import Any
 
 from agent.errors import NotFoundError
-from agent.nodeports import ANY_NODE
+from agent.nodeports import ANY_NODE, ANY_NODE_IPV6
 from agent.tables import Tables
 from agent.tracepath import Held, Names, Paths
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL
+from mesh.addressing import ReservedIdentity
 from mesh.candidates import Candidate, candidates
 from mesh.ip import family
 from mesh.merge import Backend, Frontend
 from mesh.preference import is_global, is_shared, read
 
+_NODES = (ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE, ReservedIdentity.KUBE_APISERVER)
 MAX_CANDIDATES = 1000  # that an answer names, those that serve first
 
 
@@ -60,10 +62,17 @@ class ServiceLookup:
     def _at(self, ip: str, port: int, protocol: str) -> Frontend | None:
         """As the socket programs look for it: every node's address has the node ports."""
         wanted, kinds = self._tables.services.wanted.entries, self._tables.services.flags.entries
-        found, anywhere = Frontend(ip, port, protocol), Frontend(ANY_NODE, port, protocol)
+        found = Frontend(ip, port, protocol)
+        anywhere = Frontend(ANY_NODE_IPV6 if ":" in ip else ANY_NODE, port, protocol)
         if found in wanted and not kinds.get(found, 0) & FLAG_EXTERNAL_LOCAL:
             return found
-        return anywhere if anywhere in kinds and self._names.node(ip) else None
+        return anywhere if anywhere in kinds and self._is_node(ip) else None
+
+    def _is_node(self, ip: str) -> bool:
+        if ":" not in ip:
+            return bool(self._names.node(ip))
+        _, entry = self._paths.longest(ip)
+        return entry is not None and entry.identity in _NODES and not entry.tunnel
 
     async def tell(self, frontend: Frontend) -> tuple[dict[str, Any], list[str]]:
         services = self._tables.services

@@ -17,7 +17,7 @@ from aiokit.wait import eventually
 from e2e.conftest import CLUSTERS, Mesh
 from e2e.faults import AGENT, curls_counted, kill
 from e2e.knocking import Target, knock
-from k8s.resource import POD
+from k8s.resource import POD, SERVICE
 from lab.demo.objects import ECHO_PORT, NAMESPACE, deny_policy, service
 from lab.demo.steps import failover, until_answered_by
 from lab.plan import NodePlan
@@ -32,7 +32,7 @@ TIMES = 8
 async def url(mesh: Mesh) -> AsyncIterator[str]:
     """The IPv6 address of a global Service of both families, in front of `web`'s pods, once all answer."""
     said = service(NAME)
-    said["spec"] |= {"ipFamilyPolicy": "RequireDualStack", "selector": {"app": "web"}}
+    said["spec"] |= {"ipFamilyPolicy": "RequireDualStack", "selector": {"app": "web"}, "type": "NodePort"}
     try:
         for cluster in CLUSTERS:
             await mesh.lab.apply(cluster, said)
@@ -64,6 +64,16 @@ async def knocked(mesh: Mesh, places: dict[str, str], seconds: float = 2.0) -> d
 async def test_pods_of_both_clusters_answer_at_the_ipv6_address_of_one_service(mesh: Mesh, url: str) -> None:
     wanted = set(CLUSTERS)
     answers = await until_answered_by(mesh.lab, mesh.clients["east"], url, wanted, at_least=40)
+    assert all(answer.served_by for answer in answers)
+
+
+async def test_a_node_port_is_met_by_pods_at_their_node_s_ipv6_address(mesh: Mesh, url: str) -> None:
+    async with mesh.lab.kubernetes("east") as client:
+        spec = msgspec.json.decode(await client.get(SERVICE, NAME, NAMESPACE) or b"{}")["spec"]
+    node = await node_of_client(mesh)
+    assert node.pod_cidr6 is not None
+    place = f"http://[{node.pod_cidr6[1]}]:{spec['ports'][0]['nodePort']}/"
+    answers = await until_answered_by(mesh.lab, mesh.clients["east"], place, set(CLUSTERS), at_least=20)
     assert all(answer.served_by for answer in answers)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agent.desired import Clock
-from agent.nodeports import ANY_NODE
+from agent.nodeports import ANY_NODE, places
 from agent.services import Services, Slice
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
 from mesh.addressing import ClusterID
@@ -109,3 +109,31 @@ def test_recovered_backends_of_a_node_port_stay_until_their_owner_speaks() -> No
     assert addresses(made)[OUTSIDE] == ["10.2.1.1"]
     made.forget_recovered(ClusterID(2))
     assert addresses(made)[OUTSIDE] == []
+
+
+@pytest.mark.parametrize(
+    ("cluster_ips", "places_"),
+    [
+        (("172.20.1.5", "fd00:20:1::5"), [NODE, "0.0.0.0", "::"]),
+        (("fd00:20:1::5",), ["::"]),
+        (("172.20.1.5",), [NODE, "0.0.0.0"]),
+    ],
+)
+def test_a_node_port_is_at_every_node_s_address_of_the_service_s_families(
+    cluster_ips: tuple[str, ...], places_: list[str]
+) -> None:
+    service = replace(WEB, cluster_ips=cluster_ips)
+    assert [ip for place in places(service, NODE) for ip in place.cluster_ips] == places_
+    local = places(replace(service, outside_node_only=True), NODE)
+    assert [ip for place in local for ip in place.cluster_ips] == places_
+    assert [place.node_only for place in local] == ([True, False] if NODE in places_ else [False])
+
+
+def test_a_node_port_of_ipv6_leads_to_backends_of_ipv6() -> None:
+    made = services()
+    made.set_local("shop/web", replace(WEB, cluster_ips=("172.20.1.5", "fd00:20:1::5")))
+    six = (LocalBackend("fd00:10:1:1::5", HTTP, node="node-1"),)
+    made.set_slice("shop/web-6", Slice("shop/web", six))
+    assert addresses(made)[Frontend("::", 30_080, "TCP")] == ["fd00:10:1:1::5"]
+    assert "fd00:10:1:1::5" not in addresses(made)[INSIDE]
+    assert made.flags.entries[Frontend("::", 30_080, "TCP")] == PLAIN

@@ -106,8 +106,8 @@ async def serve(hosts: Sequence[str], port: int, place: Mapping[str, str]) -> No
         (await loop.create_datagram_endpoint(lambda: Datagrams(place), sock=_bound(host, port)))[0]
         for host in hosts
     ]
-    where = " and ".join(hosts)
-    print(f"echo: listening on {where}, port {port}", file=sys.stderr, flush=True)  # noqa: T201 - its own log
+    where = " and ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
+    print(f"echo: listening on {where}", file=sys.stderr, flush=True)  # noqa: T201 - a program's own log
     await ended.wait()
     await asyncio.sleep(_LAME_SECONDS)
     for each in datagrams:

@@ -18,9 +18,12 @@ from agent.config import (
     DEFAULT_SOCKET,
     DEFAULT_STATE_DIR,
     DEFAULT_WITHDRAW_AFTER,
+    MAGLEV,
+    RANDOM,
     Config,
     checked_ip,
     local_cluster,
+    maglev_size,
     routing,
     seconds,
 )
@@ -29,6 +32,7 @@ from agent.serve import serve
 from aiokit import collector, log
 from aiokit.failure import leaves
 from aiokit.flag import toggle
+from bpf import maglev
 from bpf.errors import BPFError
 from k8s.errors import AccessError
 from mesh.routingmode import RoutingMode
@@ -80,6 +84,20 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     default=True,
     show_default=True,
     help="Whether a policy's selector that names no cluster selects pods of the local one only.",
+)
+@click.option(
+    "--bpf-lb-algorithm",
+    type=click.Choice([RANDOM, MAGLEV]),
+    default=RANDOM,
+    show_default=True,
+    help="How node ports choose backends for clients outside; maglev: alike on every node.",
+)
+@click.option(
+    "--bpf-lb-maglev-table-size",
+    type=click.Choice([str(size) for size in maglev.SIZES]),
+    default=str(maglev.DEFAULT_SIZE),
+    show_default=True,
+    help="A hundred times as many as a service's backends is a good choice.",
 )
 @toggle(
     "--enable-service-topology",
@@ -138,6 +156,8 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_cache_ttl: str,
     clustermesh_address_check: str,
     policy_default_local_cluster: bool,
+    bpf_lb_algorithm: str,
+    bpf_lb_maglev_table_size: str,
     enable_service_topology: bool,
     routing_mode: str,
     auto_direct_node_routes: bool,
@@ -166,6 +186,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             address_check=Mode(clustermesh_address_check),
             policy_default_local_cluster=policy_default_local_cluster,
             service_topology=enable_service_topology,
+            maglev_size=maglev_size(bpf_lb_algorithm, bpf_lb_maglev_table_size),
             routing_mode=RoutingMode(routing_mode),
             direct_routes=routing(RoutingMode(routing_mode), direct=auto_direct_node_routes),
             ipv6=enable_ipv6,

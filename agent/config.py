@@ -26,6 +26,8 @@ DEFAULT_PROBE_PORT = 4240  # open between all nodes of a mesh in any case (spec 
 DEFAULT_WITHDRAW_AFTER = "3s"
 CONNECTS_PER_SECOND, CONNECTS_AT_ONCE = 10.0, 20  # to all peers together: a TLS handshake costs milliseconds
 
+RANDOM, MAGLEV = "random", "maglev"  # how a client outside gets a node port's backend
+
 _DURATION = re.compile(r"([0-9]+)(h|ms|m|s)")
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -50,6 +52,7 @@ class Config:
     address_check: Mode = Mode.WARN
     policy_default_local_cluster: bool = True
     service_topology: bool = False
+    maglev_size: int = 0  # slots of a node port's table; 0: backends are chosen at random
     routing_mode: RoutingMode = RoutingMode.TUNNEL
     direct_routes: bool = False  # with native routing: the agent makes routes to other nodes' pods
     probe_backends: bool = True  # themselves, while their control plane is lost
@@ -89,6 +92,11 @@ def seconds(text: str, flag: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ConfigError(f"{flag} {text!r} is not a duration like 90s, 10m or 1h30m")
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+
+
+def maglev_size(algorithm: str, size: str) -> int:
+    """Both are checked already, one by one."""
+    return int(size) if algorithm == MAGLEV else 0
 
 
 def find_cgroup_root(mounts: str) -> Path:

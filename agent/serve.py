@@ -180,6 +180,7 @@ async def _loaded(
     await asyncio.to_thread(loader.load, config.bpf_root, options)
     async with AsyncExitStack() as opened:
         loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))
+        loaded.services.maglev.size = config.maglev_size
         if devices.vxlan:
             await asyncio.to_thread(loaded.attach_overlay, devices.vxlan)
         await asyncio.to_thread(loaded.attach_underlay, *devices.underlay)

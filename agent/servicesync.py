@@ -144,7 +144,8 @@ class ServiceSync:
                 changes[frontend] = None if backends is None else self._fitting(backends)
                 sticky[frontend] = self._sticky.entries.get(frontend, 0)
                 flags[frontend] = self._flags.entries.get(frontend, 0)
-        if sum(len(backends or ()) for backends in changes.values()) < THREAD_FROM:
+        small = sum(len(backends or ()) for backends in changes.values()) < THREAD_FROM
+        if small and not any(flags.values()):  # a node port's table takes tens of milliseconds
             self._target.change(changes, sticky=sticky, flags=flags)
         else:
             await asyncio.to_thread(self._target.change, changes, sticky=sticky, flags=flags)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from bpf import address, ct_map, link, loader
+from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
 from bpf.pins import Pins
 from bpf.ring import Ring
@@ -32,6 +33,8 @@ from bpf.spec import (
     LB6_REVERSE_NAT,
     LB6_SERVICES,
     LB_AFFINITY_MATCH,
+    MAGLEV_SLOTS,
+    MAGLEV_TABLES,
     METRICS,
     OVERLAY_PROGRAMS,
     POD_PROGRAMS,
@@ -81,6 +84,7 @@ class Datapath:
                 enter(LB6_BACKENDS),
                 enter(LB6_REVERSE_NAT),
                 enter(LB6_AFFINITY),
+                Maglev(enter(MAGLEV_TABLES), enter(MAGLEV_SLOTS)),
             )
             self._opened = opened.pop_all()
 

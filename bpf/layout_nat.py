@@ -15,3 +15,7 @@ SNAT_VALUE = Layout(
     ),
 )
 NODEPORT_CONFIG_VALUE = Layout("nodeport_config_value", (("tunnel_source", "4s"), ("pad", "I")))
+MAGLEV_TABLE_KEY = Layout("maglev_table_key", (("rev_nat_id", "2s"), ("pad", "H")))
+MAGLEV_TABLE_VALUE = Layout("maglev_table_value", (("table", "I"), ("size", "I")))
+MAGLEV_SLOTS_KEY = Layout("maglev_slots_key", (("table", "I"), ("part", "I")))
+MAGLEV_SLOTS_VALUE = Layout("maglev_slots_value", (("backend", "1024s"),))

@@ -37,6 +37,7 @@ from bpf.lb_affinity import Matches
 MAX_REV_NAT = 0xFFFF
 MAX_BACKENDS_OF_SERVICE = 0xFFFF  # a master entry counts in 16 bits
 MAX_SHARE = 128  # slots that one cluster may take in a list of groups
+WHOLE_SHARE = 1 << 20  # a share of 1 among backends: divisible by any number of them well enough
 PACKED = 131_072  # backends whose packed form is kept: two full maps
 BACKEND_IDS = {Family.IPV4: range(1, 1 << 31), Family.IPV6: range(1 << 31, 1 << 32)}
 
@@ -174,6 +175,28 @@ class Mirror:
             Table.REVERSE_NAT: len(self._rev_nats),
             Table.MATCHES: len(self._matches),
         }
+
+    def node_ports(self) -> dict[int, dict[bytes, int]]:
+        """Reverse NAT id -> packed backends and their weights, of the services that nodes serve outside."""
+        found = {}
+        for key, held in self._held.items():
+            if held.flags & lb_map.FLAG_NODE_PORT:
+                found[held.rev_nat] = self._weights(key, held)
+        return found
+
+    def _weights(self, key: bytes, held: _Held) -> dict[bytes, int]:
+        """A group's share is divided among its members."""
+        weights: dict[bytes, int] = {}
+        for number, share in Counter(held.slots).items():
+            group = self._held.get(lb_map.with_scope(key, -number)) if number < 0 else None
+            members = group.slots if group else [number]
+            weight = share * WHOLE_SHARE // len(members) if members else 0
+            weights |= {self._value_of[n]: max(1, weight) for n in members if n in self._value_of}
+        return weights
+
+    def id_of(self, value: bytes) -> int:
+        """Of a packed backend."""
+        return self._id_of[value]
 
     def _recover_services(self, entries: Mapping[bytes, bytes]) -> None:
         counted = set()

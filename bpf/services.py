@@ -9,6 +9,7 @@ from bpf.address import Family
 from bpf.errors import MapError
 from bpf.lb_fit import Room
 from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, F, Mirror, Step, Table
+from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
 
 
@@ -26,6 +27,7 @@ class ServiceMaps:
     backends6: PinnedMap
     reverse_nat6: PinnedMap
     affinity6: PinnedMap
+    maglev: Maglev
     _mirrors: dict[Family, Mirror] = field(default_factory=dict, init=False)
     _sizes: dict[Family, dict[Table, int]] = field(default_factory=dict, init=False)
 
@@ -63,6 +65,7 @@ class ServiceMaps:
         master entries (lb_map.FLAG_*).
         """
         self._mirrors.clear()
+        self.maglev.forget()
         return self._carry_out(
             lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags)
         )
@@ -95,12 +98,21 @@ class ServiceMaps:
         writes = 0
         steps = planning(mirror)
         self._sizes[family] = mirror.sizes()
+        gone = [step for step in steps if step.deletes]
+        writes += self._write(family, [step for step in steps if not step.deletes])
+        if family is Family.IPV4:  # before the backends go that its tables name
+            writes += self.maglev.write(mirror.node_ports(), mirror.id_of)
+        writes += self._write(family, gone)
+        self._mirrors[family] = mirror
+        return writes
+
+    def _write(self, family: Family, steps: Sequence[Step]) -> int:
+        writes = 0
         for step in steps:
             table = self._table(family, step.table)
             table.update(step.upserts)
             table.delete(step.deletes)
             writes += len(step.upserts) + len(step.deletes)
-        self._mirrors[family] = mirror
         return writes
 
     def _table(self, family: Family, table: Table) -> PinnedMap:
@@ -123,3 +135,4 @@ class ServiceMaps:
                 self._table(family, table).close()
         self.affinity.close()
         self.affinity6.close()
+        self.maglev.close()

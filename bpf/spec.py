@@ -33,6 +33,7 @@ SOURCES = (
     "include/host6.h",
     "include/neighbour.h",
     "include/container6.h",
+    "include/maglev.h",
     "src/container.c",
     "src/overlay.c",
     "src/host.c",
@@ -171,6 +172,16 @@ FRAGMENTS6 = MapSpec(
 SNAT4 = MapSpec(
     "cilium_snat_v4_external", MapType.LRU_HASH, layout.CT_KEY, layout_nat.SNAT_VALUE, 65_536, flags=0
 )
+MAGLEV_TABLES = MapSpec(
+    "cilium_maglev_tables",
+    MapType.HASH,
+    layout_nat.MAGLEV_TABLE_KEY,
+    layout_nat.MAGLEV_TABLE_VALUE,
+    4_096,
+)
+MAGLEV_SLOTS = MapSpec(
+    "cilium_maglev_slots", MapType.HASH, layout_nat.MAGLEV_SLOTS_KEY, layout_nat.MAGLEV_SLOTS_VALUE, 65_536
+)
 NODEPORT_CONFIG = MapSpec(
     "cilium_nodeport_config",
     MapType.ARRAY,
@@ -208,6 +219,8 @@ MAPS = (
     CT6,
     FRAGMENTS6,
     SNAT4,
+    MAGLEV_TABLES,
+    MAGLEV_SLOTS,
     METRICS,
     NODE_CONFIG,
     NODEPORT_CONFIG,

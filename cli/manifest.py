@@ -52,6 +52,8 @@ AGENT_SETTINGS = (
     "clustermesh-address-check",
     "clustermesh-withdraw-after",
     "routing-mode",
+    "bpf-lb-algorithm",
+    "bpf-lb-maglev-table-size",
     "auto-direct-node-routes",
     "enable-ipv6",
     "clustermesh-probe-backends",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The maps of node ports. cilium_snat_v4_external has Cilium's layout; the configuration is ours.
+ * The maps of node ports. cilium_snat_v4_external has Cilium's layout; the others are ours.
  * They stand beside the maps of a version without node ports, so no other SCHEMA_VERSION.
  */
 #ifndef CLUSTERMESH_NATMAPS_H
@@ -26,9 +26,36 @@ struct nodeport_config_value {
 	__u32 pad;
 };
 
+/* cilium_maglev_tables: the table of a service. */
+struct maglev_table_key {
+	__u16 rev_nat_id; /* BE */
+	__u16 pad;
+};
+
+struct maglev_table_value {
+	__u32 table;
+	__u32 size; /* slots */
+};
+
+/* cilium_maglev_slots: the tables, in parts. A part is never changed. */
+#define MAGLEV_PART 256
+
+struct maglev_slots_key {
+	__u32 table;
+	__u32 part;
+};
+
+struct maglev_slots_value {
+	__u32 backend[MAGLEV_PART]; /* ids */
+};
+
 BPF_TABLE_PINNED("lru_hash", struct ct_key, struct snat_value, cilium_snat_v4_external, 65536,
 		 MAP_ROOT "/cilium_snat_v4_external", 0);
 BPF_TABLE_PINNED("array", int, struct nodeport_config_value, cilium_nodeport_config, 1,
 		 MAP_ROOT "/cilium_nodeport_config", 0);
+BPF_TABLE_PINNED("hash", struct maglev_table_key, struct maglev_table_value, cilium_maglev_tables, 4096,
+		 MAP_ROOT "/cilium_maglev_tables", BPF_F_NO_PREALLOC_FLAG);
+BPF_TABLE_PINNED("hash", struct maglev_slots_key, struct maglev_slots_value, cilium_maglev_slots, 65536,
+		 MAP_ROOT "/cilium_maglev_slots", BPF_F_NO_PREALLOC_FLAG);
 
 #endif

@@ -5,9 +5,21 @@
  * A backend of this node gets the client's own address; towards any other the node stands for the
  * client, and its answer comes back here. What is not for a node port passes, unjudged.
  */
+#include "../include/maglev.h"
 #include "../include/nat.h"
 
 #define NOT_OURS -1
+
+__inline_always struct lb4_backend_value *choose_by_hash(struct lb4_service_key *key, struct ct_key *tuple,
+							 struct lb4_service_value *service, __u32 *id)
+{
+	struct lb4_backend_value *backend = 0;
+
+	*id = maglev_choice(service->rev_nat_index, tuple);
+	if (*id)
+		backend = backend_of(*id);
+	return backend ? backend : choose_now(key, service, id);
+}
 
 /* What the service chooses for a client from outside. Affinity is by the client's address here. */
 __inline_always struct lb4_backend_value *choose_outside(struct lb4_service_key *key, struct ct_key *tuple,
@@ -16,7 +28,7 @@ __inline_always struct lb4_backend_value *choose_outside(struct lb4_service_key 
 	struct lb4_affinity_key client = {};
 
 	if (!(service->flags & SERVICE_SESSION_AFFINITY))
-		return choose_now(key, service, id);
+		return choose_by_hash(key, tuple, service, id);
 	client.client = tuple->saddr;
 	client.rev_nat_id = service->rev_nat_index;
 	return choose_for(&client, key, service, id);

@@ -92,8 +92,11 @@ class Pod:
             sock.send(b"hello")
             return {"said": sock.recv(100).decode(), "peer": sock.getpeername()}
 
-    def udp(self, ip: str, port: int, size: int = 5, patience: float = PATIENCE) -> dict[str, Any]:
+    def udp(
+        self, ip: str, port: int, size: int = 5, patience: float = PATIENCE, source_port: int = 0
+    ) -> dict[str, Any]:
         with socket.socket(_family(ip), socket.SOCK_DGRAM) as sock:
+            sock.bind(("", source_port))
             sock.settimeout(patience)
             sock.sendto(b"x" * size, (ip, port))
             data, peer = sock.recvfrom(65536)

@@ -273,3 +273,61 @@ def test_nobody_outside_passes_for_a_pod(outside: Outside, backend: str, pretend
     outside.client.do("send_as", source=source, ip=mesh.east.address, port=NODE_PORT)
     assert mesh.east.drops() == {"invalid source ip": 1}
     assert mappings(mesh.east) == []
+
+
+@pytest.fixture
+def two_ways(outside: Outside) -> Iterator[Outside]:
+    """`client` reaches west too, through east; both nodes have tables."""
+    mesh = outside.mesh
+    mesh.east.within(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+    ip("route", "replace", "198.18.11.0/24", "via", mesh.east.address, namespace=mesh.west.namespace)
+    for node in (mesh.east, mesh.west):
+        node.datapath.services.maglev.size = 251
+    yield outside
+    for node in (mesh.east, mesh.west):
+        node.datapath.services.maglev.size = 0
+
+
+def test_a_client_s_port_leads_to_the_same_backend_through_two_nodes(two_ways: Outside) -> None:
+    """32 ports and two backends: that chance gives the same has the odds 2 ** -32."""
+    mesh = two_ways.mesh
+    serve_outside(mesh.east, [mesh.near, mesh.far])
+    serve_outside(mesh.west, [mesh.far, mesh.near])
+    said = [
+        [
+            two_ways.client.do("udp", ip=node.address, port=NODE_PORT, source_port=port)["said"]
+            for node in (mesh.east, mesh.west)
+        ]
+        for port in range(42_000, 42_032)
+    ]
+    assert all(one == other for one, other in said)
+    assert {one for one, _ in said} == {"near:xxxxx", "far:xxxxx"}
+
+
+def test_a_service_without_a_table_is_served_at_random(two_ways: Outside) -> None:
+    mesh = two_ways.mesh
+    serve_outside(mesh.east, [mesh.near, mesh.far])
+    services = mesh.east.datapath.services
+    assert len(services.maglev.tables.dump()) == 2
+    services.maglev.size = 0
+    serve_outside(mesh.east, [mesh.near, mesh.far])
+    assert services.maglev.tables.dump() == services.maglev.slots.dump() == {}
+    ask = (two_ways.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] for _ in range(40))
+    assert set(ask) == {"near:hello", "far:hello"}
+
+
+def test_tables_follow_the_service_s_backends_and_go_with_it(two_ways: Outside) -> None:
+    mesh = two_ways.mesh
+    maglev = mesh.east.datapath.services.maglev
+    web = Frontend(mesh.east.address, NODE_PORT, "TCP")
+    both = [Backend(pod.address, PORT, "TCP", 1) for pod in (mesh.near, mesh.far)]
+    services = mesh.east.datapath.services
+    services.sync({web: both}, flags={web: NODE_PORT_FLAGS})
+    before = maglev.tables.dump()
+    assert services.sync({web: both}, flags={web: NODE_PORT_FLAGS}) == 0  # a restart changes nothing
+    services.change({web: both[1:]}, flags={web: NODE_PORT_FLAGS})
+    assert maglev.tables.dump() != before
+    for _ in range(10):
+        assert two_ways.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] == "far:hello"
+    services.change({web: None})
+    assert maglev.tables.dump() == maglev.slots.dump() == {}

@@ -1,6 +1,7 @@
 """Runs inside a pod: knocks at addresses many times and says who answered. Only the standard library.
 
-Argument: a JSON list of `{"host", "port", "protocol": "TCP"|"UDP", "times", "seconds"}`. Output: a JSON
+Argument: a JSON list of `{"host", "port", "protocol": "TCP"|"UDP", "times", "seconds",
+"source_port"}`. Output: a JSON
 list, one object per address, of how often each `cluster/pod` answered; the empty name is for nobody.
 Every knock is a new socket, so every knock is a choice of the service's.
 """
@@ -15,11 +16,14 @@ Target = dict[str, object]
 AT_ONCE = 32
 
 
-def once(family: int, where: tuple[str, int], protocol: str, seconds: float) -> str:
+def once(family: int, where: tuple[str, int], protocol: str, seconds: float, source_port: int) -> str:
     kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
     with socket.socket(family, kind) as client:
         client.settimeout(seconds)
         try:
+            if source_port:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                client.bind(("", source_port))
             client.connect(where)
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             said = b""
@@ -37,7 +41,10 @@ def knock(target: Target) -> Counter[str]:
     where = (str(target["host"]), int(str(target["port"])))
     family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
     protocol, seconds = str(target["protocol"]), float(str(target["seconds"]))
-    return Counter(once(family, where, protocol, seconds) for _ in range(int(str(target["times"]))))
+    source_port = int(str(target["source_port"]))
+    return Counter(
+        once(family, where, protocol, seconds, source_port) for _ in range(int(str(target["times"])))
+    )
 
 
 if __name__ == "__main__":

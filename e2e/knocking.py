@@ -24,6 +24,7 @@ class Target(msgspec.Struct, frozen=True):
     protocol: str = "TCP"
     times: int = 1
     seconds: float = 2.0
+    source_port: int = 0  # any
 
 
 async def knock(mesh: Mesh, cluster: str, pod: str, targets: Sequence[Target]) -> list[Counter[str]]:

@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.knocking import Target, by_cluster, knock
 from e2e.outside import knock_from, outside
+from k8s.client import Client
+from k8s.resource import CONFIGMAP, POD
+from lab.demo.driver import is_ready
 from lab.demo.objects import service
 
 NODE_PORT = 30_080
@@ -96,3 +100,45 @@ async def test_a_node_with_own_backends_answers_alone_where_the_service_says_so(
     assert nodes[0] != nodes[1]
     pod = served.clients["east"]
     await _until_from(lambda: knock(served, "east", pod, _targets(served, "TCP")), BOTH)
+
+
+async def _set(mesh: Mesh, **settings: str | None) -> None:
+    """Agents of east read their settings when they start."""
+    data = {key.replace("_", "-"): value for key, value in settings.items()}
+    async with mesh.lab.kubernetes("east") as api:
+        await api.merge_patch(CONFIGMAP, "cilium-config", {"data": data}, "kube-system")
+        before = await _agents(api)
+        for name in before:
+            await api.delete(POD, name, "kube-system")
+
+        async def are_new() -> bool:
+            pods = await _agents(api)
+            return len(pods) == len(before) and all(pods.values()) and not pods.keys() & before.keys()
+
+        await eventually(are_new, 60, 0.1)
+
+
+async def _agents(api: Client) -> dict[str, bool]:
+    """Name -> is ready."""
+    found = await api.list(POD, "kube-system", label_selector="k8s-app=clustermesh-agent")
+    return {pod["metadata"]["name"]: is_ready(pod) for pod in map(msgspec.json.decode, found)}
+
+
+async def test_with_maglev_a_client_s_port_leads_to_the_same_pod_through_every_node(
+    served: Mesh, client: str
+) -> None:
+    """40 ports and four pods: that chance gives the same through both nodes has the odds 4 ** -40."""
+    nodes = served.plan.cluster("east").nodes[1:]
+    targets = [
+        Target(str(node.ip), NODE_PORT, "UDP", source_port=port)
+        for port in range(42_000, 42_000 + TIMES)
+        for node in nodes
+    ]
+    await _set(served, bpf_lb_algorithm="maglev", bpf_lb_maglev_table_size="1021")
+    try:
+        await _until_from(lambda: knock_from(client, _targets(served, "UDP")), BOTH)
+        answers = await knock_from(client, targets)
+        assert answers[::2] == answers[1::2]
+        assert len({name for each in answers for name in each}) == 4
+    finally:
+        await _set(served, bpf_lb_algorithm=None, bpf_lb_maglev_table_size=None)

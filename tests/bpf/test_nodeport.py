@@ -161,6 +161,16 @@ def test_datagrams_of_every_size_pass(outside: Outside, backend: str, size: int)
 
 
 @pytest.mark.parametrize("backend", ["near", "far"])
+def test_a_checksum_that_no_device_fills_in_is_right_after_the_translation(
+    outside: Outside, backend: str
+) -> None:
+    outside.east(getattr(outside.mesh, backend))
+    client = outside.client
+    said = client.do("udp_summed", source=client.address, ip=outside.mesh.east.address, port=NODE_PORT)
+    assert said == f"{backend}:hello"
+
+
+@pytest.mark.parametrize("backend", ["near", "far"])
 def test_a_long_stream_passes_both_ways(outside: Outside, backend: str) -> None:
     outside.east(getattr(outside.mesh, backend))
     opened = outside.client.do("open", ip=outside.mesh.east.address, port=NODE_PORT)["stream"]

@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 
 from agent import nodeports
 from agent.desired import Clock, Desired
+from agent.servicepieces import frontends, recovered, union
 from agent.unaddressed import Unaddressed
 from agent.withdrawals import NODES, Withdrawals
 from mesh.addressing import ClusterID
 from mesh.candidates import Situation
 from mesh.matching import Matcher, Source
-from mesh.merge import UNNAMED, Backend, Frontend, LocalBackend, LocalService, local_sources, merge
+from mesh.merge import Backend, Frontend, LocalBackend, LocalService, local_sources, merge
 from mesh.preference import is_global, read
-from mesh.service import GlobalService, Port
+from mesh.service import GlobalService
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Services:
 
     def local_backends(self, key: str) -> tuple[LocalBackend, ...]:
         """What our own EndpointSlices say of one service."""
-        return _union_of(self._slices.get(key, {}))
+        return union(piece.backends for _, piece in sorted(self._slices.get(key, {}).items()))
 
     def remotes(self, key: str) -> Mapping[str, GlobalService]:
         """What the peers say of one service."""
@@ -211,10 +212,10 @@ class Services:
         ]
         self._changed_frontends(touched)
 
-    def _changed_frontends(self, frontends: Iterable[Frontend]) -> None:
-        touched = set(frontends)
+    def _changed_frontends(self, changed: Iterable[Frontend]) -> None:
+        touched = set(changed)
         for key, service in self._local.items():
-            if any(not touched.isdisjoint(_frontends(place)) for place in self._places(service)):
+            if any(not touched.isdisjoint(frontends(place)) for place in self._places(service)):
                 self._changed(key)
 
     def _changed(self, key: str) -> None:
@@ -260,7 +261,7 @@ class Services:
         return merge(
             service,
             self._own_sources(key, service),
-            [*self._remote.get(key, {}).values(), *self._recovered_for(service)],
+            [*self._remote.get(key, {}).values(), *recovered(service, self._recovered)],
             matcher,
             own=self._cluster,
             zone=self._zone,
@@ -283,8 +284,8 @@ class Services:
         if service is None:
             return Situation((), ())
         reasons = {ip: withdrawn.get(ip) or self._withdrawals.reason(ip) for ip in self.withdrawn}
-        service = next((p for p in self._places(service) if frontend in _frontends(p)), service)
-        remotes = [*self._remote.get(key, {}).values(), *self._recovered_for(service)]
+        service = next((p for p in self._places(service) if frontend in frontends(p)), service)
+        remotes = [*self._remote.get(key, {}).values(), *recovered(service, self._recovered)]
         near = self._own_sources(key, service)
         return Situation(near, remotes, self._cluster, reasons, self._unaddressed.waiting)
 
@@ -297,54 +298,3 @@ class Services:
                 self._sources[at] = local_sources(service, piece.backends, node=self._node, name=name)
             found += self._sources[at]
         return found
-
-    def _recovered_for(self, service: LocalService) -> list[GlobalService]:
-        found: list[GlobalService] = []
-        for cluster, entries in self._recovered.items():
-            backends: dict[str, dict[str, Port]] = {}
-            for port in service.ports:
-                for ip in service.cluster_ips:
-                    for backend in entries.get(Frontend(ip, port.port, port.protocol), ()):
-                        ports = backends.setdefault(backend.ip, {})
-                        ports[port.name] = Port(backend.protocol, backend.port)
-            if backends:
-                found.append(_recovered_service(service, cluster, backends))
-        return found
-
-
-def _frontends(service: LocalService) -> set[Frontend]:
-    return {Frontend(ip, port.port, port.protocol) for ip in service.cluster_ips for port in service.ports}
-
-
-def _union_of(slices: Mapping[str, Slice]) -> tuple[LocalBackend, ...]:
-    """Addresses of all slices of a service; one address in two slices has the ports of both."""
-    merged: dict[str, LocalBackend] = {}
-    for key in sorted(slices):
-        for backend in slices[key].backends:
-            before = merged.get(backend.ip)
-            merged[backend.ip] = backend if before is None else _union(before, backend)
-    return tuple(merged[ip] for ip in sorted(merged))
-
-
-def _union(one: LocalBackend, other: LocalBackend) -> LocalBackend:
-    state = one.state if one.state == "active" else other.state
-    return replace(other, ports={**one.ports, **other.ports}, state=state)
-
-
-def _recovered_service(
-    service: LocalService, cluster: ClusterID, backends: dict[str, dict[str, Port]]
-) -> GlobalService:
-    return GlobalService(
-        cluster=UNNAMED,
-        namespace=service.namespace,
-        name=service.name,
-        frontends={},
-        backends=backends,
-        hostnames={},
-        zones={},
-        labels={},
-        selector={},
-        include_external=True,
-        shared=True,
-        cluster_id=cluster,
-    )

@@ -2,22 +2,30 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from bpf import ipcache_map, loader, nat_map, policy_map
-from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
+from bpf import loader, policy_map
+from bpf.lb_map import FLAG_EXTERNAL_LOCAL
 from mesh.merge import Backend, Frontend
-from tests.bpf.world import Node, Pod, PodError, World, ip, world
+from tests.bpf.outside import (
+    GATEWAY,
+    NODE_PORT,
+    NODE_PORT_FLAGS,
+    PORT,
+    Outside,
+    attach,
+    ip_forward,
+    mappings,
+    publish,
+    reached,
+    serve_outside,
+)
+from tests.bpf.world import Pod, PodError, World, ip, world
 
 pytestmark = pytest.mark.root
 
-PORT, NODE_PORT = 8080, 30_080
-NODE_PORT_FLAGS = FLAG_NODE_PORT | FLAG_ROUTABLE
-ANY_NODE = "0.0.0.0"
-GATEWAY = "10.1.1.1"  # east's address among the pods
 NEAR_ID, FAR_ID = 2, 1  # endpoint numbers
 WORLD = 2  # the identity
 
@@ -32,15 +40,6 @@ def built(bpffs: Path) -> Iterator[World]:
 def mesh(built: World) -> World:
     built.settle()
     return built
-
-
-def publish(node: Node, outside: list[Pod], inside: list[Pod], flags: int = NODE_PORT_FLAGS) -> None:
-    services = {
-        Frontend(ip, NODE_PORT, protocol): [Backend(pod.address, PORT, protocol, 1) for pod in pods]
-        for ip, pods in ((node.address, outside), (ANY_NODE, inside))
-        for protocol in ("TCP", "UDP")
-    }
-    node.datapath.services.sync(services, flags=dict.fromkeys(services, flags))
 
 
 @pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
@@ -64,31 +63,6 @@ def test_only_nodes_have_node_ports(mesh: World) -> None:
     assert refused.value.name == "ConnectionRefusedError"
 
 
-@dataclass
-class Outside:
-    """`client` reaches east by a network of its own, `other` west."""
-
-    mesh: World
-    client: Pod
-    other: Pod
-
-    def east(self, *pods: Pod, flags: int = NODE_PORT_FLAGS, sticky: int = 0) -> None:
-        serve_outside(self.mesh.east, list(pods), flags, sticky)
-
-
-def serve_outside(node: Node, pods: list[Pod], flags: int = NODE_PORT_FLAGS, sticky: int = 0) -> None:
-    services = {
-        Frontend(node.address, NODE_PORT, protocol): [Backend(pod.address, PORT, protocol, 1) for pod in pods]
-        for protocol in ("TCP", "UDP")
-    }
-    kept = dict.fromkeys(services, sticky) if sticky else {}
-    node.datapath.services.sync(services, flags=dict.fromkeys(services, flags), sticky=kept)
-
-
-def attach(node: Node, *devices: str) -> None:
-    node.within(lambda: node.datapath.attach_underlay(*(node.ifindex(device) for device in devices)))
-
-
 @pytest.fixture(scope="module")
 def strangers(built: World) -> tuple[Pod, Pod]:
     found = built.outside(built.east, "outside", 1), built.outside(built.west, "elsewhere", 2)
@@ -99,14 +73,7 @@ def strangers(built: World) -> tuple[Pod, Pod]:
 
 @pytest.fixture
 def outside(mesh: World, strangers: tuple[Pod, Pod]) -> Outside:
-    loader.load(mesh.east.root, replace(mesh.east.options, gateway=GATEWAY))
-    entry = ipcache_map.pack_value(6, mesh.east.address)
-    mesh.west.datapath.ipcache.update([(ipcache_map.pack_key(GATEWAY), entry)])
-    return Outside(mesh, *strangers)
-
-
-def mappings(node: Node) -> list[nat_map.Mapping]:
-    return [nat_map.unpack(key, value) for key, value in node.datapath.translations.dump().items()]
+    return reached(mesh, *strangers)
 
 
 @pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
@@ -136,19 +103,6 @@ def test_a_client_outside_is_answered_by_a_pod_behind_another_node(
     seen = {mapping.ip for mapping in mappings(mesh.east) if not mapping.back}
     assert seen == {GATEWAY if tunnelled else mesh.east.address}
     assert mesh.east.drops() == mesh.west.drops() == {}
-
-
-def ip_forward(node: Node) -> None:
-    """Pods' answers to a node pass the stack of theirs, as any router."""
-    node.within(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
-    ip(
-        "route",
-        "replace",
-        "10.2.1.10/32",
-        "via",
-        node.address,
-        namespace=node.namespace.replace("west", "east"),
-    )
 
 
 @pytest.mark.parametrize("size", [5, 1_420, 1_472, 8_000])

@@ -33,11 +33,13 @@ SOURCES = (
     "include/host6.h",
     "include/neighbour.h",
     "include/container6.h",
+    "include/naterror.h",
     "include/maglev.h",
     "src/container.c",
     "src/overlay.c",
     "src/host.c",
     "src/sock.c",
+    "src/netdeverror.c",
     "src/netdev.c",
     "src/sock6.c",
 )

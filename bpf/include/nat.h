@@ -44,16 +44,17 @@ struct ends {
 	__u16 dport;
 };
 
-__inline_always int replace_address(struct __sk_buff *skb, __u32 field, __u32 l4_checksum, __u32 old, __u32 new,
-				    __u64 flags)
+/* `ip`: where the header begins; `l4_checksum`: 0 if there is none to be changed. */
+__inline_always int replace_address(struct __sk_buff *skb, __u32 ip, __u32 field, __u32 l4_checksum, __u32 old,
+				    __u32 new, __u64 flags)
 {
 	if (old == new)
 		return 0;
 	if (l4_checksum && bpf_l4_csum_replace(skb, l4_checksum, old, new, BPF_F_PSEUDO_HDR | flags | 4))
 		return -1;
-	if (bpf_l3_csum_replace(skb, ETH_HEADER + IP_CHECKSUM, old, new, 4))
+	if (bpf_l3_csum_replace(skb, ip + IP_CHECKSUM, old, new, 4))
 		return -1;
-	return bpf_skb_store_bytes(skb, ETH_HEADER + field, &new, 4, 0) ? -1 : 0;
+	return bpf_skb_store_bytes(skb, ip + field, &new, 4, 0) ? -1 : 0;
 }
 
 __inline_always int replace_port(struct __sk_buff *skb, __u32 field, __u32 l4_checksum, __u16 old, __u16 new,
@@ -78,8 +79,8 @@ __inline_always int translate_packet(struct __sk_buff *skb, struct packet *packe
 	l4 = ETH_HEADER + (ip.version_ihl & 0xf) * 4;
 	if (!(swap16(ip.fragment) & FRAGMENT_OFFSET))
 		checksum = l4 + (packet->tuple.nexthdr == PROTO_UDP ? UDP_CHECKSUM : TCP_CHECKSUM);
-	if (replace_address(skb, IP_SOURCE, checksum, ip.saddr, to->saddr, flags) ||
-	    replace_address(skb, IP_DESTINATION, checksum, ip.daddr, to->daddr, flags))
+	if (replace_address(skb, ETH_HEADER, IP_SOURCE, checksum, ip.saddr, to->saddr, flags) ||
+	    replace_address(skb, ETH_HEADER, IP_DESTINATION, checksum, ip.daddr, to->daddr, flags))
 		return DROP_WRITE_ERROR;
 	if (checksum && (replace_port(skb, l4, checksum, packet->tuple.sport, to->sport, flags) ||
 			 replace_port(skb, l4 + 2, checksum, packet->tuple.dport, to->dport, flags)))

@@ -2,9 +2,9 @@
  *
  * The two programs on the host's side of a pod's veth.
  */
-#include "../include/nat.h"
 #include "../include/container6.h"
 #include "../include/host.h"
+#include "../include/naterror.h"
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
@@ -118,6 +118,8 @@ __inline_always int handle_from_container(struct __sk_buff *skb)
 		return encapsulate(skb, remote->tunnel[0], source->sec_id);
 	if (is_answer_of_pod(&packet, &opened))
 		return answer_client(skb, &packet, &opened);
+	if (is_error_of_pod(&packet, &opened))
+		return tell_client(skb, &packet, &opened);
 	count(FORWARDED, METRIC_EGRESS, skb->len);
 	return PASS; /* nodes and the world: the stack's business */
 }

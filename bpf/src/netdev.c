@@ -6,9 +6,7 @@
  * client, and its answer comes back here. What is not for a node port passes, unjudged.
  */
 #include "../include/maglev.h"
-#include "../include/nat.h"
-
-#define NOT_OURS -1
+#include "../include/naterror.h"
 
 __inline_always struct lb4_backend_value *choose_by_hash(struct lb4_service_key *key, struct ct_key *tuple,
 							 struct lb4_service_value *service, __u32 *id)
@@ -71,14 +69,6 @@ __inline_always void remember(struct ct_key *key, __u32 address, __u16 port, __u
 	else
 		value.nat_addr[NAT_BACKEND] = other;
 	cilium_ct4_global.update(key, &value);
-}
-
-/* Which identity the backend's node is told: one that travels, and no pod's. */
-__inline_always __u32 identity_outside(__u32 identity)
-{
-	if (identity == IDENTITY_HOST)
-		return IDENTITY_REMOTE_NODE;
-	return identity < IDENTITY_FIRST_ALLOCATED ? identity : IDENTITY_WORLD;
 }
 
 __inline_always int relay(struct __sk_buff *skb, struct packet *packet, struct ends *to, __u32 identity)
@@ -176,10 +166,13 @@ __inline_always int handle_from_netdev(struct __sk_buff *skb)
 
 	if (!node || skb->protocol != swap16(ETHERTYPE_IPV4) || bpf_skb_load_bytes(skb, ETH_HEADER, &ip, sizeof(ip)))
 		return NOT_OURS;
-	if (ip.daddr != node->node_ip || (ip.protocol != PROTO_TCP && ip.protocol != PROTO_UDP))
+	if (ip.daddr != node->node_ip ||
+	    (ip.protocol != PROTO_TCP && ip.protocol != PROTO_UDP && ip.protocol != PROTO_ICMP))
 		return NOT_OURS;
 	if (parse(skb, &packet))
 		return NOT_OURS;
+	if (ip.protocol == PROTO_ICMP)
+		return handle_error(skb, &packet);
 	if (is_node_port(packet.tuple.dport))
 		return handle_node_port(skb, &packet);
 	if (is_answer_to_relay(&packet, &opened))

@@ -4,7 +4,7 @@
  */
 #include "../include/container6.h"
 #include "../include/host.h"
-#include "../include/nat.h"
+#include "../include/naterror.h"
 
 /* tcx ingress: what other nodes send. The VNI is the sender's identity. */
 __inline_always int handle_from_overlay(struct __sk_buff *skb)
@@ -28,6 +28,8 @@ __inline_always int handle_from_overlay(struct __sk_buff *skb)
 	endpoint = endpoint_of(packet.tuple.daddr);
 	if (!endpoint && is_answer_to_relay(&packet, &opened))
 		return answer_client(skb, &packet, &opened);
+	if (!endpoint && is_error_to_relay(&packet, &opened))
+		return tell_client(skb, &packet, &opened);
 	if (!endpoint)
 		return admit_to_host(skb, &packet);
 	reason = admit_ingress(skb, &packet, endpoint, key.tunnel_id);

@@ -144,6 +144,23 @@ class Pod:
             raw.sendto(header + ends + udp, (ip, 0))
             return answers.recv(100).decode()
 
+    def too_big(self, ip: str, port: int, mtu: int) -> None:
+        """Ask by UDP, and tell who answers, as a router on the way would, that its packet was too big."""
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+            socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw,
+        ):
+            sock.settimeout(PATIENCE)
+            sock.connect((ip, port))
+            sock.send(b"hello")
+            sock.recv(100)
+            own, own_port = sock.getsockname()
+            quoted = struct.pack("!BBHHHBBH", 0x45, 0, mtu + 1, 7, 0x4000, 64, 17, 0)
+            quoted += socket.inet_aton(ip) + socket.inet_aton(own)
+            quoted += struct.pack("!HHHH", port, own_port, mtu - 19, 0)
+            icmp = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted
+            raw.sendto(icmp[:2] + struct.pack("!H", _sum(icmp)) + icmp[4:], (ip, 0))
+
     def send_as(self, source: str, ip: str, port: int) -> None:
         """One UDP packet with a source address that is not ours."""
         payload = b"forged"

@@ -101,7 +101,7 @@ class ServiceMaps:
         gone = [step for step in steps if step.deletes]
         writes += self._write(family, [step for step in steps if not step.deletes])
         if family is Family.IPV4:  # before the backends go that its tables name
-            writes += self.maglev.write(mirror.node_ports(), mirror.id_of)
+            writes += self.maglev.write(mirror.node_ports() if self.maglev.size else {}, mirror.id_of)
         writes += self._write(family, gone)
         self._mirrors[family] = mirror
         return writes

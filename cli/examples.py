@@ -101,6 +101,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "clustermesh-dbg bpf endpoint list": ("clustermesh-dbg bpf endpoint list",),
     "clustermesh-dbg bpf ipcache list": ("clustermesh-dbg bpf ipcache list -o json",),
     "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list", "clustermesh-dbg bpf lb list --backends"),
+    "clustermesh-dbg bpf nat list": ("clustermesh-dbg bpf nat list",),
     "clustermesh-dbg bpf policy get": ("clustermesh-dbg bpf policy get 12",),
     "clustermesh-dbg bpf policy list": ("clustermesh-dbg bpf policy list -o json",),
     "clustermesh-dbg endpoint get": (

@@ -49,8 +49,9 @@ __inline_always int chosen_before(struct packet *packet, struct ct_key *asked, s
 
 		if (!backend_of(value->nat_addr[NAT_BACKEND]))
 			return 0;
-		if (packet->opens && relay && (relay->flags & (CT_RX_CLOSING | CT_TX_CLOSING)))
-			return 0; /* the client uses its port anew */
+		if (packet->opens && (!relay || relay->lifetime < now_seconds() ||
+				      (relay->flags & (CT_RX_CLOSING | CT_TX_CLOSING))))
+			return 0; /* no SYN again: the client uses its port anew */
 	}
 	to->daddr = towards.daddr;
 	to->dport = towards.dport;

@@ -44,6 +44,7 @@ bpf = _group(
     endpoint=Entry(_HERE, "bpf_endpoint", "Endpoints of this node."),
     ipcache=Entry(_HERE, "ipcache", "CIDRs, their identities and tunnels."),
     lb=Entry(_HERE, "lb", "Service frontends and backends."),
+    nat=Entry(_HERE, "nat", "Clients of node ports that this node stands for."),
     policy=Entry(_HERE, "policy", "Who may reach which endpoint."),
 )
 ct = _group("ct", "Connections of this node's endpoints.", list=Entry(_HERE, "ct_list", "List them."))
@@ -51,6 +52,7 @@ ct_list = _group("list", "List them.", **{"global": Entry(_LISTS, "bpf_ct", "All
 bpf_endpoint = _list_group("endpoint", "bpf_endpoints", "Endpoints of this node.")
 ipcache = _list_group("ipcache", "bpf_ipcache", "CIDRs, their identities and tunnels.")
 lb = _list_group("lb", "bpf_lb", "Service frontends and backends.")
+nat = _list_group("nat", "bpf_nat", "Clients of node ports that this node stands for.")
 policy = _group(
     "policy",
     "Who may reach which endpoint.",

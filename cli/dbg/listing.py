@@ -67,6 +67,11 @@ bpf_ct = _listing(
     "global",
     "/v1/map/cilium_ct6_global",
 )
+bpf_nat = _listing(
+    "/v1/map/cilium_snat_v4_external",
+    table.map_entries("CONNECTION", "TRANSLATION"),
+    "List what this node stands for towards other nodes' backends.",
+)
 maps = _listing("/v1/map", table.maps, "List the kernel maps that can be shown.")
 bpf_policy = _listing(
     "/v1/map/cilium_policy",

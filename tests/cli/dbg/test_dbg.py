@@ -80,6 +80,9 @@ ANSWERS: dict[str, Any] = {
     "/v1/map/cilium_ct6_global": {
         "entries": [{"key": "TCP OUT [fd00:10:1:1::4]:33000 -> [fd00:10:2:1::4]:8080", "value": "Packets=4"}]
     },
+    "/v1/map/cilium_snat_v4_external": {
+        "entries": [{"key": "TCP IN 10.2.1.4:8080 -> 10.1.1.1:40000", "value": "XLATE_DST 192.0.2.9:40000"}]
+    },
     "/v1/map": {"maps": [{"name": "cilium_lxc"}, {"name": "cilium_policy"}]},
     "/v1/identity/131073": {"id": 131073, "labels": ["k8s:app=web"]},
     "/v1/endpoint/7": {"id": 7, "status": {"state": "ready", "identity": {"id": 65537}}},
@@ -142,6 +145,7 @@ LISTS = {
         "TCP OUT 10.1.1.4:33000 -> 10.2.1.4:8080                   Packets=3",
         "TCP OUT [fd00:10:1:1::4]:33000 -> [fd00:10:2:1::4]:8080   Packets=4",
     ],
+    ("bpf", "nat", "list"): ["TCP IN 10.2.1.4:8080 -> 10.1.1.1:40000   XLATE_DST 192.0.2.9:40000"],
     ("map", "list"): ["Name\ncilium_lxc\ncilium_policy\n"],
     ("map", "get", "cilium_lxc"): ["Key        Value\n10.1.1.4   id=7 sec_id=65537\n"],
     ("identity", "get", "131073"): ["131073   k8s:app=web"],

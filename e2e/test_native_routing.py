@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.labname import of_checkout
+from e2e.nodeports import targets, until_from, web
+from e2e.outside import knock_from, outside
 from k8s.resource import CONFIGMAP, POD
 from lab.demo.driver import Driver
 from lab.demo.objects import ECHO_PORT, NAMESPACE, SLEEP_IMAGE, deny_policy, deployment, service
@@ -84,6 +86,16 @@ async def test_pods_and_nodes_are_answered_by_both_clusters_without_a_tunnel(
     ways = inside(plan, "ip", "route")
     assert "10.1.2.0/24 via 198.18.1.12 dev eth0 proto 110" in ways
     assert "10.2.1.0/24 via 198.18.2.11 dev eth0 proto 110" in ways
+
+
+async def test_a_node_port_is_served_to_clients_outside_without_a_tunnel(native: Driver) -> None:
+    lab = make(LAB, CLUSTERS, 2)
+    await native.apply("west", web("ClusterIP"))
+    await native.apply("east", web("NodePort"))
+    with outside(lab) as namespace:
+        for protocol in ("TCP", "UDP"):
+            asked = targets(lab, protocol)
+            await until_from(lambda asked=asked: knock_from(namespace, asked), {"east", "west"})
 
 
 async def test_pods_have_the_network_s_own_mtu(native: Driver) -> None:

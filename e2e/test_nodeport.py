@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import msgspec
 import pytest
 
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
-from e2e.knocking import Target, by_cluster, knock
+from e2e.knocking import Target, knock
+from e2e.nodeports import NODE_PORT, TIMES, targets, until_from, web
 from e2e.outside import knock_from, outside
 from k8s.client import Client
 from k8s.resource import CONFIGMAP, POD
 from lab.demo.driver import is_ready
 from lab.demo.objects import service
 
-NODE_PORT = 30_080
 BOTH = {"east", "west"}
-TIMES = 40  # of four pods in two clusters: that one cluster gets none has the odds 2 ** -39
-
-
-def _web(kind: str, policy: str = "Cluster") -> dict[str, Any]:
-    web = service("web")
-    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
-    ports.append({"name": "http-udp", "port": 80, "targetPort": 8080, "protocol": "UDP"})
-    if kind == "NodePort":
-        ports = [port | {"nodePort": NODE_PORT} for port in ports]
-        web["spec"]["externalTrafficPolicy"] = policy
-    return web | {"spec": web["spec"] | {"type": kind, "ports": ports}}
 
 
 @pytest.fixture
@@ -43,63 +30,43 @@ def client(connected: Mesh) -> Iterator[str]:
 @pytest.fixture
 async def served(mesh: Mesh) -> AsyncIterator[Mesh]:
     """East's `web` has a node port; each cluster serves it by TCP and by UDP."""
-    await mesh.lab.apply("west", _web("ClusterIP"))
-    await mesh.lab.apply("east", _web("NodePort"))
+    await mesh.lab.apply("west", web("ClusterIP"))
+    await mesh.lab.apply("east", web("NodePort"))
     yield mesh
     for cluster in BOTH:
         await mesh.lab.apply(cluster, service("web"))
-
-
-def _targets(mesh: Mesh, protocol: str, times: int = TIMES) -> list[Target]:
-    """One for each node of east."""
-    nodes = mesh.plan.cluster("east").nodes[1:]
-    return [Target(str(node.ip), NODE_PORT, protocol, times) for node in nodes]
-
-
-async def _until_from(answers: Any, wanted: set[str]) -> None:
-    """Ask again until each node's answers come from these clusters, and every one comes."""
-    seen: list[Counter[str]] = []
-
-    async def as_wanted() -> bool:
-        seen[:] = [by_cluster(each) for each in await answers()]
-        return all(set(each) == wanted for each in seen)
-
-    try:
-        await eventually(as_wanted, 20, 0.1)
-    except TimeoutError as error:
-        raise AssertionError(f"answers come from {seen}, not from {wanted}") from error
 
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 async def test_both_clusters_answer_through_any_node_a_client_outside_and_a_pod(
     served: Mesh, client: str, protocol: str
 ) -> None:
-    targets = _targets(served, protocol)
-    await _until_from(lambda: knock_from(client, targets), BOTH)
-    await _until_from(lambda: knock(served, "east", served.clients["east"], targets), BOTH)
+    asked = targets(served.plan, protocol)
+    await until_from(lambda: knock_from(client, asked), BOTH)
+    await until_from(lambda: knock(served, "east", served.clients["east"], asked), BOTH)
 
 
 async def test_the_other_cluster_answers_when_the_own_backends_are_gone(served: Mesh, client: str) -> None:
-    targets = _targets(served, "TCP")
-    await _until_from(lambda: knock_from(client, targets), BOTH)
+    asked = targets(served.plan, "TCP")
+    await until_from(lambda: knock_from(client, asked), BOTH)
     async with asyncio.TaskGroup() as group:
-        many = knock_from(client, _targets(served, "TCP", 10 * TIMES))
+        many = knock_from(client, targets(served.plan, "TCP", 10 * TIMES))
         asking = group.create_task(many, name="ask under way")
         group.create_task(served.lab.scale("east", "web", 0), name="scale east's web to 0")
     assert [each[""] for each in asking.result()] == [0, 0]
-    await _until_from(lambda: knock_from(client, targets), {"west"})
+    await until_from(lambda: knock_from(client, asked), {"west"})
 
 
 async def test_a_node_with_own_backends_answers_alone_where_the_service_says_so(
     served: Mesh, client: str
 ) -> None:
-    await served.lab.apply("east", _web("NodePort", "Local"))
-    await _until_from(lambda: knock_from(client, _targets(served, "TCP")), {"east"})
-    nodes = await knock_from(client, _targets(served, "TCP"))
+    await served.lab.apply("east", web("NodePort", "Local"))
+    await until_from(lambda: knock_from(client, targets(served.plan, "TCP")), {"east"})
+    nodes = await knock_from(client, targets(served.plan, "TCP"))
     assert [len(answers) for answers in nodes] == [1, 1]  # two pods of east on two nodes
     assert nodes[0] != nodes[1]
     pod = served.clients["east"]
-    await _until_from(lambda: knock(served, "east", pod, _targets(served, "TCP")), BOTH)
+    await until_from(lambda: knock(served, "east", pod, targets(served.plan, "TCP")), BOTH)
 
 
 async def _set(mesh: Mesh, **settings: str | None) -> None:
@@ -129,15 +96,15 @@ async def test_with_maglev_a_client_s_port_leads_to_the_same_pod_through_every_n
 ) -> None:
     """40 ports and four pods: that chance gives the same through both nodes has the odds 4 ** -40."""
     nodes = served.plan.cluster("east").nodes[1:]
-    targets = [
+    asked = [
         Target(str(node.ip), NODE_PORT, "UDP", source_port=port)
         for port in range(42_000, 42_000 + TIMES)
         for node in nodes
     ]
     await _set(served, bpf_lb_algorithm="maglev", bpf_lb_maglev_table_size="1021")
     try:
-        await _until_from(lambda: knock_from(client, _targets(served, "UDP")), BOTH)
-        answers = await knock_from(client, targets)
+        await until_from(lambda: knock_from(client, targets(served.plan, "UDP")), BOTH)
+        answers = await knock_from(client, asked)
         assert answers[::2] == answers[1::2]
         assert len({name for each in answers for name in each}) == 4
     finally:

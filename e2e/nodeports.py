@@ -1,0 +1,47 @@
+"""The global service `web` with a node port in east, and who answers at it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiokit.wait import eventually
+from e2e.knocking import Target, by_cluster
+from lab.demo.objects import service
+from lab.plan import LabPlan
+
+NODE_PORT = 30_080
+TIMES = 40  # of four pods in two clusters: that one cluster gets none has the odds 2 ** -39
+
+Answers = Callable[[], Awaitable[list[Counter[str]]]]
+
+
+def web(kind: str, policy: str = "Cluster") -> dict[str, Any]:
+    body = service("web")
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    ports.append({"name": "http-udp", "port": 80, "targetPort": 8080, "protocol": "UDP"})
+    if kind == "NodePort":
+        ports = [port | {"nodePort": NODE_PORT} for port in ports]
+        body["spec"]["externalTrafficPolicy"] = policy
+    return body | {"spec": body["spec"] | {"type": kind, "ports": ports}}
+
+
+def targets(plan: LabPlan, protocol: str, times: int = TIMES) -> list[Target]:
+    """One for each node of east."""
+    nodes = plan.cluster("east").nodes[1:]
+    return [Target(str(node.ip), NODE_PORT, protocol, times) for node in nodes]
+
+
+async def until_from(answers: Answers, wanted: set[str]) -> None:
+    """Ask again until each node's answers come from these clusters, and every one comes."""
+    seen: list[Counter[str]] = []
+
+    async def as_wanted() -> bool:
+        seen[:] = [by_cluster(each) for each in await answers()]
+        return all(set(each) == wanted for each in seen)
+
+    try:
+        await eventually(as_wanted, 20, 0.1)
+    except TimeoutError as error:
+        raise AssertionError(f"answers come from {seen}, not from {wanted}") from error

@@ -10,6 +10,7 @@ from agent import mapdump
 from agent.datapath import ENDPOINTS, IPCACHE, POLICY, SERVICES
 from agent.difference import MapState, as_object
 from agent.ipcache import IPCacheEntry
+from agent.maglevcheck import MaglevCheck, MaglevTarget
 from agent.mapsync import MapSync, TableSync
 from agent.policy import PolicyKey, ProgrammedEndpoint
 from agent.servicecheck import ServiceCheck
@@ -20,6 +21,7 @@ from bpf import endpoint_map, ipcache_map, policy_map, spec
 from bpf.address import Family
 from mesh.merge import Backend, Frontend
 
+MAGLEV = "maglev"  # of checks: no table of ours is written to these maps
 SPECS = {IPCACHE: spec.IPCACHE, POLICY: spec.POLICY, ENDPOINTS: spec.ENDPOINTS}
 
 
@@ -34,9 +36,11 @@ class KernelMaps:
         policy: Readable,
         endpoints: Readable,
         services: ServiceTarget,
+        maglev: MaglevTarget | None = None,
         native: bool = False,
     ) -> None:
-        """`native`: nothing is tunnelled, whatever node an address is behind."""
+        """`native`: nothing is tunnelled, whatever node an address is behind. `maglev`: written along with
+        `services`, and only compared here."""
         flags = ipcache_map.FLAG_SKIP_TUNNEL if native else 0
         self._pack_ipcache = partial(pack_ipcache, flags=flags)
         self._wanted = tables
@@ -44,6 +48,7 @@ class KernelMaps:
         self._endpoints = endpoints
         self._policy = policy
         self._services = services
+        self._maglev = maglev
         known = tables.services
         self._service_sync = ServiceSync(known.wanted, known.sticky, known.flags, services)
         self._tables: dict[str, TableSync] = {
@@ -78,6 +83,7 @@ class KernelMaps:
             POLICY: TableCheck(spec.POLICY.name, wanted.policies.entries, self._policy, policy),
             ENDPOINTS: TableCheck(spec.ENDPOINTS.name, wanted.policies.endpoints, self._endpoints, endpoints),
             SERVICES: ServiceCheck(wanted.services, self._service_sync, self._services),
+            **({MAGLEV: MaglevCheck(self._maglev)} if self._maglev else {}),
         }
 
     def told(self, states: Sequence[MapState]) -> list[dict[str, Any]]:

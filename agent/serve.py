@@ -107,6 +107,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             policy=loaded.policy,
             endpoints=loaded.endpoints,
             services=loaded.services,
+            maglev=loaded.services,
             native=local.routing_mode is RoutingMode.NATIVE,
         )
         agent.pressure, agent.unfit = kernel.pressure, kernel.unfit

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 
 from bpf import maglev, maglev_map, maglev_plan
 from bpf.maglev import Weights
+from bpf.maglev_plan import Plan
 from bpf.pinned_map import PinnedMap
 
+Entries = Mapping[bytes, bytes]
 log = logging.getLogger(__name__)
 
 
@@ -32,17 +34,30 @@ class Maglev:
         if wanted == self._written:
             return 0
         self._written = None
-        slots = {
-            rev_nat: [id_of(value) for value in maglev.table(backends, self.size)]
-            for rev_nat, backends in wanted.items()
-        }
-        plan = maglev_plan.plan(slots, self.tables.dump(), self.slots.dump())
+        plan = self._plan(wanted, id_of, self.tables.dump(), self.slots.dump())
         self.slots.update(plan.parts)
         self.tables.update(plan.tables)
         self.tables.delete(plan.old_tables)
         self.slots.delete(plan.old_parts)
         self._written = wanted
         return len(plan)
+
+    def planned(
+        self, services: Mapping[int, Weights], id_of: Callable[[bytes], int]
+    ) -> tuple[Plan, Entries, Entries]:
+        """What `write` would write, and what both maps hold."""
+        tables, slots = self.tables.dump(), self.slots.dump()
+        wanted = self._fitting(services) if self.size else {}
+        return self._plan(wanted, id_of, tables, slots), tables, slots
+
+    def _plan(
+        self, wanted: Mapping[int, Weights], id_of: Callable[[bytes], int], tables: Entries, slots: Entries
+    ) -> Plan:
+        ids = {
+            rev_nat: [id_of(value) for value in maglev.table(backends, self.size)]
+            for rev_nat, backends in wanted.items()
+        }
+        return maglev_plan.plan(ids, tables, slots)
 
     def _fitting(self, services: Mapping[int, Weights]) -> Mapping[int, Weights]:
         """Half of the room: a table is replaced by one beside it. Who has none is served at random."""

@@ -9,6 +9,7 @@ from bpf.address import Family
 from bpf.errors import MapError
 from bpf.lb_fit import Room
 from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, F, Mirror, Step, Table
+from bpf.maglev_plan import Plan
 from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
 
@@ -105,6 +106,11 @@ class ServiceMaps:
         writes += self._write(family, gone)
         self._mirrors[family] = mirror
         return writes
+
+    def maglev_plan(self) -> tuple[Plan, Mapping[bytes, bytes], Mapping[bytes, bytes]]:
+        """What the maps of Maglev tables lack of what the services maps call for, and what they hold."""
+        mirror = Mirror.recover(self.dump())
+        return self.maglev.planned(mirror.node_ports(), mirror.id_of)
 
     def _write(self, family: Family, steps: Sequence[Step]) -> int:
         writes = 0

@@ -1,4 +1,4 @@
-"""Are the maps of Maglev tables what the services maps call for? See agent.servicecheck, which asks for those.
+"""Are the maps of Maglev tables what the services maps call for? agent.servicecheck asks for those.
 
 The answer is the writer's own: its plan over what the maps hold would write nothing. A table of which a part
 is wrong is told whole, as it would be written: another one in its place.

@@ -49,3 +49,22 @@ def plan(wanted: Mapping[int, Slots], tables: Mapping[bytes, bytes], parts: Mapp
     result.old_tables = [maglev_map.pack_key(rev_nat) for rev_nat in standing if not wanted.get(rev_nat)]
     result.old_parts = [key for key in parts if key not in kept]
     return result
+
+
+def plan_changes(changes: Mapping[int, Slots], standing: Mapping[int, Table]) -> Plan:
+    """Only these services; no slots: none any more. `standing`: every service's table; nothing else is in the
+    maps."""
+    result = Plan()
+    number = max((table.number for table in standing.values()), default=0)
+    for rev_nat, ids in changes.items():
+        if ids:
+            number += 1
+            result.parts += maglev_map.pack_slots(number, ids).items()
+            result.tables.append(
+                (maglev_map.pack_key(rev_nat), maglev_map.pack_table(Table(number, len(ids))))
+            )
+        elif rev_nat in standing:
+            result.old_tables.append(maglev_map.pack_key(rev_nat))
+        if rev_nat in standing:
+            result.old_parts += maglev_map.keys(standing[rev_nat])
+    return result

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from bpf import maglev, maglev_map, maglev_plan
 from bpf.maglev import Weights
+from bpf.maglev_map import Table
 from bpf.maglev_plan import Plan
 from bpf.pinned_map import PinnedMap
 
@@ -31,16 +32,23 @@ class Maglev:
     def write(self, services: Mapping[int, Weights], id_of: Callable[[bytes], int]) -> int:
         """Make the maps equal to what `services` (by reverse NAT id) need. How many writes it took."""
         wanted = self._fitting(services) if self.size else {}
-        if wanted == self._written:
-            return 0
-        self._written = None
-        plan = self._plan(wanted, id_of, self.tables.dump(), self.slots.dump())
+        before, self._written = self._written, None
+        if before is None:
+            plan = self._plan(wanted, id_of, self.tables.dump(), self.slots.dump())
+        else:  # a table takes tens of milliseconds: only those that change
+            touched = [r for r in wanted.keys() | before.keys() if wanted.get(r) != before.get(r)]
+            changes = {rev_nat: wanted.get(rev_nat, {}) for rev_nat in touched}
+            plan = maglev_plan.plan_changes(self._ids(changes, id_of), self._standing() if changes else {})
         self.slots.update(plan.parts)
         self.tables.update(plan.tables)
         self.tables.delete(plan.old_tables)
         self.slots.delete(plan.old_parts)
         self._written = wanted
         return len(plan)
+
+    def _standing(self) -> dict[int, Table]:
+        held = self.tables.dump().items()
+        return {maglev_map.unpack_key(key): maglev_map.unpack_table(raw) for key, raw in held}
 
     def planned(
         self, services: Mapping[int, Weights], id_of: Callable[[bytes], int]
@@ -53,11 +61,14 @@ class Maglev:
     def _plan(
         self, wanted: Mapping[int, Weights], id_of: Callable[[bytes], int], tables: Entries, slots: Entries
     ) -> Plan:
-        ids = {
+        return maglev_plan.plan(self._ids(wanted, id_of), tables, slots)
+
+    def _ids(self, services: Mapping[int, Weights], id_of: Callable[[bytes], int]) -> dict[int, list[int]]:
+        """Of the backends in each table's slots."""
+        return {
             rev_nat: [id_of(value) for value in maglev.table(backends, self.size)]
-            for rev_nat, backends in wanted.items()
+            for rev_nat, backends in services.items()
         }
-        return maglev_plan.plan(ids, tables, slots)
 
     def _fitting(self, services: Mapping[int, Weights]) -> Mapping[int, Weights]:
         """Half of the room: a table is replaced by one beside it. Who has none is served at random."""

@@ -158,6 +158,21 @@ def test_what_a_crash_leaves_is_mended(
     assert len(maps.parts) == sum(maglev_map.parts_of(len(ids)) for ids in after.values())
 
 
+@given(TABLES, TABLES)
+def test_changes_alone_come_to_the_same_and_show_no_half_table(
+    before: Mapping[int, Slots], after: Mapping[int, Slots]
+) -> None:
+    maps = Maps()
+    maps.write(maps.plan(before))
+    standing = {maglev_map.unpack_key(k): maglev_map.unpack_table(v) for k, v in maps.tables.items()}
+    changes = {r: after.get(r, []) for r in before.keys() | after.keys() if before.get(r) != after.get(r)}
+    for _ in maps.writing(maglev_plan.plan_changes(changes, standing)):
+        for rev_nat in before.keys() | after.keys():
+            allowed = [list(side.get(rev_nat, [])) or None for side in (before, after)]
+            assert maps.seen(rev_nat) in allowed
+    assert len(maps.plan(after)) == 0
+
+
 def test_a_cluster_s_share_is_divided_among_its_backends() -> None:
     web, plain = Frontend("198.18.1.11", 30_080, "TCP"), Frontend("172.20.1.5", 80, "TCP")
     members = [Backend(f"10.1.0.{n}", 80, "TCP", 0, 3) for n in range(1, 4)] + [

@@ -15,6 +15,7 @@ from agent.tables import Tables
 from agent.verify import Verifier
 from aiokit.wait import eventually
 from bpf import ipcache_map, spec, syscall
+from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
 from bpf.services import ServiceMaps
 from bpf.spec import MapSpec
@@ -53,6 +54,7 @@ def made() -> Iterator[Made]:
             small(spec.LB6_BACKENDS),
             small(spec.LB6_REVERSE_NAT),
             small(spec.LB6_AFFINITY),
+            Maglev(small(spec.MAGLEV_TABLES), small(spec.MAGLEV_SLOTS)),
         )
         policy, endpoints = small(spec.POLICY), small(spec.ENDPOINTS)
         kernel = KernelMaps(world, ipcache=ipcache, policy=policy, endpoints=endpoints, services=services)

@@ -136,15 +136,18 @@ __inline_always int handle_node_port(struct __sk_buff *skb, struct packet *packe
 	__u32 id = 0;
 
 	asked.flags = CT_SERVICE;
-	if (chosen_before(packet, &asked, &to)) {
-		ct_track(&asked, packet, skb->len, 0);
-		return to_backend(skb, packet, &asked, &to, 0);
-	}
 	key.address = asked.daddr;
 	key.dport = asked.dport;
 	key.proto = asked.nexthdr;
 	service = cilium_lb4_services_v2.lookup(&key);
-	if (!service || !(service->flags & SERVICE_NODE_PORT))
+	if (service && !(service->flags & SERVICE_NODE_PORT))
+		return NOT_OURS;
+	/* established connections outlive their service */
+	if ((service || (asked.nexthdr == PROTO_TCP && !packet->opens)) && chosen_before(packet, &asked, &to)) {
+		ct_track(&asked, packet, skb->len, 0);
+		return to_backend(skb, packet, &asked, &to, 0);
+	}
+	if (!service)
 		return NOT_OURS;
 	if (!service->count)
 		return drop(skb, NO_BACKEND, METRIC_SERVICE);

@@ -1,5 +1,7 @@
 """Node ports of the two nodes of `tests.bpf.world`, and clients outside of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,3 +73,15 @@ def ip_forward(node: Node) -> None:
         node.address,
         namespace=node.namespace.replace("west", "east"),
     )
+
+
+@contextmanager
+def hashed(mesh: World) -> Iterator[None]:
+    """Both nodes have Maglev tables, and a client of east's reaches west through east."""
+    mesh.east.within(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+    ip("route", "replace", "198.18.11.0/24", "via", mesh.east.address, namespace=mesh.west.namespace)
+    for node in (mesh.east, mesh.west):
+        node.datapath.services.maglev.size = 251
+    yield
+    for node in (mesh.east, mesh.west):
+        node.datapath.services.maglev.size = 0

@@ -16,13 +16,14 @@ from tests.bpf.outside import (
     PORT,
     Outside,
     attach,
+    hashed,
     ip_forward,
     mappings,
     publish,
     reached,
     serve_outside,
 )
-from tests.bpf.world import Pod, PodError, World, ip, world
+from tests.bpf.world import Pod, PodError, World, world
 
 pytestmark = pytest.mark.root
 
@@ -142,6 +143,20 @@ def test_a_connection_stays_at_its_backend_when_the_service_has_others(outside: 
     assert outside.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] == "far:hello"
 
 
+def test_a_service_that_is_gone_keeps_its_connections_and_takes_no_others(outside: Outside) -> None:
+    mesh = outside.mesh
+    outside.east(mesh.far)
+    opened = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT)["stream"]
+    udp = {"ip": mesh.east.address, "port": NODE_PORT, "source_port": 43_000, "patience": 0.3}
+    outside.client.do("udp", **udp)
+    other = Frontend("172.20.1.5", 80, "TCP"), Frontend("172.20.1.5", 80, "UDP")  # they keep the backends
+    mesh.east.datapath.services.sync({f: [Backend(mesh.far.address, PORT, f.protocol, 1)] for f in other})
+    assert outside.client.do("say", stream=opened, text="still") == "far:still"
+    for command, arguments in (("tcp", {"ip": mesh.east.address, "port": NODE_PORT}), ("udp", udp)):
+        with pytest.raises(PodError):
+            outside.client.do(command, **arguments)
+
+
 def test_every_backend_answers_some_clients(outside: Outside) -> None:
     """40 connections to two pods: that one of them gets none has the odds 2 ** -39."""
     mesh = outside.mesh
@@ -228,28 +243,10 @@ def test_a_client_may_use_its_port_again_and_is_sent_to_another_backend(outside:
         outside.client.do("reset", stream=opened["stream"])
 
 
-@pytest.mark.parametrize("backend", ["near", "far"])
-@pytest.mark.parametrize("pretended", ["near", "far"])
-def test_nobody_outside_passes_for_a_pod(outside: Outside, backend: str, pretended: str) -> None:
-    mesh = outside.mesh
-    outside.east(getattr(mesh, backend))
-    source = getattr(mesh, pretended).address
-    outside.client.do("send_as", source=source, ip=mesh.east.address, port=NODE_PORT)
-    assert mesh.east.drops() == {"invalid source ip": 1}
-    assert mappings(mesh.east) == []
-
-
 @pytest.fixture
 def two_ways(outside: Outside) -> Iterator[Outside]:
-    """`client` reaches west too, through east; both nodes have tables."""
-    mesh = outside.mesh
-    mesh.east.within(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
-    ip("route", "replace", "198.18.11.0/24", "via", mesh.east.address, namespace=mesh.west.namespace)
-    for node in (mesh.east, mesh.west):
-        node.datapath.services.maglev.size = 251
-    yield outside
-    for node in (mesh.east, mesh.west):
-        node.datapath.services.maglev.size = 0
+    with hashed(outside.mesh):
+        yield outside
 
 
 def test_a_client_s_port_leads_to_the_same_backend_through_two_nodes(two_ways: Outside) -> None:

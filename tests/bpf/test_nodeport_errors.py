@@ -1,4 +1,4 @@
-"""ICMP errors about connections of node ports, both ways, as sockets and pods learn of them."""
+"""What goes wrong at node ports: ICMP errors both ways, as sockets and pods learn of them; and pretenders."""
 
 import errno
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesh.merge import Backend, Frontend
-from tests.bpf.outside import GATEWAY, NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, reached
+from tests.bpf.outside import GATEWAY, NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, mappings, reached
 from tests.bpf.world import PodError, ip, world
 
 pytestmark = pytest.mark.root
@@ -50,3 +50,15 @@ def test_a_backend_is_told_of_a_small_mtu_on_the_way_to_its_client(outside: Outs
     assert f"mtu {SMALL_MTU}" in ip("route", "get", seen, namespace=namespace)
     assert client.do("udp", ip=mesh.east.address, port=NODE_PORT, size=1_400)["size"] > 1_400  # in fragments
     assert mesh.east.drops() == mesh.west.drops() == {}
+
+
+@pytest.mark.parametrize("backend", ["near", "far"])
+@pytest.mark.parametrize("pretended", ["near", "far"])
+def test_nobody_outside_passes_for_a_pod(outside: Outside, backend: str, pretended: str) -> None:
+    mesh = outside.mesh
+    mesh.settle()
+    outside.east(getattr(mesh, backend))
+    source = getattr(mesh, pretended).address
+    outside.client.do("send_as", source=source, ip=mesh.east.address, port=NODE_PORT)
+    assert mesh.east.drops() == {"invalid source ip": 1}
+    assert mappings(mesh.east) == []

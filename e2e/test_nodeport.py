@@ -98,7 +98,7 @@ async def test_with_maglev_a_client_s_port_leads_to_the_same_pod_through_every_n
     nodes = served.plan.cluster("east").nodes[1:]
     asked = [
         Target(str(node.ip), NODE_PORT, "UDP", source_port=port)
-        for port in range(42_000, 42_000 + TIMES)
+        for port in range(61_300, 61_300 + TIMES)
         for node in nodes
     ]
     await _set(served, bpf_lb_algorithm="maglev", bpf_lb_maglev_table_size="1021")

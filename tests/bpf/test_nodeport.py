@@ -147,7 +147,7 @@ def test_a_service_that_is_gone_keeps_its_connections_and_takes_no_others(outsid
     mesh = outside.mesh
     outside.east(mesh.far)
     opened = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT)["stream"]
-    udp = {"ip": mesh.east.address, "port": NODE_PORT, "source_port": 43_000, "patience": 0.3}
+    udp = {"ip": mesh.east.address, "port": NODE_PORT, "source_port": 61_400, "patience": 0.3}
     outside.client.do("udp", **udp)
     other = Frontend("172.20.1.5", 80, "TCP"), Frontend("172.20.1.5", 80, "UDP")  # they keep the backends
     mesh.east.datapath.services.sync({f: [Backend(mesh.far.address, PORT, f.protocol, 1)] for f in other})
@@ -221,24 +221,25 @@ def test_clients_behind_one_node_get_ports_of_their_own(outside: Outside) -> Non
 
 
 def test_a_port_that_another_client_has_is_not_given_again(outside: Outside) -> None:
-    """The client's own port is tried first: here another connection has it."""
+    """The client's own port is tried first: here another connection has it. Ports of tests are above 61000, where
+    no client gets one by itself."""
     mesh = outside.mesh
     outside.east(mesh.far)
-    first = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=40_000)["stream"]
+    first = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=61_100)["stream"]
     again = outside.client.do(
-        "open", ip=mesh.east.address, port=NODE_PORT, source_port=40_000, source="198.18.11.10"
+        "open", ip=mesh.east.address, port=NODE_PORT, source_port=61_100, source="198.18.11.10"
     )["stream"]
     for stream in (first, again):
         assert outside.client.do("say", stream=stream, text=str(stream)) == f"far:{stream}"
-    seen = {m.source: m.port for m in mappings(mesh.east) if not m.back and m.source_port == 40_000}
-    assert seen["198.18.11.9"] == 40_000 != seen["198.18.11.10"]
+    seen = {m.source: m.port for m in mappings(mesh.east) if not m.back and m.source_port == 61_100}
+    assert seen["198.18.11.9"] == 61_100 != seen["198.18.11.10"]
 
 
 def test_a_client_may_use_its_port_again_and_is_sent_to_another_backend(outside: Outside) -> None:
     mesh = outside.mesh
     for backend in (mesh.near, mesh.far, mesh.near):
         outside.east(backend)
-        opened = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=41_000)
+        opened = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=61_200)
         assert outside.client.do("say", stream=opened["stream"], text="x") == f"{backend.name}:x"
         outside.client.do("reset", stream=opened["stream"])
 
@@ -259,7 +260,7 @@ def test_a_client_s_port_leads_to_the_same_backend_through_two_nodes(two_ways: O
             two_ways.client.do("udp", ip=node.address, port=NODE_PORT, source_port=port)["said"]
             for node in (mesh.east, mesh.west)
         ]
-        for port in range(42_000, 42_032)
+        for port in range(61_300, 61_332)
     ]
     assert all(one == other for one, other in said)
     assert {one for one, _ in said} == {"near:xxxxx", "far:xxxxx"}

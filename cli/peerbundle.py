@@ -17,6 +17,7 @@ from aiokit import strictyaml
 from certs import bundle
 from certs.bundle import TrustBundle
 from certs.errors import CertificateError
+from cli import yamltext
 from cli.errors import CommandError
 from cli.facts import Address, ClusterFacts, Survey
 from cli.target import Target
@@ -62,7 +63,7 @@ def render(facts: ClusterFacts) -> str:
         "podCIDRs": list(facts.survey.pod_cidrs),
         "authorities": facts.trust.pem.decode(),
     }
-    return yaml.dump(body, Dumper=_Dumper, sort_keys=False)
+    return yamltext.dumped(body)
 
 
 def parse(content: bytes, origin: str) -> ClusterFacts:
@@ -96,14 +97,3 @@ def parse(content: bytes, origin: str) -> ClusterFacts:
 def fingerprints(trust: TrustBundle) -> list[str]:
     """SHA-256 of each authority's certificate, as openssl prints it."""
     return [each.fingerprint(SHA256()).hex(":").upper() for each in trust.certificates]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Certificates as lines, so that a person sees what is there."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)

@@ -9,35 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
-import yaml
 from cryptography import x509
 
 from certs import reissue
 from certs.check import load_chain
-from cli import facts, secret
+from cli import facts, revocations, secret
 from cli.completing import complete_cluster, complete_context
 from cli.errors import CommandError
+from cli.revocations import Entry
 from cli.running import run, say
 from cli.settings import REVOKED_CONFIG_MAP, REVOKED_FILE
 from cli.target import Target, with_target
-from k8s import objects
 from k8s.client import Client
-from k8s.objects import ConfigMap
 from k8s.resource import CONFIGMAP
 
 SHARED = "remote"  # the common name of clients of any cluster (spec 4.5)
-
-
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Either a common name or a serial number in hexadecimal, as the proxy reads it."""
-
-    name: str = ""
-    serial: str = ""
-
-
-class Revoked(msgspec.Struct, forbid_unknown_fields=True):
-    revoked: list[Entry] | None = None
 
 
 @click.command()
@@ -83,31 +69,14 @@ async def _revoke(
                 "certificate: give --certificate FILE or --destination-context; nothing was changed"
             )
         raw = await client.get(CONFIGMAP, REVOKED_CONFIG_MAP, target.namespace)
-        present = parse(objects.decode(raw, ConfigMap).data.get(REVOKED_FILE, "") if raw else "")
-        wanted = without(present, entries) if undo else list(dict.fromkeys([*present, *entries]))
+        present = revocations.parse(raw)
+        wanted = revocations.without(present, entries) if undo else list(dict.fromkeys([*present, *entries]))
         body = {
             "metadata": {"name": REVOKED_CONFIG_MAP, "namespace": target.namespace},
-            "data": {REVOKED_FILE: render(wanted)},
+            "data": {REVOKED_FILE: revocations.render(wanted)},
         }
         await client.apply(CONFIGMAP, body)
     say(f"{peer} is {'let in again' if undo else 'shut out'} as soon as the proxy reads the list")
-
-
-def parse(text: str) -> list[Entry]:
-    """The list as it is. Raises CommandError when it is not what the proxy can read."""
-    try:
-        document = yaml.safe_load(text)
-        return msgspec.convert(document if document is not None else {}, Revoked).revoked or []
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise CommandError(f"ConfigMap {REVOKED_CONFIG_MAP}: {' '.join(str(error).split())}") from error
-
-
-def render(entries: list[Entry]) -> str:
-    return yaml.safe_dump({"revoked": msgspec.to_builtins(entries)}, sort_keys=False)
-
-
-def without(present: list[Entry], gone: list[Entry]) -> list[Entry]:
-    return [entry for entry in present if entry not in gone]
 
 
 async def _of_peer(target: Target, peer: str) -> Entry:

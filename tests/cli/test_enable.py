@@ -178,8 +178,24 @@ async def test_disable_leaves_the_name_the_kinds_and_the_authority(clusters: Clu
     assert await clusters.get("east", SECRET, "clustermesh-apiserver-server-cert") is None
     assert await clusters.get("east", SECRET, "cilium-ca") is not None
     assert await clusters.get("east", CONFIGMAP, "cilium-config") is not None
+    assert await clusters.get("east", CONFIGMAP, "clustermesh-revoked") is None
     again = await clusters.run("disable", "--context", "east")
     assert (again.exit_code, again.stderr) == (0, "")
+
+
+async def test_disable_lets_nobody_in_again_who_was_revoked(clusters: Clusters) -> None:
+    await clusters.run("enable", "--context", "east", *BALANCED)
+    listed = {
+        "metadata": {"name": "clustermesh-revoked", "namespace": "kube-system"},
+        "data": {"revoked.yaml": "revoked:\n- serial: a1\n"},
+    }
+    await clusters.client("east").apply(CONFIGMAP, listed)
+    result = await clusters.run("disable", "--context", "east")
+    assert "kept ConfigMap clustermesh-revoked" in result.stderr
+    await clusters.run("enable", "--context", "east", *BALANCED)
+    kept = await clusters.get("east", CONFIGMAP, "clustermesh-revoked")
+    assert kept is not None
+    assert kept["data"]["revoked.yaml"] == "revoked:\n- serial: a1\n"
 
 
 async def test_an_api_server_that_does_not_answer_is_said_in_one_line(clusters: Clusters) -> None:

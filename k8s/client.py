@@ -13,11 +13,11 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import aiohttp
 import msgspec
 
+from aiokit.deferred import deferred
 from aiokit.wait import eventually
 from k8s.access import Access, tls_context
 from k8s.differ import covers, with_encoded_secrets, without_nones
@@ -25,6 +25,11 @@ from k8s.errors import AccessError, ConflictError, GoneError, NotFoundError, Unr
 from k8s.execute import MAX_OUTPUT, PROTOCOLS, Executed, collected
 from k8s.listing import ObjectList, decode_page
 from k8s.resource import POD, Resource
+
+if TYPE_CHECKING:
+    import aiohttp
+else:
+    aiohttp = deferred("aiohttp")  # a command's help and completion talk to nobody
 
 REQUEST_SECONDS = 30.0  # a healthy API server answers a large page within seconds
 CONNECT_SECONDS = 5.0

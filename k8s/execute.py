@@ -6,12 +6,17 @@ so it is bounded. Standard input is not offered.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import aiohttp
 import msgspec
 
+from aiokit.deferred import deferred
 from k8s.errors import APIError, UnreachableError, from_answer
+
+if TYPE_CHECKING:
+    import aiohttp
+else:
+    aiohttp = deferred("aiohttp")  # see k8s.client
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 MAX_OUTPUT = 32 << 20

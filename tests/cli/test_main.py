@@ -30,6 +30,22 @@ def test_what_needs_no_cluster_loads_no_client(arguments: tuple[str, ...]) -> No
     assert not heavy & loaded
 
 
+def test_help_of_a_command_loads_no_client() -> None:
+    loaded = imported_by("connect", "--help")
+    assert "cli.connect" in loaded
+    assert not {"kubernetes", "aiohttp.client", "grpc"} & loaded
+
+
+def test_completing_a_command_loads_none() -> None:
+    script = (
+        "import sys\nfrom click.shell_completion import ShellComplete\nfrom cli.__main__ import main\n"
+        "found = ShellComplete(main, {}, 'clustermesh', '_X').get_completions([], 's')\n"
+        "print(*(each.value for each in found), *(name for name in sys.modules if name == 'cli.status'))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout.split() == ["service", "status"]
+
+
 def test_the_help_names_every_command() -> None:
     output = CliRunner().invoke(main, ["--help"]).output
     assert all(name in output for name in COMMANDS)

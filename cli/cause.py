@@ -51,6 +51,7 @@ _MENDS = {
     Check.PEER_SILENT: "in {peer}, look at the exporter: container apiserver of clustermesh-apiserver",
     Check.PEER_CONFIG_MISSING: "does 'clustermesh status' of that cluster give the name {peer}?",
     Check.PEER_REFUSES_US: "in {peer}: is our authority trusted, and is this cluster not revoked there?",
+    Check.STORE_FULL: "make room in its etcd, then disarm its alarm: see docs/checks/store-full.md",
     Check.SYNCING: "wait: 'clustermesh status{flags} --wait'",
     Check.PEER_UNKNOWN: "the kubelet takes up to a minute to write new files; then see the reader's log",
     Check.PEER_DOWN: "is {peer}'s control plane up, and is TCP to its address open?",
@@ -91,6 +92,11 @@ def causes(found: Iterable[Connectivity], flags: str) -> list[Cause]:
         for (peer, check), pods in sorted(readers.items(), key=lambda item: (item[0][0], item[0][1].label))
         if not (peer in explained and check in _CONSEQUENCES)
     ]
+
+
+def full(pods: Sequence[str]) -> list[Cause]:
+    """Our own control planes whose etcd is full: what is there stays, and nothing new gets out."""
+    return [Cause("", Check.STORE_FULL, _MENDS[Check.STORE_FULL], tuple(pods))] if pods else []
 
 
 def lines(found: Sequence[Cause]) -> list[str]:

@@ -17,6 +17,7 @@ from cli.settings import (
     CLIENT_PORT,
     CLUSTER,
     CONFIG_MAP,
+    EXPORTER_HEALTH_PORT,
     KVSTOREMESH,
     KVSTOREMESH_HEALTH_PORT,
     MIGRATION,
@@ -41,7 +42,6 @@ USERS_DIR = "/var/lib/cilium/users"
 SEE_DIR = "/var/lib/cilium/see"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
 ETCD_PEER_URL = "http://127.0.0.1:2377"
-EXPORTER_HEALTH_PORT = 9880
 PROXY_HEALTH_PORT = 9882
 PROBE_SECONDS = 2
 # What agents read of ConfigMap cilium-config when they start; keys that are not there leave their defaults.

@@ -12,14 +12,14 @@ import click
 import msgspec
 
 from aiokit.failure import first
-from cli import agentreport, facts, lifetime, matrix, podask, rollout, statusview
+from cli import agentreport, exporterask, facts, lifetime, matrix, podask, rollout, statusview
 from cli.completing import complete_context
 from cli.duration import duration
 from cli.matrix import Row
 from cli.meshstatus import PeersView, summed
 from cli.podask import Answer
 from cli.running import run, say
-from cli.settings import AGENT, AGENT_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
+from cli.settings import AGENT, AGENT_HEALTH_PORT, EXPORTER_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
 from cli.statusview import MeshStatus
 from cli.target import Target, split, with_target
 from k8s import kubeconfig
@@ -41,6 +41,7 @@ class Reader:
 
 
 AGENTS = Reader(AGENT, AGENT_HEALTH_PORT, "/v1/healthz", agentreport.peers)
+EXPORTER_PORT = EXPORTER_HEALTH_PORT
 KVSTOREMESH = Reader(SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster", agentreport.mirrored)
 
 
@@ -137,6 +138,7 @@ async def read(client: Client, target: Target) -> MeshStatus:
         missing = group.create_task(rollout.deployment_missing(client, target), name="read deployment")
         views = group.create_task(ask(client, target.namespace, AGENTS), name="ask agents")
         copies = group.create_task(_mirror(client, cluster, target.namespace), name="ask KVStoreMesh")
+        stores = group.create_task(_full_stores(client, target.namespace), name="ask exporters")
     found, mirror = cluster.result(), copies.result()
     return MeshStatus(
         found,
@@ -144,6 +146,7 @@ async def read(client: Client, target: Target) -> MeshStatus:
         summed(views.result(), found.peers),
         summed(mirror, found.mirrored) if mirror is not None else None,
         lifetime.lifetimes(found.leaves, datetime.now(UTC)),
+        stores.result(),
     )
 
 
@@ -153,6 +156,12 @@ async def _mirror(
     """None where it does not run."""
     found = await cluster
     return await ask(client, namespace, KVSTOREMESH) if found.kvstoremesh else None
+
+
+async def _full_stores(client: Client, namespace: str) -> Sequence[str]:
+    return exporterask.full_stores(
+        await podask.answers(client, namespace, SERVICE, EXPORTER_PORT, exporterask.PATH)
+    )
 
 
 async def ask(client: Client, namespace: str, reader: Reader) -> Sequence[PeersView]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import cause, lifetime
-from cli.cause import Cause, as_objects, causes
+from cli.cause import Cause, as_objects, causes, full
 from cli.facts import ClusterFacts
 from cli.lifetime import Lifetime
 from cli.meshstatus import Connectivity, PeerSummary
@@ -29,10 +29,11 @@ class MeshStatus:
     connectivity: Connectivity
     kvstoremesh: Connectivity | None = None
     certificates: Sequence[Lifetime] = ()
+    full_stores: Sequence[str] = ()  # control planes whose etcd takes no more writes
 
     @property
     def is_ready(self) -> bool:
-        is_up = not self.missing and bool(self.facts.addresses)
+        is_up = not self.missing and bool(self.facts.addresses) and not self.full_stores
         is_valid = all(each.is_good for each in self.certificates)
         return is_up and is_valid and all(reader.is_ready for reader in self.readers)
 
@@ -42,7 +43,7 @@ class MeshStatus:
 
     @property
     def causes(self) -> list[Cause]:
-        return causes(self.readers, self.facts.target.flags)
+        return [*full(self.full_stores), *causes(self.readers, self.facts.target.flags)]
 
     @property
     def peers(self) -> Mapping[str, PeerSummary]:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from aiokit.http import serve_tcp
-from cli import status
+from cli import exporterask, status
 from k8s.resource import DEPLOYMENT, POD
 from tests.cli.conftest import Clusters
 from tests.cli.test_meshstatus import DOWN, READY
@@ -76,6 +76,7 @@ def own_ports(monkeypatch: pytest.MonkeyPatch, unused_tcp_port_factory: Callable
     for name in ("AGENTS", "KVSTOREMESH"):
         moved = replace(getattr(status, name), port=unused_tcp_port_factory())
         monkeypatch.setattr(status, name, moved)
+    monkeypatch.setattr(status, "EXPORTER_PORT", unused_tcp_port_factory())
 
 
 async def test_a_ready_mesh_ends_with_status_0(clusters: Clusters) -> None:
@@ -111,6 +112,27 @@ async def test_a_peer_that_kvstoremesh_has_lost_is_named_though_agents_have_its_
         assert result.exit_code == 1
         assert "apiserver-1 is not connected to cluster west: etcd: 0/1 connected: refused" in result.stdout
         assert "KVStoreMesh: 1/1 configured, 0/1 connected, 0/1 ready" in result.stdout
+
+
+async def test_an_etcd_that_is_full_is_named_though_all_are_connected(clusters: Clusters) -> None:
+    await connected(clusters)
+    full = {"scope": "ip/v1", "last-error": "etcdserver: mvcc: database space exceeded", "digest": ""}
+
+    async def said(_: web.Request) -> web.Response:
+        return web.json_response({"cluster": "east", "kinds": [{"scope": "nodes/v1"}, full]})
+
+    app = web.Application()
+    app.add_routes([web.get(exporterask.PATH, said)])
+    async with agent(clusters, READY), serve_tcp(app, "127.0.0.1", status.EXPORTER_PORT):
+        result = await clusters.run("status", "--context", "east", "-o", "json")
+        assert result.exit_code == 1
+        found = msgspec.json.decode(result.stdout)
+        assert [(each["check"], each["readers"]) for each in found["causes"]] == [
+            ("store-full", ["apiserver-1"])
+        ]
+        assert found["ready"] is False
+        text = (await clusters.run("status", "--context", "east")).stdout
+        assert "apiserver-1: the mesh's own etcd takes no more writes" in text
 
 
 async def test_waiting_has_an_end(clusters: Clusters) -> None:

@@ -1,0 +1,33 @@
+"""What a cluster's exporters say of the etcd that they write to. Lenient with other versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from cli.podask import Answer
+
+PATH = "/v1/status"
+_FULL = re.compile(r"database space exceeded")  # etcd's words, from its first release on
+
+
+class _Kind(msgspec.Struct, rename="kebab"):
+    last_error: str = ""
+
+
+class _Status(msgspec.Struct):
+    kinds: list[_Kind] = []
+
+
+def full_stores(answers: Iterable[Answer]) -> list[str]:
+    """The pods whose etcd refuses every write for want of space. Who does not answer says nothing. Pure."""
+    return [answer.pod for answer in answers if any(_FULL.search(text) for text in _errors(answer.body))]
+
+
+def _errors(body: bytes) -> list[str]:
+    try:
+        return [kind.last_error for kind in msgspec.json.decode(body, type=_Status).kinds]
+    except msgspec.DecodeError:  # nothing, or an exporter of another version
+        return []

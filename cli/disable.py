@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import click
 
-from cli import rbac, revocations, secret
+from cli import manifest, rbac, revocations, secret, users
 from cli.running import run, say
 from cli.settings import (
     AGENT,
@@ -17,9 +19,12 @@ from cli.settings import (
     SERVICE,
 )
 from cli.target import Target, with_target
+from k8s import objects
 from k8s.client import Client
+from k8s.objects import ConfigMap
 from k8s.resource import CONFIGMAP, CRONJOB, DAEMONSET, DEPLOYMENT, PODDISRUPTIONBUDGET, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
+from peering import rules
 
 
 @click.command()
@@ -27,7 +32,7 @@ from k8s.resource import SERVICE as SERVICE_KIND
 def disable(*, target: Target) -> None:
     """Remove agents, control plane, certificates and peers. Keeps kinds, imports and the authority.
 
-    Whoever is revoked stays so. Nodes keep the programs in their kernel: connections go on.
+    What peers are forbidden stays so. Nodes keep the programs in their kernel: connections go on.
 
     Other clusters keep their configuration of this one until they are disconnected.
     """
@@ -39,21 +44,33 @@ async def _disable(target: Target) -> None:
         for resource, name in removals(target.namespace):
             if await client.delete(resource, name, target.namespace if resource.namespaced else ""):
                 say(f"deleted {resource.kind} {name}")
-        await _revocations(client, target.namespace)
+        for name, is_empty in LISTS.items():
+            await _list(client, name, target.namespace, is_empty)
         if await client.get(secret.SECRET, ROTATION_SECRET, target.namespace) is not None:
             say(f"kept Secret {ROTATION_SECRET}: the authority is being replaced, 'certs rotate-ca' goes on")
 
 
-async def _revocations(client: Client, namespace: str) -> None:
-    """Whom the authority once certified stays shut out: a list that names somebody outlives the mesh."""
-    raw = await client.get(CONFIGMAP, REVOKED_CONFIG_MAP, namespace)
+async def _list(client: Client, name: str, namespace: str, is_empty: Callable[[bytes], bool]) -> None:
+    """What an operator has forbidden stays forbidden: a list that says something outlives the mesh."""
+    raw = await client.get(CONFIGMAP, name, namespace)
     if raw is None:
         return
-    if revocations.names_nobody(raw):
-        await client.delete(CONFIGMAP, REVOKED_CONFIG_MAP, namespace)
-        say(f"deleted ConfigMap {REVOKED_CONFIG_MAP}")
+    if is_empty(raw):
+        await client.delete(CONFIGMAP, name, namespace)
+        say(f"deleted ConfigMap {name}")
     else:
-        say(f"kept ConfigMap {REVOKED_CONFIG_MAP}: whom it names stays shut out after the next enable")
+        say(f"kept ConfigMap {name}: what it says counts again after the next enable")
+
+
+def _says_nothing(raw: bytes) -> bool:
+    return objects.decode(raw, ConfigMap).data == manifest.rules_of_nobody()
+
+
+LISTS: Mapping[str, Callable[[bytes], bool]] = {
+    REVOKED_CONFIG_MAP: revocations.names_nobody,
+    rules.CONFIG_MAP: _says_nothing,
+    users.CONFIG_MAP: lambda _raw: False,  # without it the proxy lets in all whose authority it accepts
+}
 
 
 def removals(namespace: str) -> list[tuple[Resource, str]]:

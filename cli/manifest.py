@@ -120,8 +120,11 @@ def revoked(settings: MeshSettings) -> dict[str, Any]:
 
 def no_rules(settings: MeshSettings) -> dict[str, Any]:
     metadata = {"name": rules.CONFIG_MAP, "namespace": settings.namespace}
-    data = {rules.SEE_FILE: rules.render_see(rules.See()), rules.CLAIMS_FILE: rules.render_claims({})}
-    return {"metadata": metadata, "data": data}
+    return {"metadata": metadata, "data": rules_of_nobody()}
+
+
+def rules_of_nobody() -> dict[str, str]:
+    return {rules.SEE_FILE: rules.render_see(rules.See()), rules.CLAIMS_FILE: rules.render_claims({})}
 
 
 def service(settings: MeshSettings) -> dict[str, Any]:

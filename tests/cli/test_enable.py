@@ -178,7 +178,8 @@ async def test_disable_leaves_the_name_the_kinds_and_the_authority(clusters: Clu
     assert await clusters.get("east", SECRET, "clustermesh-apiserver-server-cert") is None
     assert await clusters.get("east", SECRET, "cilium-ca") is not None
     assert await clusters.get("east", CONFIGMAP, "cilium-config") is not None
-    assert await clusters.get("east", CONFIGMAP, "clustermesh-revoked") is None
+    for emptied in ("clustermesh-revoked", "clustermesh-peers"):
+        assert await clusters.get("east", CONFIGMAP, emptied) is None
     again = await clusters.run("disable", "--context", "east")
     assert (again.exit_code, again.stderr) == (0, "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustermesh_apiserver.proxy.window import LONGEST_SECONDS, MergeWindow
+from clustermesh_apiserver.proxy.window import LONGEST_SECONDS, NEAREST_SECONDS, MergeWindow
 
 
 def test_the_first_event_after_a_silence_does_not_wait() -> None:
@@ -20,10 +20,19 @@ def test_after_an_expensive_round_the_next_one_waits() -> None:
     assert 0 < window.delay(10.011) < LONGEST_SECONDS
 
 
-def test_cheap_rounds_follow_each_other_at_once() -> None:
+def test_cheap_rounds_are_not_nearer_than_a_client_can_read_them() -> None:
     window = MergeWindow()
-    window.spent(10.0, 10.0005)
-    assert window.delay(10.0005) == 0
+    window.spent(10.0, 10.0001)
+    assert 0 < window.delay(10.0001) <= NEAREST_SECONDS
+    assert window.delay(10.0 + NEAREST_SECONDS) == 0
+
+
+def test_changes_every_three_milliseconds_never_wait() -> None:
+    window, now = MergeWindow(), 10.0
+    for _ in range(100):
+        assert window.delay(now) == 0
+        window.spent(now, now + 0.0002)
+        now += 1 / 325
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=20))

@@ -53,7 +53,25 @@ class _Numbers(click.ParamType[list[int]]):
         return [int(part) for part in parts]
 
 
+class _Crowd(click.ParamType[proxy_bench.Crowd]):
+    """A number of watchers, and puts a second where they are not the usual ones."""
+
+    name = "N[@RATE]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> proxy_bench.Crowd:
+        if isinstance(value, proxy_bench.Crowd):
+            return value
+        watchers, has_rate, rate = str(value).partition("@")
+        rate = rate if has_rate else str(proxy_bench.PUTS_A_SECOND)
+        if not (watchers.isdecimal() and rate.isdecimal() and int(watchers) and int(rate)):
+            self.fail(f"{value!r} is not watchers or watchers@puts, like 1000 or 100@5000", param, ctx)
+        return proxy_bench.Crowd(int(watchers), int(rate))
+
+
 NUMBERS = _Numbers()
+CROWD = _Crowd()
 
 
 @click.group(help=__doc__, context_settings={"max_content_width": 110})
@@ -65,10 +83,17 @@ def main() -> None:
 @OUTPUT
 @RUNS
 @click.option("--keys", type=click.IntRange(1), default=100_000, show_default=True, help="For the list.")
-@click.option("--watchers", type=click.IntRange(1), multiple=True, default=[10, 100, 1000], show_default=True)
-def proxy(*, output: str, keys: int, watchers: list[int], runs: int) -> None:
+@click.option(
+    "--watchers",
+    type=CROWD,
+    multiple=True,
+    default=["10", "100", "1000", "2000", "100@5000"],
+    show_default=True,
+    help=f"And puts a second, if not {proxy_bench.PUTS_A_SECOND}. May be given several times.",
+)
+def proxy(*, output: str, keys: int, watchers: list[proxy_bench.Crowd], runs: int) -> None:
     """Lists and watches through the proxy, in plain text and with mutual TLS, beside etcd directly."""
-    report(lambda at: proxy_bench.measure(at, keys=keys, watchers=list(watchers), runs=runs), output)
+    report(lambda at: proxy_bench.measure(at, keys=keys, crowds=list(watchers), runs=runs), output)
 
 
 @main.command()

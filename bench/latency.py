@@ -31,6 +31,12 @@ class Outcome:
             return 0.0
         return _mean(self.backlog[-quarter:]) - _mean(self.backlog[quarter : 2 * quarter])
 
+    @property
+    def by_second(self) -> list[float]:
+        """Mean backlog of each second."""
+        steps = 1_000_000_000 // STEP
+        return [_mean(self.backlog[at : at + steps]) for at in range(0, len(self.backlog), steps)]
+
     def percentiles(self) -> tuple[float, float]:
         return percentile(self.total, 50), percentile(self.total, 99)
 

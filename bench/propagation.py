@@ -113,7 +113,17 @@ def _figures(name: str, found: list[Outcome], floor: list[Outcome], cpu: float, 
         ),
         figure(f"{name}: changes under way, most", [max(one.backlog, default=0) for one in found], ""),
         figure(f"{name}: changes under way, growth", [one.growth for one in found], ""),
+        *_queue(name, [one.by_second for one in found]),
         figure(f"{name}: changes that never came", [one.missing for one in found], ""),
+    ]
+
+
+def _queue(name: str, found: list[list[float]]) -> list[Figure]:
+    """The queue over time: a mean for each second."""
+    seconds = min(map(len, found))
+    return [
+        figure(f"{name}: changes under way, second {at + 1}", [one[at] for one in found], "")
+        for at in range(seconds)
     ]
 
 

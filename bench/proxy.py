@@ -54,19 +54,31 @@ class Runs:
     messages: list[float] = field(default_factory=list)
 
 
-async def measure(folder: Path, *, keys: int, watchers: list[int], runs: int) -> list[Figure]:
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """So many watchers of one prefix, in which so many puts a second happen."""
+
+    watchers: int
+    rate: int = PUTS_A_SECOND
+
+    @property
+    def name(self) -> str:
+        return f"{self.watchers} watchers" + (f" at {self.rate}/s" if self.rate != PUTS_A_SECOND else "")
+
+
+async def measure(folder: Path, *, keys: int, crowds: list[Crowd], runs: int) -> list[Figure]:
     """All figures. `folder` is for files and may be removed afterwards."""
     async with running_store(folder) as store, proxies(folder, store) as (plain, secure):
         direct = Target("etcd", store.address)
         await store.fill(keys)
         figures = await ranges(store, [direct, plain, secure], runs)
-        for number in watchers:
+        for crowd in crowds:
             results = {target.name: Runs() for target in (direct, plain, secure)}
             for _ in range(runs):
                 for target in (direct, plain, secure):
-                    await watch(folder, store, target, number, results[target.name])
+                    await watch(folder, store, target, crowd, results[target.name])
             for target in (plain, secure):
-                figures += _of_watch(target, number, results[target.name], results["etcd"])
+                figures += _of_watch(target, crowd.name, results[target.name], results["etcd"])
     return figures
 
 
@@ -135,11 +147,11 @@ def _channel(target: Target) -> Any:
     return grpc.aio.secure_channel(target.address, credentials, options=_UNLIMITED)
 
 
-async def watch(folder: Path, store: Store, target: Target, watchers: int, into: Runs) -> None:
+async def watch(folder: Path, store: Store, target: Target, crowd: Crowd, into: Runs) -> None:
     """One run: watchers, changes, and what came of them."""
-    events = int(PUTS_A_SECOND * PUT_SECONDS)
-    arguments = [target.address, f"--watchers={watchers}", f"--events={events}"]
-    arguments.append(f"--connections={min(CONNECTIONS, watchers)}")
+    events = int(crowd.rate * PUT_SECONDS)
+    arguments = [target.address, f"--watchers={crowd.watchers}", f"--events={events}"]
+    arguments.append(f"--connections={min(CONNECTIONS, crowd.watchers)}")
     if target.tls is not None:
         arguments.append(f"--tls={target.tls}")
     log = folder / "sink.log"
@@ -152,7 +164,7 @@ async def watch(folder: Path, store: Store, target: Target, watchers: int, into:
             raise RuntimeError(f"the watchers are not ready: {log.read_text()[-2000:]}")
         before = _used(store, target)
         begun = time.monotonic()
-        await store.put_at(PUTS_A_SECOND, events)
+        await store.put_at(crowd.rate, events)
         said = await sink.stdout.read()
         if not said:
             raise RuntimeError(f"the watchers ended: {log.read_text()[-2000:]}")
@@ -171,8 +183,8 @@ def _used(store: Store, target: Target) -> tuple[float, float]:
     return cpu_seconds(store.pid), cpu_seconds(target.pid) if target.pid else 0.0
 
 
-def _of_watch(target: Target, watchers: int, own: Runs, direct: Runs) -> list[Figure]:
-    name = f"{watchers} watchers, {target.name}"
+def _of_watch(target: Target, crowd: str, own: Runs, direct: Runs) -> list[Figure]:
+    name = f"{crowd}, {target.name}"
     own_cpu = figure("", own.own_cpu, "s").value
     rss = peak_rss_bytes(target.pid) if target.pid else None
     return [

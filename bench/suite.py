@@ -34,6 +34,12 @@ def parts(folder: Path, runs: int) -> dict[str, Part]:
         "memory": partial(memory.measure, place("memory"), entries=[100_000, 500_000], seconds=5.0, runs=1),
         "service": partial(service.measure, place("service"), backends=[100, 1_000, 10_000], runs=runs),
         "mesh": partial(mesh.measure, place("mesh"), number=50, share=0.4, seconds=10.0, rate=325.0, runs=1),
-        "proxy": partial(proxy.measure, place("proxy"), keys=100_000, watchers=[100, 1000], runs=runs),
+        "proxy": partial(
+            proxy.measure,
+            place("proxy"),
+            keys=100_000,
+            crowds=[proxy.Crowd(100), proxy.Crowd(1000), proxy.Crowd(100, 5000)],
+            runs=runs,
+        ),
         "datapath": partial(datapath.measure, place("datapath"), seconds=1.0, runs=runs),
     }

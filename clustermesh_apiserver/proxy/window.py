@@ -10,7 +10,9 @@ same processors fall behind once there are 2,000 of them; one of twice the lengt
 
 from __future__ import annotations
 
-NEAREST_SECONDS = 0.002  # 500 messages a second take 5 % of a client's processor; 325 changes are further apart
+NEAREST_SECONDS = (
+    0.002  # 500 messages a second take 5 % of a client's processor; 325 changes are further apart
+)
 LONGEST_SECONDS = 0.050  # more would be felt by those who wait for an address
 SPACING = 1.5
 

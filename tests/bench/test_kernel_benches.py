@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from bench import mesh, propagation, sync
-from bench.__main__ import main
+from bench.__main__ import CROWD, main
 from bench.figure import Figure
 from bench.latency import outcome
+from bench.proxy import Crowd
 
 pytestmark = pytest.mark.root
 
@@ -66,3 +67,16 @@ def test_a_queue_that_grows_is_seen() -> None:
     assert outcome(sent, steady).growth == 0
     assert outcome(sent, late).growth > 10
     assert outcome(sent, {}).missing == 100
+    assert max(outcome(sent, steady).by_second) <= 1
+    queue = outcome(sent, late).by_second
+    assert len(queue) == 10 and queue == sorted(queue) and queue[-1] > 40
+
+
+def test_watchers_may_have_a_rate_of_their_own() -> None:
+    assert [CROWD.convert(text, None, None) for text in ("7", "100@5000")] == [
+        Crowd(7, 200),
+        Crowd(100, 5000),
+    ]
+    for wrong in ("x", "100@", "0", "@5", "100@x"):
+        done = CliRunner().invoke(main, ["proxy", "--watchers", wrong])
+        assert done.exit_code == 2

@@ -9,7 +9,7 @@ that "everything up to here is in the kernel" is one comparison. No I/O, no task
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, KeysView, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -43,7 +43,8 @@ class Desired(Generic[K, V]):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[K, V] = {}
-        self._dirty: dict[K, None] = {}  # in the order in which they changed: whoever follows reads memory so
+        # What changed and to what (None: it went), in that order: whoever follows reads memory so.
+        self._dirty: dict[K, V | None] = {}
 
     @property
     def entries(self) -> Mapping[K, V]:
@@ -63,19 +64,17 @@ class Desired(Generic[K, V]):
 
     def upsert(self, key: K, value: V) -> None:
         if self._entries.get(key) != value:
-            self._entries[key] = value
-            self._dirty[key] = None
+            self._entries[key] = self._dirty[key] = value
             self._clock.tick()
 
     def upsert_all(self, entries: Mapping[K, V]) -> None:
         """Many at once: the clock ticks once for them."""
         known = self._entries
-        changed: Collection[K] = entries.keys()
-        if not known.keys().isdisjoint(changed):
-            changed = [key for key, value in entries.items() if known.get(key) != value]
-        if changed:
+        if not known.keys().isdisjoint(entries):
+            entries = {key: value for key, value in entries.items() if known.get(key) != value}
+        if entries:
             known.update(entries)
-            self._dirty.update(dict.fromkeys(changed))
+            self._dirty.update(entries)
             self._clock.tick()
 
     def remove(self, key: K) -> None:
@@ -83,11 +82,14 @@ class Desired(Generic[K, V]):
             self._dirty[key] = None
             self._clock.tick()
 
-    def take_dirty(self) -> KeysView[K]:
-        """The keys that changed since the last call; the reader now owes them to the kernel."""
+    def take_dirty(self) -> dict[K, V | None]:
+        """What changed since the last call (None: it went); the reader now owes it to the kernel.
+
+        Costs the same for one change as for a hundred thousand.
+        """
         dirty, self._dirty = self._dirty, {}
-        return dirty.keys()
+        return dirty
 
     def put_back(self, keys: Iterable[K]) -> None:
         """The reader could not write these: they are owed again."""
-        self._dirty.update(dict.fromkeys(keys))
+        self._dirty.update({key: self._entries.get(key) for key in keys})

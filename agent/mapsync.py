@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from agent.desired import Desired
@@ -108,13 +109,14 @@ class MapSync(Generic[K, V]):
         found = await asyncio.to_thread(_dump, self._target)
         self._wanted.take_dirty()  # whatever changes from here on is a later difference
         self._taken.clear()
-        entries = list(self._wanted.entries.items())
+        entries, keys = self._wanted.entries, list(self._wanted.entries)
         self._upserts.clear()
         self._unfit.clear()
         self._misfits.clear()
-        for start in range(0, len(entries), CHUNK):
-            for key, value in entries[start : start + CHUNK]:
-                packed = self._packed(key, value)
+        for start in range(0, len(keys), CHUNK):
+            for key in keys[start : start + CHUNK]:
+                value = entries.get(key)  # of now: what changed meanwhile is taken before anything is written
+                packed = self._packed(key, value) if value is not None else None
                 if packed is not None and found.pop(packed[0], None) != packed[1]:
                     self._upserts[packed[0]] = packed[1]
             await asyncio.sleep(0)
@@ -123,14 +125,14 @@ class MapSync(Generic[K, V]):
     async def upsert(self) -> None:
         """Piece by piece: packed, and written, while other tasks get their turns."""
         await self._write(len(self._taken))
-        taken, self._taken = list(self._taken.items()), {}
-        for start in range(0, len(taken), CHUNK):
-            end = start + CHUNK
-            self._pack(dict(taken[start:end]))
+        taken, self._taken = self._taken, {}
+        rest = iter(taken.items())
+        for end in range(CHUNK, len(taken) + CHUNK, CHUNK):
+            self._pack(dict(islice(rest, CHUNK)))
             try:
                 await self._write(max(0, len(taken) - end))
             except SyncError:
-                self._taken = dict(taken[end:])
+                self._taken = dict(rest)
                 raise
         if self._unfit and self._is_due:
             await self._try_unfit()
@@ -188,8 +190,11 @@ class MapSync(Generic[K, V]):
             self._is_due = True  # there may be room now
 
     def take(self) -> None:
-        entries = self._wanted.entries
-        self._taken.update({key: entries.get(key) for key in self._wanted.take_dirty()})
+        dirty = self._wanted.take_dirty()
+        if self._taken:
+            self._taken.update(dirty)
+        else:
+            self._taken = dirty
 
     async def _write(self, behind: int) -> None:
         """Whatever is packed; `behind` it others wait. Sorted by piece: peers list nearly in order."""

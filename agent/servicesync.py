@@ -155,7 +155,8 @@ class ServiceSync:
         return dict(self._sticky.entries), dict(self._flags.entries)
 
     def _take_dirty(self) -> set[Frontend]:
-        return self._wanted.take_dirty() | self._sticky.take_dirty() | self._flags.take_dirty()
+        taken = (self._wanted, self._sticky, self._flags)
+        return {frontend for table in taken for frontend in table.take_dirty()}
 
     def _fits(self, frontend: Frontend) -> bool:
         """Unheard-of protocols have no map."""

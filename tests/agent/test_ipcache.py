@@ -57,7 +57,7 @@ def test_the_dirty_keys_are_enough_to_follow(
         if key in cache.wanted.entries:
             copy[key] = cache.wanted.entries[key]
     assert copy == cache.wanted.entries
-    assert cache.wanted.take_dirty() == set()
+    assert cache.wanted.take_dirty() == {}
 
 
 @given(CLAIMS, st.randoms(use_true_random=False))

@@ -69,3 +69,22 @@ async def test_what_is_missing_is_told_although_it_is_not_packed_yet(monkeypatch
     sync.take()
     with pytest.raises(SyncError, match="full at 6 entries; 4 entries are missing"):
         await sync.upsert()
+
+
+async def test_what_changes_after_the_taking_waits_for_the_next_one() -> None:
+    """All tables of a round are of one moment, however long writing takes."""
+    wanted: Desired[int, int] = Desired(Clock())
+    target = FakeMap("map", [])
+    sync = MapSync(wanted, target, pack, pack, pack_many=pack_many)
+    wanted.upsert_all({1: 10, 2: 20})
+    sync.take()
+    wanted.upsert(1, 11)
+    wanted.upsert(3, 30)
+    wanted.remove(2)
+    await sync.upsert()
+    await sync.remove()
+    assert target.entries == {pack(1): pack(10), pack(2): pack(20)}
+    sync.take()
+    await sync.upsert()
+    await sync.remove()
+    assert target.entries == {pack(1): pack(11), pack(3): pack(30)}

@@ -82,7 +82,7 @@ async def test_a_changed_file_reconnects_without_forgetting_anything(tmp_path: P
         await eventually(lambda: len(directory.peerings["west"].connections.clients) == 2)
         await eventually(lambda: directory.is_ready("west"))
         assert directory.tables.ipcache.wanted.entries == before
-        assert directory.tables.ipcache.wanted.take_dirty() == set()
+        assert directory.tables.ipcache.wanted.take_dirty() == {}
         assert directory.peerings["west"].connections.open == 1
 
 

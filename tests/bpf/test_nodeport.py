@@ -221,8 +221,8 @@ def test_clients_behind_one_node_get_ports_of_their_own(outside: Outside) -> Non
 
 
 def test_a_port_that_another_client_has_is_not_given_again(outside: Outside) -> None:
-    """The client's own port is tried first: here another connection has it. Ports of tests are above 61000, where
-    no client gets one by itself."""
+    """The client's own port is tried first: here another connection has it. Ports of tests are above
+    61000, where no client gets one by itself."""
     mesh = outside.mesh
     outside.east(mesh.far)
     first = outside.client.do("open", ip=mesh.east.address, port=NODE_PORT, source_port=61_100)["stream"]

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from e2e.labname import of_checkout
+from k8s.resource import POD
 from lab.demo.driver import Driver
-from lab.demo.objects import SLEEP_IMAGE, deployment, service
-from lab.plan import LabPlan, make
+from lab.demo.objects import NAMESPACE, SLEEP_IMAGE, deployment, service
+from lab.plan import LabPlan, NodePlan, make
 
 LAB = of_checkout("e2e")
 CLUSTERS = ["east", "west"]
@@ -25,6 +27,11 @@ class Mesh:
     plan: LabPlan
     clients: dict[str, str]  # cluster -> the client pod's name
     url: str  # web's address in east
+
+    async def node_of_client(self, cluster: str) -> NodePlan:
+        async with self.lab.kubernetes(cluster) as client:
+            pod = msgspec.json.decode(await client.get(POD, self.clients[cluster], NAMESPACE) or b"{}")
+        return self.plan.cluster(cluster).node(pod["spec"]["nodeName"])
 
     async def restored(self) -> None:
         """What every test may rely on and must leave: two ready web pods in each cluster."""

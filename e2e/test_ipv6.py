@@ -70,7 +70,7 @@ async def test_pods_of_both_clusters_answer_at_the_ipv6_address_of_one_service(m
 async def test_a_node_port_is_met_by_pods_at_their_node_s_ipv6_address(mesh: Mesh, url: str) -> None:
     async with mesh.lab.kubernetes("east") as client:
         spec = msgspec.json.decode(await client.get(SERVICE, NAME, NAMESPACE) or b"{}")["spec"]
-    node = await node_of_client(mesh)
+    node = await mesh.node_of_client("east")
     assert node.pod_cidr6 is not None
     place = f"http://[{node.pod_cidr6[1]}]:{spec['ports'][0]['nodePort']}/"
     answers = await until_answered_by(mesh.lab, mesh.clients["east"], place, set(CLUSTERS), at_least=20)
@@ -90,7 +90,7 @@ async def test_when_the_local_backends_vanish_the_other_cluster_answers_over_ipv
 async def test_a_killed_agent_is_not_noticed_over_ipv6_and_the_next_one_knows_its_pods(
     mesh: Mesh, url: str
 ) -> None:
-    node = await node_of_client(mesh)
+    node = await mesh.node_of_client("east")
     before = await asked(mesh, node, "endpoint", "list")
     async with curls_counted(mesh.lab, "east", mesh.clients["east"], url) as answers:
         await kill(node, *AGENT)
@@ -117,12 +117,6 @@ async def test_a_policy_denies_an_identity_at_both_its_addresses(mesh: Mesh) -> 
         assert await knocked(mesh, near) == {name: Counter({name: 2 * TIMES}) for name in near}
     finally:
         await mesh.lab.delete("west", "CiliumNetworkPolicy", DENY)
-
-
-async def node_of_client(mesh: Mesh) -> NodePlan:
-    async with mesh.lab.kubernetes("east") as client:
-        pod = msgspec.json.decode(await client.get(POD, mesh.clients["east"], NAMESPACE) or b"{}")
-    return mesh.plan.cluster("east").node(pod["spec"]["nodeName"])
 
 
 async def asked(mesh: Mesh, node: NodePlan, *command: str) -> Any:

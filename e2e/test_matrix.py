@@ -26,7 +26,7 @@ from lab.demo.objects import ECHO_PORT, NAMESPACE, Object, deny_policy, service
 FAMILIES = ("IPv4", "IPv6")
 PROTOCOLS = ("TCP", "UDP")
 PLACES = ("same node", "other node", "other cluster")
-KINDS = ("ClusterIP", "headless")
+KINDS = ("ClusterIP", "headless", "NodePort")
 SERVICE_PORT = 80
 ALLOWED_TIMES = 60  # of four backends, one is left out by chance in one of 10**7 runs
 DENIED_TIMES, DENIED_SECONDS = 8, 0.25
@@ -56,7 +56,7 @@ def _service(name: str, **spec: Any) -> Object:
 
 
 SERVICES = {
-    "ClusterIP": _service("matrix"),
+    "ClusterIP": _service("matrix", type="NodePort"),
     "headless": _service("matrix-headless", clusterIP="None"),
 }
 
@@ -109,12 +109,20 @@ async def _places(mesh: Mesh) -> dict[str, set[str]]:
 
 async def _targets(mesh: Mesh, times: int, seconds: float) -> list[tuple[Way, Target]]:
     found: list[tuple[Way, Target]] = []
+    said = (await _object(mesh, SERVICES["ClusterIP"]["metadata"]["name"]))["spec"]
+    node_ports = {port["protocol"]: port["nodePort"] for port in said["ports"]}
+    node = await mesh.node_of_client("east")
+    assert node.pod_cidr6 is not None
+    node_ips = {"IPv4": str(node.ip), "IPv6": str(node.pod_cidr6[1])}
     for family, protocol in product(FAMILIES, PROTOCOLS):
-        said = await _object(mesh, SERVICES["ClusterIP"]["metadata"]["name"])
-        address = next(ip for ip in said["spec"]["clusterIPs"] if (":" in ip) == (family == "IPv6"))
-        found.append(
-            ((family, protocol, "ClusterIP"), Target(address, SERVICE_PORT, protocol, times, seconds))
-        )
+        address = next(ip for ip in said["clusterIPs"] if (":" in ip) == (family == "IPv6"))
+        found += [
+            ((family, protocol, "ClusterIP"), Target(address, SERVICE_PORT, protocol, times, seconds)),
+            (
+                (family, protocol, "NodePort"),
+                Target(node_ips[family], node_ports[protocol], protocol, times, seconds),
+            ),
+        ]
         for address in await _headless(mesh, family):
             target = Target(address, ECHO_PORT, protocol, max(1, times // 8), seconds)
             found.append(((family, protocol, "headless"), target))

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import repeat
 from math import gcd
 from operator import itemgetter
 from typing import Literal, NamedTuple
@@ -50,7 +49,8 @@ __all__ = [
 LOCAL_CLUSTER = UNSET_CLUSTER  # the cluster id of our own backends
 MAX_SHARES = 128  # slots that a weighted frontend's list may take; shares are rounded to fit
 OURS = "@"  # stands for our cluster among names: no cluster can be called so
-REMEMBERED = 131_072  # weighted backends, so that ten thousand are not made anew when one changes
+REMEMBERED = 65_536  # backends of one weight, as many as the map has; ten thousand are not made anew for one
+WEIGHTS = 8  # in use at once, more or less: two clusters' shares of a few services
 UNNAMED = ""  # a cluster whose name we do not know yet: what a restart found in the kernel
 
 _by_place = itemgetter(3, 0, 1)  # cluster id, address, port
@@ -309,15 +309,27 @@ def _weighted(wish: Preference, members: Mapping[str, Sequence[Backend]], own: s
     chosen: list[Backend] = []
     for name, backends in members.items():
         if len(shares) > 1 and name in shares:
-            chosen += map(_with_weight, backends, repeat(shares[name]))
+            chosen += map(_of_weight(shares[name]).__getitem__, backends)
         elif not shares or name in shares:
             chosen += backends
     return tuple(sorted(chosen, key=_by_place))
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _with_weight(backend: Backend, weight: int) -> Backend:
-    return backend._replace(weight=weight)
+class _OfWeight(dict[Backend, Backend]):
+    """Backends with one weight, by what they are without. `lru_cache` takes three times as long."""
+
+    def __init__(self, weight: int) -> None:
+        super().__init__()
+        self._weight = weight
+
+    def __missing__(self, backend: Backend) -> Backend:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        weighted = self[backend] = backend._replace(weight=self._weight)
+        return weighted
+
+
+_of_weight = lru_cache(maxsize=WEIGHTS)(_OfWeight)
 
 
 def _shares(weights: Mapping[str, int], clusters: Iterable[str], own: str) -> dict[str, int]:

@@ -28,10 +28,15 @@ class Target(msgspec.Struct, frozen=True):
 
 
 async def knock(mesh: Mesh, cluster: str, pod: str, targets: Sequence[Target]) -> list[Counter[str]]:
-    """Per target, how often each `cluster/pod` answered; "" is for nobody."""
+    """Per target, how often each `cluster/pod` answered a pod; "" is for nobody."""
+    inside = (sys.executable, "-m", "cli", "lab", "--name", mesh.lab.lab, "exec", cluster, pod, "--")
+    return await knock_through(inside, targets)
+
+
+async def knock_through(enter: Sequence[str], targets: Sequence[Target]) -> list[Counter[str]]:
+    """As `knock`; `enter` is the beginning of a command that runs the rest of it where the client is."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "lab", "--name", mesh.lab.lab, "exec", cluster, pod, "--"),
-        *(sys.executable, str(KNOCK), msgspec.json.encode(targets).decode()),
+        *(*enter, sys.executable, str(KNOCK), msgspec.json.encode(targets).decode()),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )

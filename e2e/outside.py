@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 
-import msgspec
-
-from e2e.knocking import KNOCK, WAIT_SECONDS, Target
+from e2e.knocking import Target, knock_through
 from lab import netlink, netns, plan
 from lab.plan import LabPlan
 
@@ -35,19 +31,7 @@ def outside(lab: LabPlan) -> Iterator[str]:
 
 async def knock_from(namespace: str, targets: Sequence[Target]) -> list[Counter[str]]:
     """As `knocking.knock`, from a namespace."""
-    process = await asyncio.create_subprocess_exec(
-        *("nsenter", f"--net={netns.path(namespace)}"),
-        *(sys.executable, str(KNOCK), msgspec.json.encode(targets).decode()),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        said, _ = await asyncio.wait_for(process.communicate(), WAIT_SECONDS)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return [Counter(each) for each in msgspec.json.decode(said, type=list[dict[str, int]])]
+    return await knock_through(("nsenter", f"--net={netns.path(namespace)}"), targets)
 
 
 def _plug(name: str) -> None:

@@ -316,7 +316,7 @@ def _weighted(wish: Preference, members: Mapping[str, Sequence[Backend]], own: s
 
 
 class _OfWeight(dict[Backend, Backend]):
-    """Backends with one weight, by what they are without. `lru_cache` takes three times as long."""
+    """Backends with one weight, by what they are without. `lru_cache` takes 1.8 times as long."""
 
     def __init__(self, weight: int) -> None:
         super().__init__()

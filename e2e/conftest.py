@@ -33,6 +33,13 @@ class Mesh:
             pod = msgspec.json.decode(await client.get(POD, self.clients[cluster], NAMESPACE) or b"{}")
         return self.plan.cluster(cluster).node(pod["spec"]["nodeName"])
 
+    async def spread(self) -> None:
+        """One web pod on each node: what other tests scaled may have left two on one."""
+        for cluster in CLUSTERS:
+            for count in (0, 2):
+                await self.lab.scale(cluster, "web", count)
+                await self.lab.wait_pods(cluster, "web", count)
+
     async def restored(self) -> None:
         """What every test may rely on and must leave: two ready web pods in each cluster."""
         for cluster in CLUSTERS:

@@ -26,7 +26,8 @@ def host_client() -> Object:
 
 @pytest.fixture
 async def client(mesh: Mesh) -> AsyncIterator[str]:
-    """A pod of east's node-1 in its node's own network."""
+    """A pod of east's node-1 in its node's own network; web's pods are on every node."""
+    await mesh.spread()
     await mesh.lab.apply("east", host_client())
     try:
         yield (await mesh.lab.wait_pods("east", CLIENT, 1))[0]

@@ -151,6 +151,7 @@ async def _until(
 
 
 async def _collect(mesh: Mesh) -> Seen:
+    await mesh.spread()
     for cluster in CLUSTERS:
         await mesh.lab.apply(cluster, *SERVICES.values())
     pods = await _places(mesh)
@@ -181,6 +182,7 @@ def seen(connected: Mesh) -> Iterator[Seen]:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("way", list(product(FAMILIES, PROTOCOLS, KINDS)), ids=" ".join)
 def test_it_answers(seen: Seen, way: Way, place: str) -> None:
+    assert seen.pods[place]
     assert seen.pods[place] <= seen.allowed[way].keys()
     assert not seen.allowed[way][""]
 

@@ -19,6 +19,7 @@ from agent.errors import ExhaustedError
 
 log = logging.getLogger(__name__)
 
+FILE = "endpoints.json"
 SCHEMA = 1
 MAX_ID = 65535  # the kernel's lxc_id has 16 bits
 FILE_MODE = 0o600
@@ -86,6 +87,19 @@ def load(path: Path) -> Stored:
         return stored
 
 
+def read(path: Path) -> Stored:
+    """What was stored, from the copy if need be; mends nothing. Raises OSError and ValueError."""
+    try:
+        return _read(path)
+    except (OSError, ValueError):
+        return _read(_copy(path))
+
+
+def files(path: Path) -> list[Path]:
+    """All that `store` ever writes."""
+    return [each for file in (path, _copy(path)) for each in (_temporary(file), file)]
+
+
 def store(path: Path, stored: Stored) -> None:
     """Replace the file at once, then its copy. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -102,7 +116,7 @@ def _read(path: Path) -> Stored:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = _temporary(path)
     with suppress(FileNotFoundError):
         temporary.unlink()
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
@@ -115,6 +129,10 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _copy(path: Path) -> Path:
     return path.with_name(path.name + COPY)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
 
 
 def next_id(endpoints: Mapping[str, Endpoint]) -> int:

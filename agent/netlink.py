@@ -25,6 +25,7 @@ ROUTE_PROTOCOL = 110  # of routes that may outlive us: unassigned in iproute2's 
 MAIN_TABLE = 254
 UNICAST, UNREACHABLE = 1, 7  # RTN_UNICAST, RTN_UNREACHABLE
 NO_DAD = 0x02  # nobody else can have the address: no wait until the kernel has made sure
+MARK = "clustermesh"  # what devices of ours are told by, besides their names: Cilium's have the same (alias)
 IPV6_SWITCH = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 
 
@@ -84,7 +85,7 @@ def ensure_vxlan(name: str, *, mtu: int) -> Link:
             )
             link = _existing(route, name)
         # nobody behind it answers ARP: whom a packet is for, its tunnel key says
-        route.link("set", index=link.index, state="up", arp=False)
+        route.link("set", index=link.index, state="up", arp=False, ifalias=MARK)
         return link
 
 
@@ -128,7 +129,7 @@ def ensure_gateway(name: str, peer: str, *addresses: str) -> Link:
                     "del", index=link.index, address=old.get_attr("IFA_ADDRESS"), prefixlen=old["prefixlen"]
                 )
         for index in (link.index, _existing(route, peer).index):
-            route.link("set", index=index, state="up")
+            route.link("set", index=index, state="up", ifalias=MARK)
         return link
 
 

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from agent import api, endpoints, netlink, servicename
+from agent import api, endpoints, netlink, nodelock, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
@@ -49,6 +49,7 @@ from bpf import datapath as bpf_datapath
 from bpf import loader
 from bpf.loader import NodeOptions
 from k8s import access
+from k8s.access import Access
 from k8s.client import Client, connect
 from k8s.objects import Node
 from kvstore.metered import connecting
@@ -61,8 +62,6 @@ from peering.peers import Peers
 from peering.times import PeerTimes
 
 log = logging.getLogger(__name__)
-
-ENDPOINTS_FILE = "endpoints.json"
 
 
 async def serve(config: Config) -> None:
@@ -77,6 +76,11 @@ async def serve(config: Config) -> None:
 
 async def _serve(config: Config, agent: Agent) -> None:
     reach = access.load(config.kubeconfig, None) if config.kubeconfig else access.in_cluster()
+    with nodelock.shared(config.state_directory):
+        await _serve_locked(config, agent, reach)
+
+
+async def _serve_locked(config: Config, agent: Agent, reach: Access) -> None:
     async with connect(reach) as client, serve_unix(api.application(agent), config.socket):
         agent.health.degraded("waiting for this node's object in Kubernetes")
         node = await own_node.wait_node(client, config.node_name)
@@ -125,10 +129,10 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             allocator=Allocator(client, local.cluster, tables.identities.own),
             pods=PodLookup(client, kubernetes.view),
             view=kubernetes.view,
-            path=config.state_directory / ENDPOINTS_FILE,
+            path=config.state_directory / endpoints.FILE,
             changed=publisher.wake,
         )
-        lifecycle.load(_stored(config.state_directory / ENDPOINTS_FILE))
+        lifecycle.load(_stored(config.state_directory / endpoints.FILE))
         await lifecycle.reattach()
         peers = agent.peers = _peers(config, agent, tables)
         tables.set_peer_listings(agent.peer_listings)

@@ -90,7 +90,11 @@ def _create(pin: Path, program_fd: int, attach_type: AttachType, target: Target)
 
 def detach(pins: Pins, program: ProgramSpec, target_name: str) -> None:
     """Nothing attached is no error."""
-    pin = pins.link(program, target_name)
+    detach_pin(pins.link(program, target_name))
+
+
+def detach_pin(pin: Path) -> None:
+    """Take what is pinned here off its hook, and the pin away. Absent is no error."""
     try:
         with _opened(pin) as link_fd:
             syscall.link_detach(link_fd)
@@ -98,7 +102,7 @@ def detach(pins: Pins, program: ProgramSpec, target_name: str) -> None:
         return
     except OSError as error:
         if error.errno != errno.ENOLINK:  # its device has gone: there is nothing to be taken off
-            raise AttachError(f"cannot detach {program.name} from {target_name}: {error.strerror}") from error
+            raise AttachError(f"cannot take {pin.name} off its hook: {error.strerror}") from error
     pin.unlink(missing_ok=True)
 
 

@@ -41,7 +41,7 @@ def check(root: Path = DEFAULT_ROOT) -> list[str]:
     """Everything that is missing, each a plain sentence; empty if the data path can be loaded."""
     if os.geteuid() != 0:
         return ["the eBPF data path needs root"]  # without it the rest cannot be told
-    missing = [_kernel(), _bpffs(root), _cgroup2(), _compiler()]
+    missing = [_kernel(), bpffs_missing(root), _cgroup2(), _compiler()]
     return [sentence for sentence in missing if sentence]
 
 
@@ -56,7 +56,8 @@ def _kernel() -> str:
     return ""
 
 
-def _bpffs(root: Path) -> str:
+def bpffs_missing(root: Path) -> str:
+    """Why nothing can be pinned below `root`; empty when it can."""
     folder = root
     while not folder.exists():
         folder = folder.parent

@@ -184,7 +184,7 @@ class LinkInfo:
     attach_type: int
 
 
-_LINK_CGROUP, _LINK_TCX = 3, 11  # enum bpf_link_type
+LINK_CGROUP, LINK_TCX = 3, 11  # enum bpf_link_type
 
 
 def _info(fd: int, size: int, given: bytes = b"") -> bytes:
@@ -214,9 +214,9 @@ def program_info(fd: int) -> ProgramInfo:
 def link_info(fd: int) -> LinkInfo:
     raw = _info(fd, 32)
     kind, number, program = struct.unpack_from("=III", raw)
-    if kind == _LINK_CGROUP:
+    if kind == LINK_CGROUP:
         target, attach = struct.unpack_from("=QI", raw, 16)
-    elif kind == _LINK_TCX:
+    elif kind == LINK_TCX:
         target, attach = struct.unpack_from("=II", raw, 16)
     else:
         target, attach = 0, 0

@@ -124,6 +124,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh-dbg monitor --type trace --every 100 -o json",
     ),
     "clustermesh-dbg node list": ("clustermesh-dbg node list",),
+    "clustermesh-dbg post-uninstall-cleanup": (
+        "clustermesh-dbg post-uninstall-cleanup --dry-run",
+        "clustermesh-dbg post-uninstall-cleanup --force",
+        "clustermesh-dbg post-uninstall-cleanup --force --bpf-state -o json",
+    ),
     "clustermesh-dbg service list": ("clustermesh-dbg service list -o json",),
     "clustermesh-dbg status": (
         "clustermesh-dbg status --all-clusters",

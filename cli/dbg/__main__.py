@@ -18,6 +18,9 @@ COMMANDS = {
     "map": Entry(_GROUPS, "maps", "Kernel maps by name."),
     "monitor": Entry("cli.dbg.monitor", "monitor", "Show packets as they are dropped or forwarded."),
     "node": Entry(_GROUPS, "node", "Nodes of all clusters."),
+    "post-uninstall-cleanup": Entry(
+        "cli.dbg.cleanup", "post_uninstall_cleanup", "Remove what a stopped agent left on this node."
+    ),
     "service": Entry(_GROUPS, "service", "Services and their backends."),
     "status": Entry("cli.dbg.status", "status", "Show the agent's state."),
     "trace": Entry("cli.dbg.trace", "trace", "Tell the way of a new connection, and who decides about it."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -181,6 +182,16 @@ def test_all_of_it_goes_and_nothing_else(left: Left) -> None:
     left.nothing_is_left()
 
 
+def test_a_hook_is_empty_at_once_even_while_somebody_has_its_link_open(left: Left) -> None:
+    (pin,) = [each for each in (left.bpf_root / "v1/links").iterdir() if "netdev" in each.name]
+    handle = syscall.obj_get(pin)
+    try:
+        assert left.asked("--force")["clean"]
+        assert left.hooks("eth0") == []
+    finally:
+        os.close(handle)
+
+
 def test_it_can_end_after_any_step_and_the_next_run_finishes(left: Left) -> None:
     def step() -> bool:
         with cleanup.without_agent(left.places):
@@ -259,6 +270,26 @@ def test_no_agent_starts_while_it_works(left: Left) -> None:
         pass
     with nodelock.shared(left.state):
         assert left.state.is_dir()
+
+
+def test_a_directory_that_goes_before_it_is_locked_is_not_the_one_that_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, lock = tmp_path / "state", fcntl.flock
+
+    def late(handle: int, how: int) -> None:
+        """A clean-up ends between our opening and our locking."""
+        monkeypatch.setattr(nodelock.fcntl, "flock", lock)
+        state.rmdir()
+        lock(handle, how)
+
+    monkeypatch.setattr(nodelock.fcntl, "flock", late)
+    with (
+        nodelock.shared(state),
+        pytest.raises(nodelock.NodeBusyError, match="an agent runs"),
+        nodelock.alone(state),
+    ):
+        pass
 
 
 def test_without_force_it_asks(left: Left) -> None:

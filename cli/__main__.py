@@ -20,6 +20,9 @@ COMMANDS = {
     ),
     "lab": Entry("cli.lab", "lab", "Whole clusters on this machine, to try and to test."),
     "plan": Entry("cli.plan", "plan", "Show what apply would change."),
+    "post-uninstall-cleanup": Entry(
+        "cli.nodecleanup", "post_uninstall_cleanup", "Remove what stopped agents left on a cluster's nodes."
+    ),
     "service": Entry("cli.servicegroup", "service", "Which clusters serve a service, and why not."),
     "status": Entry("cli.status", "status", "Show a cluster's peers as all its agents see them."),
     "trace": Entry("cli.trace", "trace", "Tell the way of a new connection, and who decides about it."),

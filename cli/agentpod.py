@@ -24,6 +24,7 @@ ASKED_AT_ONCE = 8  # each costs the API server a connection
 class AgentPod:
     client: Client
     pod: Pod
+    container: str = CONTAINER
 
     @property
     def node(self) -> str:
@@ -34,7 +35,7 @@ class AgentPod:
         what it said instead of one, and KubernetesError."""
         argv = ["clustermesh-dbg", "--host", f"{RUN_DIR}/cilium.sock", *words, "-o", "json"]
         name, namespace = self.pod.metadata.name, self.pod.metadata.namespace
-        found = await self.client.execute(name, namespace, argv, CONTAINER)
+        found = await self.client.execute(name, namespace, argv, self.container)
         if not found.stdout:
             text = found.stderr.decode("utf-8", "replace").strip().removeprefix("error: ")
             raise CommandError(f"node {self.node}: {text or f'exit status {found.code}'}")
@@ -46,6 +47,16 @@ class AgentPod:
 
 async def agents(client: Client, namespace: str) -> Sequence[AgentPod]:
     """In the order of their nodes' names; those that are ending are left out."""
-    raw = await client.list(POD, namespace, label_selector=f"k8s-app={AGENT}")
-    pods = [pod for pod in (objects.decode(each, Pod) for each in raw) if not pod.metadata.deletionTimestamp]
-    return [AgentPod(client, pod) for pod in sorted(pods, key=lambda pod: pod.spec.nodeName)]
+    return [AgentPod(client, pod) for pod in await pods(client, namespace, AGENT) if not is_ending(pod)]
+
+
+async def pods(client: Client, namespace: str, app: str) -> Sequence[Pod]:
+    """All of a program, in the order of their nodes' names."""
+    found = [
+        objects.decode(raw, Pod) for raw in await client.list(POD, namespace, label_selector=f"k8s-app={app}")
+    ]
+    return sorted(found, key=lambda pod: pod.spec.nodeName)
+
+
+def is_ending(pod: Pod) -> bool:
+    return bool(pod.metadata.deletionTimestamp)

@@ -32,7 +32,8 @@ from peering import rules
 def disable(*, target: Target) -> None:
     """Remove agents, control plane, certificates and peers. Keeps kinds, imports and the authority.
 
-    What peers are forbidden stays so. Nodes keep the programs in their kernel: connections go on.
+    What peers are forbidden stays so. Nodes keep the programs in their kernel: connections go on, until
+    `clustermesh post-uninstall-cleanup`.
 
     Other clusters keep their configuration of this one until they are disconnected.
     """

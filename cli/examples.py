@@ -83,6 +83,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh plan -f mesh.yaml -o json",
         "clustermesh plan -f mesh.yaml --manifests ./manifests",
     ),
+    "clustermesh post-uninstall-cleanup": (
+        "clustermesh post-uninstall-cleanup --context east --dry-run",
+        "clustermesh post-uninstall-cleanup --context east --force -o json",
+    ),
     "clustermesh trace": (
         "clustermesh trace default/client web:80 --context east",
         "clustermesh trace default/client web.default.svc:80 --context east --destination-context west",

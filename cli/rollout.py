@@ -39,7 +39,7 @@ class _Workload(msgspec.Struct):
 
 async def missing(client: Client, target: Target) -> list[str]:
     """Empty when all programs and the Service's address are there."""
-    found = [*await deployment_missing(client, target), *await _daemonset_missing(client, target)]
+    found = [*await deployment_missing(client, target), *await daemonset_missing(client, target)]
     if await client.get(DEPLOYMENT, OPERATOR, target.namespace) is not None:
         found += await deployment_missing(client, target, OPERATOR)
     raw = await client.get(SERVICE_KIND, SERVICE, target.namespace)
@@ -62,15 +62,15 @@ async def deployment_missing(client: Client, target: Target, name: str = SERVICE
     return [f"Deployment {name}: {ready} of {wanted} ready"]
 
 
-async def _daemonset_missing(client: Client, target: Target) -> list[str]:
-    workload = _decoded(await client.get(DAEMONSET, AGENT, target.namespace))
+async def daemonset_missing(client: Client, target: Target, name: str = AGENT) -> list[str]:
+    workload = _decoded(await client.get(DAEMONSET, name, target.namespace))
     if workload is None:
-        return [f"DaemonSet {AGENT} does not exist"]
+        return [f"DaemonSet {name} does not exist"]
     status = workload.status
     ready, wanted = min(status.numberReady, status.updatedNumberScheduled), status.desiredNumberScheduled
     if _is_observed(workload) and wanted and ready >= wanted:
         return []
-    return [f"DaemonSet {AGENT}: {ready} of {wanted} ready"]
+    return [f"DaemonSet {name}: {ready} of {wanted} ready"]
 
 
 def _is_observed(workload: _Workload) -> bool:

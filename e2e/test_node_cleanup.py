@@ -1,82 +1,79 @@
-"""A node whose agent has been stopped is cleaned up on request, and a new agent makes it a member again."""
+"""Nodes whose agents have gone are cleaned up on request, and new agents make them members again."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from aiokit.wait import eventually
+from cli import cleaner
 from cli.settings import AGENT as DAEMON
 from e2e.conftest import Mesh
 from e2e.faults import AGENT, in_namespace, pids_of
-from k8s.resource import DAEMONSET
+from k8s.client import Client
+from k8s.resource import CILIUMENDPOINT, CILIUMNODE, DAEMONSET, POD
+from lab.demo.driver import CommandError
+from lab.demo.objects import NAMESPACE
 from lab.plan import NodePlan
 
-HOST_LABEL = "kubernetes.io/hostname"
+COMMAND = ("post-uninstall-cleanup", "--context", "east")
+KINDS = {"pod-device", "hook", "program", "route", "device", "map", "file"}
+FOREIGN = "192.0.2.0/24"
 
 
-@asynccontextmanager
-async def without_agent(mesh: Mesh, node: NodePlan, others: str) -> AsyncIterator[None]:
-    """East's agents are to run on the node `others` only, while the block runs."""
-
-    async def restrict(to: str | None) -> None:
-        patch = {"spec": {"template": {"spec": {"nodeSelector": {HOST_LABEL: to}}}}}
-        async with mesh.lab.kubernetes("east") as client:
-            await client.merge_patch(DAEMONSET, DAEMON, patch, "kube-system")
-
-    await restrict(others)
-    try:
-        await eventually(lambda: in_namespace(pids_of(*AGENT), node.namespace) == [], 30)
-        yield
-    finally:
-        await restrict(None)
+def ip(node: NodePlan, *words: str) -> Any:
+    done = subprocess.run(["ip", "-n", node.namespace, "-j", *words], capture_output=True, check=True)
+    return json.loads(done.stdout or b"[]")
 
 
-def cleaned(mesh: Mesh, node: NodePlan, *options: str) -> subprocess.CompletedProcess[str]:
-    run = mesh.lab.paths.node(node).agent_socket.parent
-    return subprocess.run(
-        [
-            *("nsenter", f"--net=/run/netns/{node.namespace}", sys.executable, "-m", "cli.dbg"),
-            *("--host", str(run / "cilium.sock"), "post-uninstall-cleanup", "-o", "json", *options),
-            *("--bpf-root", str(node.bpf_root), "--state-dir", str(run / "state")),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=30,
+def nothing_is_left(node: NodePlan) -> None:
+    assert not node.bpf_root.exists()
+    assert {link["ifname"] for link in ip(node, "link", "show")} == {"lo", "eth0"}
+    routes = [each["dst"] for family in ("-4", "-6") for each in ip(node, family, "route", "show")]
+    assert FOREIGN in routes
+    assert not any(dst.startswith(("10.", "fd00:10:")) for dst in routes)
+
+
+async def without_agents(client: Client, nodes: list[NodePlan]) -> None:
+    await client.delete(DAEMONSET, DAEMON, "kube-system")
+    await eventually(
+        lambda: not any(in_namespace(pids_of(*AGENT), node.namespace) for node in nodes), 30, 0.1
     )
 
 
-def shown(node: NodePlan, *words: str) -> Any:
-    done = subprocess.run(["ip", "-n", node.namespace, "-j", *words], capture_output=True, check=True)
-    return json.loads(done.stdout)
+@pytest.mark.timeout(120)
+async def test_a_cluster_is_cleaned_up_on_request_and_joins_again(mesh: Mesh) -> None:
+    nodes = list(mesh.plan.cluster("east").nodes[1:])
+    with pytest.raises(CommandError, match="agents run here"):
+        await mesh.lab.command(*COMMAND, "--force")
+    for node in nodes:
+        ip(node, "route", "add", FOREIGN, "dev", "eth0")
+    async with mesh.lab.kubernetes("east") as client:
+        await without_agents(client, nodes)
+        said = json.loads(await mesh.lab.command(*COMMAND, "--force", "-o", "json"))
+        assert {node: answer["clean"] for node, answer in said.items() if answer["items"]} == {
+            "node-1": True,
+            "node-2": True,
+        }
+        for node in nodes:
+            assert {item["kind"] for item in said[node.name]["items"]} == KINDS
+            nothing_is_left(node)
+            ip(node, "route", "del", FOREIGN)
+        assert await client.list(CILIUMNODE) == await client.list(CILIUMENDPOINT) == []
+        assert await client.get(DAEMONSET, cleaner.NAME, "kube-system") is None
+        again = json.loads(await mesh.lab.command(*COMMAND, "--dry-run", "-o", "json"))
+        assert [answer["items"] for answer in again.values() if answer["items"]] == []
 
-
-async def test_a_node_is_cleaned_up_on_request_and_joins_again(mesh: Mesh) -> None:
-    await mesh.spread()
-    nodes = mesh.plan.cluster("east").nodes[1:]
-    stays = await mesh.node_of_client("east")
-    (node,) = [each for each in nodes if each != stays]
-    refused = cleaned(mesh, node, "--force")
-    assert (refused.returncode, "an agent runs on this node" in refused.stderr) == (1, True)
-    async with without_agent(mesh, node, stays.name):
-        done = cleaned(mesh, node, "--force")
-        assert done.returncode == 0, done.stderr
-        said = json.loads(done.stdout)
-        assert said["clean"]
-        kinds = {item["kind"] for item in said["items"]}
-        assert kinds == {"pod-device", "hook", "program", "route", "device", "map", "file"}
-        assert not node.bpf_root.exists()
-        assert {link["ifname"] for link in shown(node, "link", "show")} == {"lo", "eth0"}
-        assert [
-            each for each in shown(node, "route", "show", "table", "all") if each.get("protocol") == "110"
-        ] == []
-        assert json.loads(cleaned(mesh, node, "--force").stdout)["items"] == []
+        await mesh.lab.command("enable", "--context", "east", "--enable-mcs-api", "true", "--wait")
+        for raw in await client.list(POD, NAMESPACE):  # the clean-up took their network
+            await client.delete(POD, json.loads(raw)["metadata"]["name"], NAMESPACE)
+    await mesh.restored()
+    mesh.clients["east"] = (await mesh.lab.wait_pods("east", "client", 1))[0]
     await mesh.lab.command("status", "--context", "east", "--wait", "--wait-duration", "60s")
-    await mesh.spread()
+    await mesh.lab.command("verify", "--context", "east")
     answered = set()
     async with mesh.lab.curling("east", mesh.clients["east"], mesh.url) as answers:
         async for answer in answers:
@@ -84,4 +81,3 @@ async def test_a_node_is_cleaned_up_on_request_and_joins_again(mesh: Mesh) -> No
             answered.add(answer.served_by)
             if len(answered) == 4:
                 break
-    await mesh.lab.command("verify", "--context", "east")

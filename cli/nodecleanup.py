@@ -1,0 +1,168 @@
+"""`clustermesh post-uninstall-cleanup`: remove what stopped agents left, on every node of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+import msgspec
+
+from aiokit.wait import eventually
+from cli import agentpod, cleaner, staleobjects
+from cli.agentpod import AgentPod
+from cli.dbg.column import columns
+from cli.duration import duration
+from cli.errors import CommandError
+from cli.rollout import daemonset_missing
+from cli.running import run, say
+from cli.settings import AGENT
+from cli.target import Target, with_target
+from cli.version import installed
+from k8s.client import Client
+from k8s.errors import KubernetesError
+from k8s.resource import DAEMONSET
+
+Said = dict[str, dict[str, Any]]  # node -> its answer, or {"error": why there is none}
+_LOOK, _REMOVE = "--dry-run", "--force"
+_POLL_SECONDS = 0.5
+
+
+@click.command("post-uninstall-cleanup")
+@with_target
+@click.option("-f", "--force", is_flag=True, help="Remove without asking.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("--image", help="Image with our programs (default: as `enable`).")
+@click.option(
+    "--wait-duration", type=duration, default="2m", show_default=True, help="For a pod on every node."
+)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def post_uninstall_cleanup(
+    *, target: Target, force: bool, dry_run: bool, image: str | None, wait_duration: float, output: str
+) -> None:
+    """Remove what agents left on the nodes: programs, maps, devices, routes, records; and their CiliumNodes.
+
+    After `disable` or `helm uninstall`. Runs `clustermesh-dbg post-uninstall-cleanup` on every node, in a
+    DaemonSet that goes afterwards: it takes the right to make that, and to exec in its pods. Lists first, and
+    asks. Pods of the mesh have no network until they are made again. Run it again if it was cut off. Exit 1
+    unless nothing is left on any node.
+    """
+    if output == "json" and not (force or dry_run):
+        raise click.UsageError("-o json does not ask: give --force or --dry-run")
+
+    def agreed(planned: Said) -> bool:
+        if output == "table":
+            click.echo(_text(planned), nl=False)
+        return not dry_run and (force or _is_confirmed(planned))
+
+    name = image or f"clustermesh.io/clustermesh:{installed()}"
+    planned, removed = run(_clean(target, name, wait_duration, agreed))
+    if output == "json":
+        click.echo(msgspec.json.encode(planned if removed is None else removed))
+    elif removed is not None:
+        click.echo(_text(removed), nl=False)
+    if not dry_run and not _is_clean(planned if removed is None else removed):
+        raise SystemExit(1)
+
+
+async def _clean(
+    target: Target, image: str, seconds: float, agreed: Callable[[Said], bool]
+) -> tuple[Said, Said | None]:
+    """What the nodes said when they were looked at, and of the removal if there was one."""
+    async with target.connect() as client:
+        await _refuse_if_agents_run(client, target)
+        async with _cleaners(client, target, image, seconds) as pods:
+            planned = await _everywhere(pods, _LOOK)
+            if not await asyncio.to_thread(agreed, planned):
+                return planned, None
+            removed = await _everywhere(pods, _REMOVE)
+        clean = [node for node, answer in removed.items() if _is_clean({node: answer})]
+        async for text in staleobjects.remove(client, clean):
+            say(f"deleted {text}")
+        return planned, removed
+
+
+async def _refuse_if_agents_run(client: Client, target: Target) -> None:
+    exists = await client.get(DAEMONSET, AGENT, target.namespace) is not None
+    ending = [] if exists else await agentpod.pods(client, target.namespace, AGENT)
+    if reason := cleaner.objections(exists, len(ending)):
+        raise CommandError(f"{target.label}: {reason}. End them first: `clustermesh disable{target.flags}`")
+
+
+@asynccontextmanager
+async def _cleaners(
+    client: Client, target: Target, image: str, seconds: float
+) -> AsyncGenerator[Sequence[AgentPod]]:
+    """A pod on every node, while the block runs."""
+    missing: list[str] = []
+
+    async def is_up() -> bool:
+        missing[:] = await daemonset_missing(client, target, cleaner.NAME)
+        return not missing
+
+    await client.apply(DAEMONSET, cleaner.daemonset(target.namespace, image))
+    try:
+        try:
+            await eventually(is_up, seconds, _POLL_SECONDS)
+        except TimeoutError as error:
+            raise CommandError(f"{'; '.join(missing)}: see its pods (image {image})") from error
+        found = await agentpod.pods(client, target.namespace, cleaner.NAME)
+        yield [AgentPod(client, pod, cleaner.NAME) for pod in found if not agentpod.is_ending(pod)]
+    finally:
+        await client.delete(DAEMONSET, cleaner.NAME, target.namespace)
+
+
+async def _everywhere(pods: Sequence[AgentPod], how: str) -> Said:
+    turns = asyncio.Semaphore(agentpod.ASKED_AT_ONCE)
+    async with asyncio.TaskGroup() as group:
+        tasks = {pod.node: group.create_task(_ask(pod, how, turns), name=f"clean {pod.node}") for pod in pods}
+    return {node: task.result() for node, task in tasks.items()}
+
+
+async def _ask(pod: AgentPod, how: str, turns: asyncio.Semaphore) -> dict[str, Any]:
+    try:
+        async with turns:
+            return await pod.ask("post-uninstall-cleanup", how, "--state-dir", cleaner.STATE_DIR)
+    except (CommandError, KubernetesError) as error:
+        return {"error": str(error)}
+
+
+def _is_clean(said: Said) -> bool:
+    return all(answer.get("clean") is True for answer in said.values())
+
+
+def _is_confirmed(planned: Said) -> bool:
+    if _is_clean(planned):
+        return True
+    try:
+        if click.confirm("This cannot be undone. Remove all of these?", err=True):
+            return True
+    except click.Abort:  # nobody there
+        say("")
+    say("nothing was removed (--force does not ask)")
+    return False
+
+
+def _text(said: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        (node, "unknown", answer["error"]) if "error" in answer else (node, *_summary(answer))
+        for node, answer in said.items()
+    ]
+    return columns(("NODE", "STATE", ""), rows)
+
+
+def _summary(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """In a word, and what there is or was of each kind; then what stays, a line each."""
+    counts: dict[str, int] = {}
+    for item in answer["items"]:
+        counts[item["kind"]] = counts.get(item["kind"], 0) + 1
+    lines = [", ".join(f"{count} {kind}" for kind, count in counts.items())]
+    lines += [
+        f"still there: {item['kind']} {item['name']}: {item['reason']}"
+        for item in answer["items"]
+        if item["state"] == "failed"
+    ]
+    lines += [f"stays: {each['kind']} {each['name']}: {each['reason']}" for each in answer["kept"]]
+    return "clean" if answer["clean"] else "left", "\n".join(line for line in lines if line)

@@ -45,8 +45,8 @@ def _container(image: str) -> dict[str, Any]:
     }
 
 
-def objections(daemonset_is_there: bool, agents: int) -> str:
-    """Why nodes cannot be cleaned up now; empty when they can."""
+def objection(daemonset_is_there: bool, ending: int, flags: str) -> str:
+    """Why nodes cannot be cleaned up now; empty when they can. `flags`: those that name the cluster."""
     if daemonset_is_there:
-        return f"agents run here (DaemonSet {AGENT})"
-    return f"{agents} agents are still ending: try again" if agents else ""
+        return f"agents run here (DaemonSet {AGENT}): end them first, `clustermesh disable{flags}`"
+    return f"{ending} agents are still ending: try again in a moment" if ending else ""

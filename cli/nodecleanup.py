@@ -87,8 +87,8 @@ async def _clean(
 async def _refuse_if_agents_run(client: Client, target: Target) -> None:
     exists = await client.get(DAEMONSET, AGENT, target.namespace) is not None
     ending = [] if exists else await agentpod.pods(client, target.namespace, AGENT)
-    if reason := cleaner.objections(exists, len(ending)):
-        raise CommandError(f"{target.label}: {reason}. End them first: `clustermesh disable{target.flags}`")
+    if reason := cleaner.objection(exists, len(ending), target.flags):
+        raise CommandError(f"{target.label}: {reason}")
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Collection
 
 from k8s import objects
 from k8s.client import Client
+from k8s.errors import NotFoundError
 from k8s.objects import CiliumEndpoint, CiliumNode
 from k8s.resource import CILIUMENDPOINT, CILIUMNODE
 from mesh.routingmode import ANNOTATION
@@ -16,7 +17,10 @@ from mesh.routingmode import ANNOTATION
 
 async def remove(client: Client, nodes: Collection[str]) -> AsyncGenerator[str]:
     """What was deleted, as it goes. Endpoints first: they are told by their node's addresses."""
-    known = [objects.decode(raw, CiliumNode) for raw in await client.list(CILIUMNODE)]
+    try:
+        known = [objects.decode(raw, CiliumNode) for raw in await client.list(CILIUMNODE)]
+    except NotFoundError:  # the kind itself has been deleted, and all of it with it
+        return
     gone = [node for node in known if node.metadata.name in nodes and ANNOTATION in node.metadata.annotations]
     addresses = {each.ip for node in gone for each in node.spec.addresses}
     for raw in await client.list(CILIUMENDPOINT) if gone else ():

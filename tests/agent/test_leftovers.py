@@ -17,7 +17,7 @@ DEVICES = st.builds(
 PATHS = st.lists(st.sampled_from([Path("/a"), Path("/b")]), unique=True).map(tuple)
 SEEN = st.builds(
     Seen,
-    devices=st.lists(DEVICES, max_size=5).map(tuple),
+    devices=st.lists(DEVICES, max_size=4, unique_by=lambda device: device.index).map(tuple),
     pods=st.dictionaries(st.tuples(NAMES, INDICES), st.just("shop/web")),
     hooked=st.frozensets(INDICES),
     hooks=PATHS,
@@ -32,14 +32,16 @@ ORDER = (Kind.POD_DEVICE, Kind.HOOK, Kind.PROGRAM, Kind.ROUTE, Kind.DEVICE, Kind
 
 @given(SEEN)
 def test_a_device_goes_only_if_it_is_ours_and_nobody_else_uses_it(seen: Seen) -> None:
-    devices = {(each.name, each.index, each.kind): each for each in seen.devices}
+    devices = {each.index: each for each in seen.devices}
     for item in plan(seen).remove:
         if item.kind in (Kind.DEVICE, Kind.POD_DEVICE):
-            found = [each for each in devices.values() if (each.name, each.index) == (item.name, item.index)]
-            assert any(not each.is_shared for each in found)
-            told = (item.name, item.index) in seen.pods or item.index in seen.hooked
-            is_marked = item.name in (VXLAN, HOST, NET) and any(each.is_marked for each in found)
-            assert is_marked if item.kind is Kind.DEVICE else told
+            found = devices[item.index]
+            assert (found.name, found.is_shared) == (item.name, False)
+        if item.kind is Kind.DEVICE:
+            assert found.is_marked and found.name in (VXLAN, HOST, NET)
+        if item.kind is Kind.POD_DEVICE:
+            assert found.kind == "veth"
+            assert (item.name, item.index) in seen.pods or item.index in seen.hooked
 
 
 @given(SEEN)

@@ -50,6 +50,14 @@ def signed_by(authority: Authority, data: Data, now: datetime, *, validity: time
     return {**data, CERTIFICATE: issued.certificate_pem, KEY: issued.key_pem}
 
 
+def renamed(
+    wanted: Profile, authority: Authority, data: Data, now: datetime, *, validity: timedelta = VALIDITY
+) -> Data:
+    """The Secret's data with a leaf for `wanted`. Who is accepted stays."""
+    issued = authority.issue(wanted, now, validity=validity)
+    return {**data, CERTIFICATE: issued.certificate_pem, KEY: issued.key_pem}
+
+
 def leaf_of(data: Data) -> x509.Certificate:
     """Raises MaterialError."""
     if CERTIFICATE not in data:

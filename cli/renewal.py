@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cli.container import hardened, on_control_node, unprivileged
-from cli.settings import CERTGEN, MeshSettings
+from cli.settings import CERTGEN, CLUSTER, MeshSettings
 
 RETRIES = 3
 DEADLINE_SECONDS = 300  # a round takes seconds; one that hangs must not hold up the next
@@ -36,7 +36,8 @@ def job_spec(settings: MeshSettings) -> dict[str, Any]:
 
 
 def _certgen(settings: MeshSettings) -> dict[str, Any]:
-    issue = [f"--cluster-name={settings.cluster_name}", "--ca-generate"] if settings.issues else []
+    own_name = ["--own-name"] if settings.auth_mode == CLUSTER else []
+    issue = [f"--cluster-name={settings.cluster_name}", "--ca-generate", *own_name] if settings.issues else []
     args = [
         "certgen",
         f"--namespace={settings.namespace}",

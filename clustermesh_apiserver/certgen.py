@@ -3,8 +3,9 @@
 Once, for a CronJob, or with `--watch` for as long as the process runs. Reads the authority's Secret and the
 leaves' and patches only leaves, so a Role for exactly these Secrets is enough. Renewing keeps the signer, the
 names and the uses; where the authority's key is not in the cluster nothing is done, and said. Told a
-cluster's name, it also issues leaves that are missing, and on demand the authority: for installations that
-no command line has prepared.
+cluster's name, it also issues leaves that are missing, gives the leaf for other clusters the name that the
+authentication mode asks for, and on demand makes the authority: for installations that no command line has
+prepared.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Wanted:
     validity: timedelta = VALIDITY
     dns_names: tuple[str, ...] = ()
     ip_addresses: tuple[str, ...] = ()
+    own_name: bool = False  # other clusters know us by a name of our own, and not by the one that all share
 
     def profiles(self, namespace: str) -> dict[str, Profile]:
         if not self.cluster_name:
@@ -57,7 +59,7 @@ class Wanted:
         return {
             SERVER: profile.server(namespace, dns_names=self.dns_names, ip_addresses=self.ip_addresses),
             ADMIN: profile.admin(self.cluster_name),
-            REMOTE: profile.remote(),
+            REMOTE: profile.remote(self.cluster_name if self.own_name else None),
             LOCAL: profile.local(self.cluster_name),
         }
 
@@ -88,7 +90,15 @@ async def renew(client: Client, namespace: str, now: datetime, wanted: Wanted | 
         log.error("nothing is renewed: secret=%s reason=%s", CA_SECRET, objection)
         return [f"Secret {CA_SECRET}: {objection}"]
     problems = _ending(authority, now)
-    leaf = partial(_renew, client, namespace, authority=authority, now=now, validity=wanted.validity)
+    leaf = partial(
+        _renew,
+        client,
+        namespace,
+        authority=authority,
+        now=now,
+        validity=wanted.validity,
+        cluster=wanted.cluster_name,
+    )
     profiles = wanted.profiles(namespace)
     for name in LEAVES:
         try:
@@ -103,26 +113,37 @@ async def _renew(
     client: Client,
     namespace: str,
     name: str,
-    missing: Profile | None,
+    wanted: Profile | None,
     *,
     authority: Authority,
     now: datetime,
     validity: timedelta,
+    cluster: str,
 ) -> None:
-    """One leaf, if it is due, or missing and wanted. Raises CertificateError, KubernetesError."""
+    """One leaf, if it is due or has its other name, or missing and wanted. Raises CertificateError and
+    KubernetesError."""
     data = await _data(client, name, namespace)
     if data is None:
-        if missing is not None:
-            issued = authority.issue(missing, now, validity=validity)
+        if wanted is not None:
+            issued = authority.issue(wanted, now, validity=validity)
             pair = {reissue.CERTIFICATE: issued.certificate_pem, reissue.KEY: issued.key_pem}
             await _create(client, namespace, name, {**pair, reissue.TRUST: authority.anchors.pem})
             log.info("certificate issued secret=%s", name)
         return
     new = reissue.renewed(data, authority, now, validity=validity)
+    if name == REMOTE and wanted is not None and _is_renamed(data, wanted, cluster):
+        new = reissue.renamed(wanted, authority, data, now, validity=validity)
     if new is not None:
         changed = {key: base64.b64encode(new[key]).decode() for key in (reissue.CERTIFICATE, reissue.KEY)}
         await client.merge_patch(SECRET, name, {"data": changed}, namespace)
         log.info("certificate renewed secret=%s", name)
+
+
+def _is_renamed(data: Mapping[str, bytes], wanted: Profile, cluster: str) -> bool:
+    """Whether it has that of the cluster's two names which is not wanted. Any other was somebody's choice."""
+    present = reissue.profile_of(reissue.leaf_of(data)).common_name
+    both = {profile.remote().common_name, profile.remote(cluster).common_name}
+    return present != wanted.common_name and {present, wanted.common_name} == both
 
 
 async def _create_authority(client: Client, namespace: str, now: datetime) -> Mapping[str, bytes]:

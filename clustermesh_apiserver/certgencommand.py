@@ -44,6 +44,9 @@ from k8s.errors import KubernetesError
 @click.option(
     "--server-ip", "ip_addresses", multiple=True, help="One more address of the server. Repeatable."
 )
+@click.option(
+    "--own-name", is_flag=True, help="Be remote-<cluster> to other clusters: their authentication by name."
+)
 @log.flags
 def certgen_command(
     *,
@@ -55,6 +58,7 @@ def certgen_command(
     validity_days: float,
     dns_names: tuple[str, ...],
     ip_addresses: tuple[str, ...],
+    own_name: bool,
 ) -> None:
     """Renew this cluster's certificates before they expire; exit 1 if any could not be.
 
@@ -63,7 +67,9 @@ def certgen_command(
       clustermesh-apiserver certgen
       clustermesh-apiserver certgen --cluster-name east --ca-generate --validity-days 90
     """
-    wanted = Wanted(cluster_name, ca_generate, timedelta(days=validity_days), dns_names, ip_addresses)
+    wanted = Wanted(
+        cluster_name, ca_generate, timedelta(days=validity_days), dns_names, ip_addresses, own_name
+    )
     try:
         problems = asyncio.run(_run(namespace, kubeconfig, wanted, watch=watch))
     except (KubernetesError, TimeoutError) as error:

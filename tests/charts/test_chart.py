@@ -17,9 +17,10 @@ import yaml
 from certs.check import Purpose, check
 from certs.issue import Authority
 from certs.profile import server
-from cli import manifest, peerfile, renewal, secret
+from cli import manifest, meshfile, meshplan, peerfile, renewal, secret, users
 from cli.facts import Address
-from cli.settings import CERTGEN, ETCD_IMAGE, MeshSettings
+from cli.settings import CERTGEN, CLUSTER, ETCD_IMAGE, LEGACY, MeshSettings
+from peering import rules
 from tests.charts import crds
 from tests.charts.conftest import CHART, NAMESPACE, ROOT, Body, ChartError, Objects, Render
 
@@ -62,6 +63,8 @@ CASES: dict[str, tuple[Body, MeshSettings]] = {
         {"controlNode": True, "agent": {"tolerations": []}, "mcs": {"enabled": True}},
         replace(SETTINGS, on_control_node=True, mcs_api=True),
     ),
+    "the shared name only": ({"tls": {"authMode": "legacy"}}, replace(SETTINGS, auth_mode=LEGACY)),
+    "names of one's own": ({"tls": {"authMode": "cluster"}}, replace(SETTINGS, auth_mode=CLUSTER)),
     "certificates of one's own": ({"tls": {"auto": {"method": "none"}}}, replace(SETTINGS, renews=False)),
     "short certificates": (
         {"tls": {"auto": {"schedule": "0 * * * *", "validityDays": 7}}},
@@ -80,6 +83,9 @@ def test_the_chart_and_enable_install_the_same(render: Render, case: str) -> Non
         if not each.once or (each.resource.kind == "CustomResourceDefinition" and "multicluster" in each.name)
     }
     found = render(values)
+    if settings.auth_mode == CLUSTER:  # `enable` writes it by itself, as it never changes what is there
+        listed = found.pop(("ConfigMap", users.CONFIG_MAP))
+        assert users.parse(listed["data"][users.FILE]) == frozenset()
     for key in [key for key in found if key[0] == "Job"]:
         job = found.pop(key)
         assert settings.issues and key[1].startswith(CERTGEN)
@@ -130,6 +136,68 @@ def test_peers_in_values_are_the_files_that_connect_writes(render: Render, mirro
     file = yaml.safe_load(named["Secret", "cilium-kvstoremesh"]["stringData"]["west"])
     assert file["endpoints"] == ["https://mesh.example.org:2379"]
     assert "cilium-host-aliases" not in file
+
+
+PEERS: Body = {
+    "west": {
+        "see": ["nodes", "identities", "ip"],
+        "claim": {"addresses": ["10.2.0.0/16"], "namespaces": ["shop"], "addressCheck": "enforce"},
+    },
+    "north": {"see": []},
+    "south": {"claim": {"namespaces": []}},
+}
+
+
+@pytest.mark.parametrize("others", [{}, {"*": {"see": ["nodes"]}}, {"*": {"see": []}}])
+def test_rules_in_values_are_the_files_that_apply_writes(render: Render, others: Body) -> None:
+    peers = {**PEERS, **others}
+    clusters = [{"name": "east", "id": 1, "context": "east", "peers": peers}]
+    clusters += [{"name": name, "id": id, "context": name} for id, name in enumerate(PEERS, 2)]
+    mesh = yaml.safe_dump({"kind": "Mesh", "version": 1, "clusters": clusters})
+    wanted = meshplan.wanted_rules(meshfile.parse(mesh.encode(), "mesh.yaml").clusters["east"])
+    found = render({"config": {"peers": peers}})["ConfigMap", rules.CONFIG_MAP]["data"]
+    assert found.keys() == wanted.keys()
+    see, claims = rules.SEE_FILE, rules.CLAIMS_FILE
+    assert rules.parse_see(found[see].encode()) == rules.parse_see(wanted[see].encode())
+    assert rules.parse_claims(found[claims].encode()) == rules.parse_claims(wanted[claims].encode())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"peers": {"*": {"claim": {"namespaces": []}}}},
+        {"peers": {"west": {"see": ["pods"]}}},
+        {"peers": {"West": {"see": []}}},
+        {"peers": {"west": {"claim": {"address": []}}}},
+        {"remoteUsers": ["remote west"]},
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused(render: Render, config: Body) -> None:
+    with pytest.raises(ChartError):
+        render({"config": config})
+
+
+def test_whom_values_name_may_read(render: Render) -> None:
+    def listed(**config: Any) -> frozenset[str]:
+        found = render({"tls": {"authMode": "cluster"}, "config": config})
+        return users.parse(found["ConfigMap", users.CONFIG_MAP]["data"][users.FILE])
+
+    clusters = {"west": {"ips": ["192.0.2.1"], "port": 2379}}
+    assert listed(clusters=clusters) == {"west"}
+    assert listed(clusters=clusters, remoteUsers=["north", "south"]) == {"north", "south"}
+    assert listed(clusters=clusters, remoteUsers=[]) == frozenset()
+
+
+@pytest.mark.parametrize("method", ["helm", "certmanager"])
+def test_the_mode_decides_the_name_towards_others(render: Render, method: str) -> None:
+    auto = {"method": method, "certManagerIssuer": {"kind": "ClusterIssuer", "name": "mesh"}}
+    for mode, name in (("legacy", "remote"), ("migration", "remote"), ("cluster", "remote-east")):
+        found = render({"tls": {"authMode": mode, "auto": auto}})
+        if method == "helm":
+            leaf = _decoded(found["Secret", secret.REMOTE]["data"]["tls.crt"])
+            assert secret.load_chain(leaf)[0].subject.rfc4514_string() == f"CN={name}"
+        else:
+            assert found["Certificate", secret.REMOTE]["spec"]["commonName"] == name
 
 
 def _files(secrets: Any) -> dict[str, dict[str, Any]]:
@@ -196,7 +264,8 @@ EVERYTHING: Body = {
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True},
     "dashboard": {"enabled": True},
-    "config": {"clusters": {"west": {"ips": ["192.0.2.1"], "port": 2379}}},
+    "config": {"clusters": {"west": {"ips": ["192.0.2.1"], "port": 2379}}, "peers": PEERS},
+    "tls": {"authMode": "cluster"},
 }
 
 

@@ -141,3 +141,22 @@ async def test_the_command_fails_when_anything_could_not_be_renewed(tmp_path: Pa
         )
         assert made.exit_code == 0, made.output
         assert (await stored(api.client, SERVER)).keys() == {"tls.crt", "tls.key", "ca.crt"}
+
+
+async def test_the_name_towards_others_follows_the_mode_unless_it_is_a_third_one(kube: Client) -> None:
+    authority = Authority.create(NOW)
+    await store(kube, "cilium-ca", ca(authority))
+
+    async def name() -> str:
+        return load_chain((await stored(kube, REMOTE))["tls.crt"])[0].subject.rfc4514_string()
+
+    for own_name, wanted in ((False, "CN=remote"), (True, "CN=remote-east"), (False, "CN=remote")):
+        assert not await certgen.renew(kube, NAMESPACE, NOW, certgen.Wanted("east", own_name=own_name))
+        assert await name() == wanted
+        before = await stored(kube, REMOTE)
+        await certgen.renew(kube, NAMESPACE, NOW, certgen.Wanted("east", own_name=own_name))
+        await certgen.renew(kube, NAMESPACE, NOW)  # who is not told of a mode keeps the name
+        assert await stored(kube, REMOTE) == before
+    await store(kube, REMOTE, leaf(authority.issue(profile.remote("other"), NOW), authority))
+    await certgen.renew(kube, NAMESPACE, NOW, certgen.Wanted("east", own_name=True))
+    assert await name() == "CN=remote-other"

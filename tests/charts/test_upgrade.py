@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from cli import secret, users
+from cli.settings import PEERS_SECRET
 from k8s.client import Client
 from k8s.resource import SECRET
 from kvstore.memory import MemoryBackend
@@ -66,16 +67,18 @@ async def test_an_upgrade_keeps_authority_and_certificates(tmp_path: Path) -> No
 async def test_another_mode_is_another_name_and_a_list_that_upgrades_keep(tmp_path: Path) -> None:
     async with lab_api(MemoryBackend()) as api, helm(api, tmp_path) as ask:
         await ask("install", VALUES)
+        told = secret.files(NAMESPACE, PEERS_SECRET, {"north": "as connect writes it"})
+        await api.client.apply(SECRET, told)
         before = await _secrets(api.client)
         await ask("upgrade", BY_NAME)
         by_name = await _secrets(api.client)
         assert {name for name in by_name if by_name[name] != before[name]} == {secret.REMOTE}
-        assert await users.read(api.client, NAMESPACE) == frozenset()
+        assert await users.read(api.client, NAMESPACE) == {"north"}
         await users.let_in(api.client, NAMESPACE, "east", "west")  # as `connect` does
         await ask("upgrade", BY_NAME)
         assert await _secrets(api.client) == by_name
-        assert await users.read(api.client, NAMESPACE) == {"west"}
+        assert await users.read(api.client, NAMESPACE) == {"north", "west"}
         await ask("upgrade", VALUES)
-        assert await users.read(api.client, NAMESPACE) == {"west"}
+        assert await users.read(api.client, NAMESPACE) == {"north", "west"}
         leaf = base64.b64decode((await _secrets(api.client))[secret.REMOTE]["tls.crt"])
         assert secret.load_chain(leaf)[0].subject.rfc4514_string() == "CN=remote"

@@ -67,7 +67,7 @@ async def test_an_upgrade_keeps_authority_and_certificates(tmp_path: Path) -> No
 async def test_another_mode_is_another_name_and_a_list_that_upgrades_keep(tmp_path: Path) -> None:
     async with lab_api(MemoryBackend()) as api, helm(api, tmp_path) as ask:
         await ask("install", VALUES)
-        told = secret.files(NAMESPACE, PEERS_SECRET, {"north": "as connect writes it"})
+        told = secret.files(NAMESPACE, PEERS_SECRET, {"north": "endpoints: []", "north.key": "-"})
         await api.client.apply(SECRET, told)
         before = await _secrets(api.client)
         await ask("upgrade", BY_NAME)

@@ -20,10 +20,22 @@ from cli.facts import Address, ClusterFacts
 from cli.links import MODES, Link, links
 from cli.manifest import Manifest
 from cli.manifesttext import as_yaml
-from cli.members import Judging, Member, judge, let_in, members, share_trust, surveys, tell, telling, trusting
+from cli.members import (
+    Judging,
+    Member,
+    judge,
+    let_in,
+    letting_in,
+    members,
+    share_trust,
+    surveys,
+    tell,
+    telling,
+    trusting,
+)
 from cli.running import run
 from cli.target import Target, split, with_target
-from k8s.resource import SECRET
+from k8s.resource import CONFIGMAP, SECRET
 
 MAX_PORT = 65535
 
@@ -41,7 +53,7 @@ MAX_PORT = 65535
 @click.option("--destination-endpoint", multiple=True, help="IP:PORT at which the destination is reached.")
 @click.option("--source-endpoint", multiple=True, help="IP:PORT at which this cluster is reached.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print each cluster's Secrets as YAML, without keys, and change nothing."
+    "--dry-run", is_flag=True, help="Print each cluster's objects as YAML, without keys, and change nothing."
 )
 @click.option(
     "--parallel",
@@ -125,7 +137,7 @@ async def _connect(
         wanted = links(mode, ours.name, [other.name for other in others])
         if not parallel:
             trust = [each.facts.trust for each in clusters] if judging.allow_mismatching_ca else []
-            return _show(by_name, wanted, trust)
+            return await _show(by_name, wanted, trust)
         if judging.allow_mismatching_ca:
             await share_trust(clusters, [member.facts.trust for member in clusters])
         for link in wanted:
@@ -138,14 +150,19 @@ async def _connect(
         return None
 
 
-def _show(by_name: Mapping[str, Member], wanted: Sequence[Link], trust: Sequence[TrustBundle | None]) -> None:
+async def _show(
+    by_name: Mapping[str, Member], wanted: Sequence[Link], trust: Sequence[TrustBundle | None]
+) -> None:
     for name, member in by_name.items():
         bodies = trusting(member.facts, trust) if trust else []
         for link in wanted:
             if link.reader == name:
                 bodies += telling(member.facts, by_name[link.peer].facts)
-        if bodies:
-            click.echo(f"# cluster {name}\n{as_yaml([Manifest(SECRET, body) for body in bodies])}---")
+        shown = [Manifest(SECRET, body) for body in bodies]
+        if listed := await letting_in(member, [link.reader for link in wanted if link.peer == name]):
+            shown.append(Manifest(CONFIGMAP, listed))
+        if shown:
+            click.echo(f"# cluster {name}\n{as_yaml(shown)}---")
 
 
 async def _tell(reader: Member, peers: Sequence[ClusterFacts], turns: asyncio.Semaphore) -> None:

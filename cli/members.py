@@ -102,6 +102,13 @@ async def let_in(host: Member, *clusters: str) -> None:
     await users.let_in(host.client, host.facts.target.namespace, host.facts.name, *clusters)
 
 
+async def letting_in(host: Member, clusters: Iterable[str]) -> Body | None:
+    """The list that `let_in` would write; None where it would write none."""
+    namespace = host.facts.target.namespace
+    wanted = users.extended(await users.read(host.client, namespace), clusters)
+    return None if wanted is None else users.body(namespace, wanted)
+
+
 async def share_trust(clusters: Sequence[Member], authorities: Iterable[TrustBundle | None]) -> None:
     told = list(authorities)
     for member in clusters:

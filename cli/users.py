@@ -7,6 +7,7 @@ whose authority it accepts.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import yaml
@@ -55,16 +56,28 @@ async def read(client: Client, namespace: str) -> frozenset[str] | None:
     return None if raw is None else parse(objects.decode(raw, ConfigMap).data.get(FILE, ""))
 
 
-async def write(client: Client, namespace: str, clusters: Iterable[str]) -> None:
+def body(namespace: str, clusters: Iterable[str]) -> dict[str, Any]:
     metadata = {"name": CONFIG_MAP, "namespace": namespace}
-    await client.apply(CONFIGMAP, {"metadata": metadata, "data": {FILE: render(clusters)}})
+    return {"metadata": metadata, "data": {FILE: render(clusters)}}
+
+
+def extended(present: frozenset[str] | None, clusters: Iterable[str]) -> frozenset[str] | None:
+    """The list with these on it; None where it need not be written."""
+    if present is None or present.issuperset(clusters := set(clusters)):
+        return None
+    return present.union(clusters)
+
+
+async def write(client: Client, namespace: str, clusters: Iterable[str]) -> None:
+    await client.apply(CONFIGMAP, body(namespace, clusters))
 
 
 async def let_in(client: Client, namespace: str, host: str, *clusters: str) -> None:
     """`host`: the name of the cluster that they may read."""
     present = await read(client, namespace)
-    if present is not None and not present.issuperset(clusters):
-        await write(client, namespace, present.union(clusters))
+    wanted = extended(present, clusters)
+    if present is not None and wanted is not None:
+        await write(client, namespace, wanted)
         say(f"{host} lets in {', '.join(sorted(set(clusters) - present))}")
 
 

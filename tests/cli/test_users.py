@@ -53,6 +53,31 @@ async def test_by_default_the_name_is_shared_and_no_list_is_kept(clusters: Clust
     assert await let_in(clusters, "east") is None
 
 
+async def test_a_dry_run_shows_the_lists_as_they_would_be(clusters: Clusters) -> None:
+    async def shown() -> dict[str, frozenset[str]]:
+        """Cluster -> its list, where it would be written."""
+        said = (await clusters.run(*CONNECT, "--dry-run")).stdout
+        found = {}
+        for part in said.split("# cluster ")[1:]:
+            name, _, documents = part.partition("\n")
+            for body in yaml.safe_load_all(documents):
+                if body and body["metadata"]["name"] == users.CONFIG_MAP:
+                    assert (body["kind"], body["metadata"]["namespace"]) == ("ConfigMap", "kube-system")
+                    found[name] = users.parse(body["data"][users.FILE])
+        return found
+
+    await clusters.enable()
+    assert await shown() == {}
+    await clusters.enable("--auth-mode", "cluster")
+    await users.let_in(clusters.client("west"), "kube-system", "west", "north")
+    before = await clusters.everything()
+    said = await shown()
+    assert (said, await clusters.everything()) == ({"east": {"west"}, "west": {"east", "north"}}, before)
+    await clusters.run(*CONNECT)
+    assert {name: await let_in(clusters, name) for name in said} == said
+    assert await shown() == {}
+
+
 async def test_connecting_lets_in_by_name_and_disconnecting_shuts_out(clusters: Clusters) -> None:
     await clusters.enable("--auth-mode", "cluster")
     assert [await client_name(clusters, name) for name in ("east", "west")] == ["remote-east", "remote-west"]

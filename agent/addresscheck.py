@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum, IntEnum
 
-from agent.territory import Territory
 from mesh.node import Node
 from mesh.service import GlobalService
 from peering.rules import Claims
+from peering.territory import Territory
 
 
 class Mode(Enum):

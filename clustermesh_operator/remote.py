@@ -1,9 +1,14 @@
-"""One other cluster's ServiceExports and services: a `Sink` for `peering.peer`. No I/O."""
+"""One other cluster's ServiceExports and services: a `Sink` for `peering.peer`. No I/O.
+
+What the cluster may not claim is kept, and does not count: entries of other namespaces, and backends outside
+of its addresses. Whether an address is one of the cluster's own nodes' only agents know, as they read these.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from clustermesh_operator.snapshot import Remote
@@ -11,6 +16,7 @@ from kvstore.watch import Delta, Holding
 from mesh import endpointslice, service, serviceexport
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, ClusterConfig
+from mesh.endpointslice import ClusterEndpointSlice
 from mesh.keys import Kind
 from mesh.service import GlobalService
 from mesh.serviceexport import ServiceExport
@@ -18,11 +24,13 @@ from peering.imports import Import
 from peering.refusals import Refusals
 from peering.remoteslices import RemoteSlices
 from peering.rules import Claims
+from peering.territory import Territory
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 UNCLAIMED = "the namespace is not among those that the peer may serve"
+UNCLAIMED_BACKEND = "a backend is not among the addresses that the peer may claim"
 WAYS = (Kind.SERVICES, Kind.ENDPOINTSLICES)  # in which services travel
 
 
@@ -39,9 +47,11 @@ class RemoteExports:
     """`changed` is called whenever `value` may be another one."""
 
     def __init__(self, name: str, changed: Callable[[], None], claims: Callable[[], Claims] = Claims) -> None:
-        """`claims`: what the cluster may claim now; other namespaces' entries are kept, and do not count."""
+        """`claims`: what the cluster may claim now."""
         self.name = name
         self._claims = claims
+        self._addresses: tuple[str, ...] | None = None
+        self._claimable: Territory | None = None  # of these; None: any address
         self._changed = changed
         self._imports: dict[Kind, Import[Any]] = {
             Kind.SERVICEEXPORTS: Import(serviceexport.decode, serviceexport.admit),
@@ -59,8 +69,8 @@ class RemoteExports:
     @property
     def value(self) -> Remote:
         is_listed = self._kinds is not None and self._listed >= self._kinds
-        services = self._services[self._way]
-        return Remote(self._claimed(self._exports), self._claimed(services), is_listed)
+        services = self._within(self._claimed(self._services[self._way]))
+        return Remote(self._claimed(self._exports), services, is_listed)
 
     def begin(self, _remote: ClusterConfig, kinds: Sequence[Kind]) -> None:
         """Of other kinds there is nothing; services that come another way now stay until those are listed."""
@@ -80,7 +90,7 @@ class RemoteExports:
         for error in accepted.refusals:
             self.refused(error.key, f"{kind.name.lower()}: {error.reason}")
         for key, value in accepted.upserts.items():
-            self._refuse_unclaimed(key)
+            self._refuse_unclaimed(key, value)
             self._set(kind, key, value)
         for key in accepted.removes:
             self._set(kind, key, None)
@@ -114,10 +124,34 @@ class RemoteExports:
             return values
         return {key: value for key, value in values.items() if key.partition("/")[0] in namespaces}
 
-    def _refuse_unclaimed(self, key: str) -> None:
-        namespaces = self._claims().namespaces
+    def _within(self, services: dict[str, GlobalService]) -> dict[str, GlobalService]:
+        """With those backends that may be claimed."""
+        claimable = self._territory()
+        if claimable is None:
+            return services
+        return {
+            key: replace(
+                value, backends={ip: each for ip, each in value.backends.items() if ip not in outside}
+            )
+            if (outside := claimable.outside(value.backends))
+            else value
+            for key, value in services.items()
+        }
+
+    def _territory(self) -> Territory | None:
+        """What the claims say now."""
+        addresses = self._claims().addresses
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._claimable = None if addresses is None else Territory.of(addresses)
+        return self._claimable
+
+    def _refuse_unclaimed(self, key: str, value: Any) -> None:
+        namespaces, claimable = self._claims().namespaces, self._territory()
         if namespaces is not None and key.partition("/")[0] not in namespaces:
             self.refused(key, UNCLAIMED)
+        elif claimable is not None and claimable.outside(_backends(value)):
+            self.refused(key, UNCLAIMED_BACKEND)
 
     def _forget(self, kind: Kind) -> None:
         for key in self._imports[kind].drain():
@@ -133,6 +167,15 @@ class RemoteExports:
             case Kind.ENDPOINTSLICES:
                 for name in self._slices.set(key, value):
                     _put(self._services[kind], name, self._slices.service(name))
+
+
+def _backends(value: Any) -> Iterable[str]:
+    match value:
+        case GlobalService():
+            return value.backends
+        case ClusterEndpointSlice():
+            return [address for endpoint in value.endpoints for address in endpoint.addresses]
+    return ()
 
 
 def _put(values: dict[str, T], key: str, value: T | None) -> None:

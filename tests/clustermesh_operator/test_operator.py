@@ -222,6 +222,29 @@ async def test_slices_of_a_cluster_that_has_not_been_heard_yet_stay(mesh: Mesh) 
         await eventually(has_followed)
 
 
+async def test_slices_have_no_address_that_the_cluster_may_not_claim(mesh: Mesh) -> None:
+    first, second = mesh.clusters
+    may = "peers: [{name: beta, claim: {addresses: [10.2.0.0/16]}}]\n"
+    (first.directory / "claims.yaml").write_text(may)
+    async with first.operating(mesh.connect, endpoint_sync=True), second.operating(mesh.connect):
+
+        async def has(*addresses: str) -> None:
+            async def has_them() -> bool:
+                (mirror,) = await first.mirrors()
+                return sorted(a for each in mirror["endpoints"] for a in each["addresses"]) == [*addresses]
+
+            await eventually(has_them, 20)
+
+        await second.service(**HEADLESS)
+        await second.slice({"addresses": ["10.2.0.7"]}, {"addresses": ["192.0.2.7"]})
+        await second.export()
+        await has("10.2.0.7")
+        (first.directory / "claims.yaml").write_text("peers: []\n")
+        await has("10.2.0.7", "192.0.2.7")
+        (first.directory / "claims.yaml").write_text(may)
+        await has("10.2.0.7")
+
+
 async def test_when_all_is_said_nothing_more_is_written(clusters: list[Cluster]) -> None:
     first, second = clusters
     await first.service()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from clustermesh_operator.remote import RemoteExports, read_kinds
 from kvstore.watch import Delta
 from mesh import endpointslice, service, serviceexport
@@ -115,3 +119,42 @@ def test_what_a_cluster_may_not_claim_does_not_count_and_comes_back_when_it_may(
     assert (remote.value.exports, remote.value.services) == ({}, {})
     may = Claims(namespaces=frozenset({"shop"}))
     assert (list(remote.value.exports), list(remote.value.services)) == (["shop/web"], ["shop/web"])
+
+
+@pytest.mark.parametrize("config", [NEW, SLICED])
+def test_backends_outside_of_what_a_cluster_may_claim_do_not_count(
+    config: ClusterConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    may = Claims()
+    remote = RemoteExports("west", lambda: None, lambda: may)
+    begin(remote, config)
+    inside, outside = {"10.2.0.9"}, {"192.0.2.7"}
+    if config is NEW:
+        ports = {"http": Port("TCP", 80)}
+        inside.add("fd00:2::9")  # a slice is of one family
+        told = replace(BACKENDS, backends=dict.fromkeys(inside | outside, ports))
+        kind, content = Kind.SERVICES, service.encode(told)
+    else:
+        endpoints = (Endpoint(addresses=(*inside, *outside)),)
+        kind, content = Kind.ENDPOINTSLICES, endpointslice.encode(replace(SLICE, endpoints=endpoints))
+
+    def counted() -> set[str]:
+        return set(remote.value.services["shop/web"].backends)
+
+    remote.apply(kind, pair(content), WEST)
+    remote.listed(kind, WEST.cluster_id)
+    assert counted() == inside | outside
+    may = Claims(addresses=("10.2.0.0/16", "fd00:2::/64"))
+    assert counted() == inside
+    may = Claims(addresses=())
+    assert counted() == set()
+    may = Claims(addresses=("10.2.0.0/16", "fd00::/16"))
+    assert counted() == inside
+    assert "may claim" not in caplog.text
+    remote.drain()
+    begin(remote, config)
+    remote.apply(kind, pair(content), WEST)
+    assert "a backend is not among the addresses that the peer may claim" in caplog.text
+    remote.listed(kind, WEST.cluster_id)
+    may = Claims()
+    assert counted() == inside | outside

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.territory import Territory
 from mesh.addressing import ClusterID
 from mesh.node import Node, NodeAddress
+from peering.territory import Territory
 
 ADDRESSES = (
     NodeAddress("InternalIP", "198.18.2.11"),

@@ -75,12 +75,12 @@ async def serve(config: Config) -> None:
 
 
 async def _serve(config: Config, agent: Agent) -> None:
-    reach = access.load(config.kubeconfig, None) if config.kubeconfig else access.in_cluster()
     with nodelock.shared(config.state_directory):
-        await _serve_locked(config, agent, reach)
+        reach = access.load(config.kubeconfig, None) if config.kubeconfig else access.in_cluster()
+        await _serve_to(reach, config, agent)
 
 
-async def _serve_locked(config: Config, agent: Agent, reach: Access) -> None:
+async def _serve_to(reach: Access, config: Config, agent: Agent) -> None:
     async with connect(reach) as client, serve_unix(api.application(agent), config.socket):
         agent.health.degraded("waiting for this node's object in Kubernetes")
         node = await own_node.wait_node(client, config.node_name)

@@ -261,15 +261,16 @@ def test_an_agent_of_an_older_version_is_told_by_its_socket(left: Left) -> None:
     left.nothing_is_left()
 
 
-def test_no_agent_starts_while_it_works(left: Left) -> None:
-    with (
-        nodelock.alone(left.state),
-        pytest.raises(nodelock.NodeBusyError, match="clean-up of this node is at work"),
-        nodelock.shared(left.state),
-    ):
-        pass
-    with nodelock.shared(left.state):
-        assert left.state.is_dir()
+def test_no_agent_starts_while_it_works(tmp_path: Path) -> None:
+    agent = [
+        *(sys.executable, "-m", "agent", "--cluster-name=east", "--cluster-id=1"),
+        *(f"--state-dir={tmp_path / 'state'}", f"--socket-path={tmp_path / 'agent.sock'}"),
+    ]
+    with nodelock.alone(tmp_path / "state"):
+        done = subprocess.run(agent, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.startswith("clustermesh-agent: a clean-up of this node is at work")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_directory_that_goes_before_it_is_locked_is_not_the_one_that_is_held(

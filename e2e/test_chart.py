@@ -1,6 +1,6 @@
 """The chart, installed by Helm's own code in a lab of its own: two clusters connect and serve.
 
-Each signs with an authority of its own, below a root that is in neither.
+Each signs with an authority of its own, below a root that is in neither, and comes under a name of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from aiokit.wait import eventually
+from cli import users
 from e2e.labname import of_checkout
 from k8s.resource import DEPLOYMENT, JOB, SECRET
 from lab.demo.driver import Driver
@@ -42,6 +43,7 @@ class Helm:
             "cluster": {"name": cluster, "id": IDS[cluster], "writeConfig": False},  # the lab has
             "controlNode": True,
             "agent": {"tolerations": []},
+            "tls": {"authMode": "cluster"},
             **values,
         }
         self._process.stdin.write(json.dumps([action, cluster, values]).encode() + b"\n")
@@ -102,6 +104,8 @@ async def _run(lab: Driver, root: Path) -> None:
         (client,) = await lab.wait_pods("east", "client", 1)
         await lab.wait_pods("west", "web", 1)
         url = f"http://{await lab.cluster_ip('east', 'web')}/"
+        async with lab.kubernetes("east") as kube:
+            assert await users.read(kube, NAMESPACE) == {"west"}
         answered = set[str]()
         async with asyncio.timeout(ANSWER_SECONDS), lab.curling("east", client, url) as answers:
             async for answer in answers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cli.manifest import RUN_DIR
-from cli.settings import AGENT
 
 NAME = "clustermesh-cleanup"
 STATE_DIR = f"{RUN_DIR}/state"
@@ -43,10 +42,3 @@ def _container(image: str) -> dict[str, Any]:
             {"name": "bpf", "mountPath": "/sys/fs/bpf", "mountPropagation": "Bidirectional"},
         ],
     }
-
-
-def objection(daemonset_is_there: bool, ending: int, flags: str) -> str:
-    """Why nodes cannot be cleaned up now; empty when they can. `flags`: those that name the cluster."""
-    if daemonset_is_there:
-        return f"agents run here (DaemonSet {AGENT}): end them first, `clustermesh disable{flags}`"
-    return f"{ending} agents are still ending: try again in a moment" if ending else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,7 +36,11 @@ _POLL_SECONDS = 0.5
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.option("--image", help="Image with our programs (default: as `enable`).")
 @click.option(
-    "--wait-duration", type=duration, default="2m", show_default=True, help="For a pod on every node."
+    "--wait-duration",
+    type=duration,
+    default="2m",
+    show_default=True,
+    help="For agents to end, then for a pod on every node.",
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def post_uninstall_cleanup(
@@ -72,7 +76,7 @@ async def _clean(
 ) -> tuple[Said, Said | None]:
     """What the nodes said when they were looked at, and of the removal if there was one."""
     async with target.connect() as client:
-        await _refuse_if_agents_run(client, target)
+        await _await_ends(client, target, seconds)
         async with _cleaners(client, target, image, seconds) as pods:
             planned = await _everywhere(pods, _LOOK)
             if not await asyncio.to_thread(agreed, planned):
@@ -84,34 +88,51 @@ async def _clean(
         return planned, removed
 
 
-async def _refuse_if_agents_run(client: Client, target: Target) -> None:
-    exists = await client.get(DAEMONSET, AGENT, target.namespace) is not None
-    ending = [] if exists else await agentpod.pods(client, target.namespace, AGENT)
-    if reason := cleaner.objection(exists, len(ending), target.flags):
-        raise CommandError(f"{target.label}: {reason}")
+async def _await_ends(client: Client, target: Target, seconds: float) -> None:
+    """No agent is to begin; those that are ending get their time. On a node that is down none ends: go on, as
+    each node makes sure by itself that no agent runs."""
+    if await client.get(DAEMONSET, AGENT, target.namespace) is not None:
+        remedy = f"end them first, `clustermesh disable{target.flags}`"
+        raise CommandError(f"{target.label}: agents run here (DaemonSet {AGENT}): {remedy}")
+    ending: list[str] = []
+
+    async def are_gone() -> bool:
+        ending[:] = [pod.spec.nodeName for pod in await agentpod.pods(client, target.namespace, AGENT)]
+        return not ending
+
+    if not await _holds_within(are_gone, seconds):
+        say(f"warning: agents do not end on {', '.join(ending)}")
 
 
 @asynccontextmanager
 async def _cleaners(
     client: Client, target: Target, image: str, seconds: float
 ) -> AsyncGenerator[Sequence[AgentPod]]:
-    """A pod on every node, while the block runs."""
+    """A pod on every node, while the block runs: on one that is down it does not come up."""
     missing: list[str] = []
 
-    async def is_up() -> bool:
+    async def are_up() -> bool:
         missing[:] = await daemonset_missing(client, target, cleaner.NAME)
         return not missing
 
     await client.apply(DAEMONSET, cleaner.daemonset(target.namespace, image))
     try:
-        try:
-            await eventually(is_up, seconds, _POLL_SECONDS)
-        except TimeoutError as error:
-            raise CommandError(f"{'; '.join(missing)}: see its pods (image {image})") from error
+        is_whole = await _holds_within(are_up, seconds)
         found = await agentpod.pods(client, target.namespace, cleaner.NAME)
-        yield [AgentPod(client, pod, cleaner.NAME) for pod in found if not agentpod.is_ending(pod)]
+        pods = [AgentPod(client, pod, cleaner.NAME) for pod in found if not agentpod.is_ending(pod)]
+        if not is_whole and not any(each.pod.is_ready for each in pods):
+            raise CommandError(f"{'; '.join(missing)}: see its pods (image {image})")
+        yield pods
     finally:
         await client.delete(DAEMONSET, cleaner.NAME, target.namespace)
+
+
+async def _holds_within(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+    try:
+        await eventually(condition, seconds, _POLL_SECONDS)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _everywhere(pods: Sequence[AgentPod], how: str) -> Said:
@@ -122,6 +143,8 @@ async def _everywhere(pods: Sequence[AgentPod], how: str) -> Said:
 
 
 async def _ask(pod: AgentPod, how: str, turns: asyncio.Semaphore) -> dict[str, Any]:
+    if not pod.pod.is_ready:
+        return {"error": "the clean-up's pod did not come up on it"}
     try:
         async with turns:
             return await pod.ask("post-uninstall-cleanup", how, "--state-dir", cleaner.STATE_DIR)

@@ -22,6 +22,7 @@ from e2e.labname import of_checkout
 from k8s.resource import DEPLOYMENT, JOB, SECRET
 from lab.demo.driver import Driver
 from lab.demo.objects import SLEEP_IMAGE, deployment, service
+from lab.plan import make
 
 ROOT = Path(__file__).parents[1]
 LAB = of_checkout("chart")
@@ -123,6 +124,10 @@ async def _run(lab: Driver, root: Path) -> None:
         async with lab.kubernetes("east") as kube:
             assert await kube.list(DEPLOYMENT, NAMESPACE) == []
             assert await kube.list(JOB, NAMESPACE) == []
+        node = make(LAB, [*IDS], 1).cluster("east").nodes[1]
+        assert node.bpf_root.exists()
+        await lab.command("post-uninstall-cleanup", "--context", "east", "--force")
+        assert not node.bpf_root.exists()
 
 
 async def _is_reachable(lab: Driver) -> bool:

@@ -16,6 +16,7 @@ from lab.api.runtime import ExecResult
 from mesh.routingmode import ANNOTATION
 from tests.cli.conftest import Clusters
 from tests.cli.test_enable import BALANCED
+from tests.cli.test_verify import add_agent
 
 COMMAND = ("post-uninstall-cleanup", "--context", "east")
 ITEM = {"kind": "map", "name": "/sys/fs/bpf/m", "about": "", "state": "removed"}
@@ -24,7 +25,9 @@ KEPT = {"kind": "device", "name": "cilium_vxlan", "reason": "used", "ours": True
 LEFT = {"clean": False, "items": [{**ITEM, "state": "failed", "reason": "busy"}], "kept": [KEPT]}
 
 
-async def add_node(clusters: Clusters, name: str, ip: str, answers: Any, *, is_ours: bool = True) -> None:
+async def add_node(
+    clusters: Clusters, name: str, ip: str, answers: Any, *, is_ours: bool = True, is_up: bool = True
+) -> None:
     """A node with a pod of the clean-up's and with what an agent told of it."""
     client = clusters.client("east")
     pod = {
@@ -32,6 +35,8 @@ async def add_node(clusters: Clusters, name: str, ip: str, answers: Any, *, is_o
         "spec": {"nodeName": name, "containers": [{"name": cleaner.NAME, "image": "x"}]},
     }
     await client.create(POD, pod)
+    status = {"status": {"conditions": [{"type": "Ready", "status": str(is_up)}]}}
+    await client.merge_patch(POD, f"c-{name}", status, "kube-system", "status")
     clusters.apis["east"].runtime.answers[f"c-{name}"] = (
         answers if isinstance(answers, ExecResult) else ExecResult(msgspec.json.encode(answers), b"", 0)
     )
@@ -127,16 +132,23 @@ async def test_pods_that_do_not_come_up_are_named_and_go(clusters: Clusters) -> 
     assert "DaemonSet clustermesh-cleanup: 0 of 0 ready" in result.stderr
 
 
-async def test_while_agents_run_or_end_it_refuses(clusters: Clusters) -> None:
+async def test_a_node_that_is_down_holds_up_no_other(clusters: Clusters) -> None:
+    await define(clusters)
+    await add_node(clusters, "node-1", "198.18.1.11", CLEAN)
+    await add_node(clusters, "node-2", "198.18.1.12", CLEAN, is_up=False)
+    await add_agent(clusters, "east", "node-2", "198.18.1.12", {})  # as its pod cannot end there
+    result = await run(clusters, "--force", "--wait-duration", "200ms", "-o", "json", ready=0)
+    assert (result.exit_code, msgspec.json.decode(result.stdout)) == (
+        1,
+        {"node-1": CLEAN, "node-2": {"error": "the clean-up's pod did not come up on it"}},
+    )
+    assert "warning: agents do not end on node-2" in result.stderr
+    assert await records(clusters) == {"node-2", "web-node-2"}
+
+
+async def test_while_agents_run_it_refuses(clusters: Clusters) -> None:
     await clusters.run("enable", "--context", "east", *BALANCED)
     result = await clusters.run(*COMMAND, "--force")
     assert result.exit_code == 1
     assert "end them first, `clustermesh disable --context east`" in result.stderr
-    await clusters.run("disable", "--context", "east")
-    body = {
-        "metadata": {"name": "a", "namespace": "kube-system", "labels": {"k8s-app": "clustermesh-agent"}},
-        "spec": {"nodeName": "node-1", "containers": [{"name": "agent", "image": "x"}]},
-    }
-    await clusters.client("east").create(POD, body)
-    result = await clusters.run(*COMMAND, "--force")
-    assert (result.exit_code, "1 agents are still ending: try again" in result.stderr) == (1, True)
+    assert await clusters.get("east", DAEMONSET, cleaner.NAME) is None

@@ -43,17 +43,12 @@ def without_agent(places: Places) -> Iterator[None]:
     """No agent runs on this node while the block does. Raises AgentError if one does already."""
     if os.geteuid() != 0:
         raise CleanupError("only root can look at what an agent left, and remove it")
-    existed = places.state_directory.exists()
-    with nodelock.alone(places.state_directory):
-        if _answers(places.socket):  # of an older version, or with another directory for its state
+    with nodelock.cleanup():
+        if _answers(places.socket):  # of a version from before that
             raise nodelock.NodeBusyError(
                 f"{nodelock.RUNNING}: it answers at {places.socket}. {nodelock.STOP}"
             )
-        try:
-            yield
-        finally:
-            if not existed:
-                _remove_empty(places.state_directory)
+        yield
 
 
 def look(places: Places) -> Seen:

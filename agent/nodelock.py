@@ -1,12 +1,15 @@
-"""Agents and a clean-up keep out of each other's way: a lock on the directory of the agent's state.
+"""Agents and a clean-up keep out of each other's way, whatever directories they were told.
 
-An agent shares it as long as it lives; a clean-up has it alone. It goes with the process, however that ends.
+A node is a network namespace. Each of them has a socket there with a name of its kind, in the abstract
+namespace, which goes with the process, however that ends. Each takes its own first and then looks for the
+other's: two at once may both give way, and never both go on.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +18,10 @@ from agent.errors import AgentError
 
 RUNNING = "an agent runs on this node"
 STOP = "End it first: `clustermesh disable` does so on all nodes of a cluster"
-_ATTEMPTS = 10  # the directory may be removed between opening and locking it: by a clean-up that ends
+_AGENT, _CLEANUP = "clustermesh-agent/", "clustermesh-cleanup/"
+_SOCKETS = Path("/proc/thread-self/net/unix")  # of the network namespace that we are in
+_CONNECT_SECONDS = 1.0
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group
 
 
 class NodeBusyError(AgentError):
@@ -23,50 +29,48 @@ class NodeBusyError(AgentError):
 
 
 @contextmanager
-def shared(directory: Path) -> Iterator[None]:
-    """Held by an agent."""
-    refusal = f"a clean-up of this node is at work: it holds {directory}; start again when it has ended"
-    with _locked(directory, fcntl.LOCK_SH, refusal):
+def agent() -> Iterator[None]:
+    """Held by an agent as long as it lives; several may."""
+    with _held(_AGENT):
+        if any(map(_is_roots, _names(_CLEANUP))):
+            raise NodeBusyError("a clean-up of this node is at work: start again when it has ended")
         yield
 
 
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Held by whoever cleans up."""
-    refusal = f"{RUNNING} (or another clean-up): it holds {directory}. {STOP}"
-    with _locked(directory, fcntl.LOCK_EX, refusal):
+def cleanup() -> Iterator[None]:
+    """Held by whoever cleans up, alone."""
+    with _held(_CLEANUP) as own:
+        if _names(_AGENT):
+            raise NodeBusyError(f"{RUNNING}. {STOP}")
+        if any(name != own and _is_roots(name) for name in _names(_CLEANUP)):
+            raise NodeBusyError("another clean-up of this node is at work")
         yield
 
 
 @contextmanager
-def _locked(directory: Path, how: int, refusal: str) -> Iterator[None]:
-    handle = _opened(directory, how, refusal)
-    try:
-        yield
-    finally:
-        os.close(handle)
+def _held(kind: str) -> Iterator[str]:
+    name = kind + os.urandom(8).hex()
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind("\0" + name)
+        held.listen()
+        yield name
 
 
-def _opened(directory: Path, how: int, refusal: str) -> int:
-    for _ in range(_ATTEMPTS):
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _names(kind: str) -> list[str]:
+    """Of that kind, in this network namespace."""
+    words = [line.split() for line in _SOCKETS.read_text(errors="replace").splitlines()]
+    return [line[-1][1:] for line in words if line[-1].startswith("@" + kind)]
+
+
+def _is_roots(name: str) -> bool:
+    """Anybody in the node's network may take a name: only a root's keeps an agent from its work."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_CONNECT_SECONDS)
         try:
-            fcntl.flock(handle, how | fcntl.LOCK_NB)
-            if _is_there(handle, directory):
-                return handle
-        except BlockingIOError as error:
-            os.close(handle)
-            raise NodeBusyError(refusal) from error
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-    raise NodeBusyError(refusal)
-
-
-def _is_there(handle: int, directory: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), directory.stat())
-    except FileNotFoundError:
-        return False
+            client.connect("\0" + name)
+        except OSError:
+            return False  # it has just ended
+        said = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(said)
+    return bool(user == 0)

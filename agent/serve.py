@@ -75,7 +75,7 @@ async def serve(config: Config) -> None:
 
 
 async def _serve(config: Config, agent: Agent) -> None:
-    with nodelock.shared(config.state_directory):
+    with nodelock.agent():
         reach = access.load(config.kubeconfig, None) if config.kubeconfig else access.in_cluster()
         await _serve_to(reach, config, agent)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -239,13 +238,25 @@ def test_what_somebody_else_has_half_removed_is_finished(left: Left, gone: str) 
     left.nothing_is_left()
 
 
-def test_while_an_agent_runs_it_refuses(left: Left) -> None:
+@contextmanager
+def holding(left: Left, lock: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Somebody has it in the node's network namespace."""
+    with ExitStack() as stack:
+        within(left.node, lambda: stack.enter_context(lock()))
+        yield
+
+
+def test_while_an_agent_runs_it_refuses_whatever_it_is_told(left: Left, tmp_path: Path) -> None:
     before = pinned(left.bpf_root)
-    with nodelock.shared(left.state), nodelock.shared(left.state):
+    elsewhere = replace(left, state=tmp_path / "elsewhere")
+    with holding(left, nodelock.agent), holding(left, nodelock.agent):
         for options in (("--force",), ("--dry-run",)):
-            done = left.run(*options)
-            assert (done.exit_code, done.stdout) == (1, "")
-            assert "an agent runs on this node" in done.stderr
+            for asked in (left, elsewhere):
+                done = asked.run(*options)
+                assert (done.exit_code, done.stdout) == (1, "")
+                assert "an agent runs on this node" in done.stderr
+    with holding(left, nodelock.cleanup):
+        assert "another clean-up" in left.run("--force").stderr
     assert pinned(left.bpf_root) == before
     assert VXLAN in left.links()
 
@@ -261,36 +272,41 @@ def test_an_agent_of_an_older_version_is_told_by_its_socket(left: Left) -> None:
     left.nothing_is_left()
 
 
-def test_no_agent_starts_while_it_works(tmp_path: Path) -> None:
+def test_no_agent_starts_while_it_works(left: Left) -> None:
     agent = [
-        *(sys.executable, "-m", "agent", "--cluster-name=east", "--cluster-id=1"),
-        *(f"--state-dir={tmp_path / 'state'}", f"--socket-path={tmp_path / 'agent.sock'}"),
+        *("nsenter", f"--net=/run/netns/{left.node}", sys.executable, "-m", "agent"),
+        *("--cluster-name=east", "--cluster-id=1", f"--socket-path={left.socket}"),
     ]
-    with nodelock.alone(tmp_path / "state"):
+    with holding(left, nodelock.cleanup):
         done = subprocess.run(agent, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert done.stderr.startswith("clustermesh-agent: a clean-up of this node is at work")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_directory_that_goes_before_it_is_locked_is_not_the_one_that_is_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state, lock = tmp_path / "state", fcntl.flock
+SQUAT = """
+import socket
+held = socket.socket(socket.AF_UNIX)
+held.bind("\\0clustermesh-cleanup/x")
+held.listen()
+print("held", flush=True)
+input()
+"""
 
-    def late(handle: int, how: int) -> None:
-        """A clean-up ends between our opening and our locking."""
-        monkeypatch.setattr(nodelock.fcntl, "flock", lock)
-        state.rmdir()
-        lock(handle, how)
 
-    monkeypatch.setattr(nodelock.fcntl, "flock", late)
-    with (
-        nodelock.shared(state),
-        pytest.raises(nodelock.NodeBusyError, match="an agent runs"),
-        nodelock.alone(state),
-    ):
-        pass
+def test_a_name_that_is_not_roots_keeps_nobody_from_work(left: Left) -> None:
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/python3", "-c", SQUAT)
+    command = ["nsenter", f"--net=/run/netns/{left.node}", *nobody]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as squatter:
+        try:
+            assert squatter.stdout is not None
+            assert squatter.stdout.readline() == "held\n"
+            with holding(left, nodelock.agent):
+                assert "an agent runs" in left.run("--force").stderr
+            assert left.asked("--force")["clean"]
+        finally:
+            squatter.kill()
+    left.nothing_is_left()
 
 
 def test_without_force_it_asks(left: Left) -> None:

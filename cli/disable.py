@@ -41,14 +41,18 @@ def disable(*, target: Target) -> None:
 
 
 async def _disable(target: Target) -> None:
+    had_agents = False
     async with target.connect() as client:
         for resource, name in removals(target.namespace):
             if await client.delete(resource, name, target.namespace if resource.namespaced else ""):
                 say(f"deleted {resource.kind} {name}")
+                had_agents = had_agents or (resource, name) == (DAEMONSET, AGENT)
         for name, is_empty in LISTS.items():
             await _list(client, name, target.namespace, is_empty)
         if await client.get(secret.SECRET, ROTATION_SECRET, target.namespace) is not None:
             say(f"kept Secret {ROTATION_SECRET}: the authority is being replaced, 'certs rotate-ca' goes on")
+    if had_agents:
+        say(f"nodes go on as they are until 'clustermesh post-uninstall-cleanup{target.flags}'")
 
 
 async def _list(client: Client, name: str, namespace: str, is_empty: Callable[[bytes], bool]) -> None:

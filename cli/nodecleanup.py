@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -26,7 +25,7 @@ from k8s.errors import KubernetesError
 from k8s.resource import DAEMONSET
 
 Said = dict[str, dict[str, Any]]  # node -> its answer, or {"error": why there is none}
-_LOOK, _REMOVE = "--dry-run", "--force"
+_LOOK, _FORCE = "--dry-run", "--force"
 _POLL_SECONDS = 0.5
 
 
@@ -56,75 +55,77 @@ def post_uninstall_cleanup(
     if output == "json" and not (force or dry_run):
         raise click.UsageError("-o json does not ask: give --force or --dry-run")
 
-    def agreed(planned: Said) -> bool:
+    wanted = cleaner.daemonset(target.namespace, image or f"clustermesh.io/clustermesh:{installed()}")
+    removed: Said | None = None
+    run(_await_ends(target, wait_duration))
+    try:  # nobody waits for an answer inside a loop: Ctrl-C would have to wait for it too
+        planned = run(_look(target, wanted, wait_duration))
         if output == "table":
             click.echo(_text(planned), nl=False)
-        return not dry_run and (force or _is_confirmed(planned))
-
-    name = image or f"clustermesh.io/clustermesh:{installed()}"
-    planned, removed = run(_clean(target, name, wait_duration, agreed))
+        if not dry_run and (force or _is_confirmed(planned)):
+            removed = run(_remove(target))
+    finally:
+        run(_end(target))
+    found = planned if removed is None else removed
     if output == "json":
-        click.echo(msgspec.json.encode(planned if removed is None else removed))
+        click.echo(msgspec.json.encode(found))
     elif removed is not None:
         click.echo(_text(removed), nl=False)
-    if not dry_run and not _is_clean(planned if removed is None else removed):
+    if not dry_run and not _is_clean(found):
         raise SystemExit(1)
 
 
-async def _clean(
-    target: Target, image: str, seconds: float, agreed: Callable[[Said], bool]
-) -> tuple[Said, Said | None]:
-    """What the nodes said when they were looked at, and of the removal if there was one."""
+async def _look(target: Target, wanted: dict[str, Any], seconds: float) -> Said:
+    """What is on each node. On one that is down the pod does not come up."""
+    missing: list[str] = []
     async with target.connect() as client:
-        await _await_ends(client, target, seconds)
-        async with _cleaners(client, target, image, seconds) as pods:
-            planned = await _everywhere(pods, _LOOK)
-            if not await asyncio.to_thread(agreed, planned):
-                return planned, None
-            removed = await _everywhere(pods, _REMOVE)
+        await client.apply(DAEMONSET, wanted)
+
+        async def are_up() -> bool:
+            missing[:] = await daemonset_missing(client, target, cleaner.NAME)
+            return not missing
+
+        is_whole = await _holds_within(are_up, seconds)
+        pods = await _pods(client, target)
+        if not is_whole and not any(each.pod.is_ready for each in pods):
+            raise CommandError(f"{'; '.join(missing)}: see its pods")
+        return await _everywhere(pods, _LOOK)
+
+
+async def _remove(target: Target) -> Said:
+    async with target.connect() as client:
+        removed = await _everywhere(await _pods(client, target), _FORCE)
         clean = [node for node, answer in removed.items() if _is_clean({node: answer})]
         async for text in staleobjects.remove(client, clean):
             say(f"deleted {text}")
-        return planned, removed
+        return removed
 
 
-async def _await_ends(client: Client, target: Target, seconds: float) -> None:
+async def _end(target: Target) -> None:
+    async with target.connect() as client:
+        await client.delete(DAEMONSET, cleaner.NAME, target.namespace)
+
+
+async def _pods(client: Client, target: Target) -> list[AgentPod]:
+    found = await agentpod.pods(client, target.namespace, cleaner.NAME)
+    return [AgentPod(client, pod, cleaner.NAME) for pod in found if not agentpod.is_ending(pod)]
+
+
+async def _await_ends(target: Target, seconds: float) -> None:
     """No agent is to begin; those that are ending get their time. On a node that is down none ends: go on, as
     each node makes sure by itself that no agent runs."""
-    if await client.get(DAEMONSET, AGENT, target.namespace) is not None:
-        remedy = f"end them first, `clustermesh disable{target.flags}`"
-        raise CommandError(f"{target.label}: agents run here (DaemonSet {AGENT}): {remedy}")
     ending: list[str] = []
+    async with target.connect() as client:
+        if await client.get(DAEMONSET, AGENT, target.namespace) is not None:
+            remedy = f"end them first, `clustermesh disable{target.flags}`"
+            raise CommandError(f"{target.label}: agents run here (DaemonSet {AGENT}): {remedy}")
 
-    async def are_gone() -> bool:
-        ending[:] = [pod.spec.nodeName for pod in await agentpod.pods(client, target.namespace, AGENT)]
-        return not ending
+        async def are_gone() -> bool:
+            ending[:] = [pod.spec.nodeName for pod in await agentpod.pods(client, target.namespace, AGENT)]
+            return not ending
 
-    if not await _holds_within(are_gone, seconds):
-        say(f"warning: agents do not end on {', '.join(ending)}")
-
-
-@asynccontextmanager
-async def _cleaners(
-    client: Client, target: Target, image: str, seconds: float
-) -> AsyncGenerator[Sequence[AgentPod]]:
-    """A pod on every node, while the block runs: on one that is down it does not come up."""
-    missing: list[str] = []
-
-    async def are_up() -> bool:
-        missing[:] = await daemonset_missing(client, target, cleaner.NAME)
-        return not missing
-
-    await client.apply(DAEMONSET, cleaner.daemonset(target.namespace, image))
-    try:
-        is_whole = await _holds_within(are_up, seconds)
-        found = await agentpod.pods(client, target.namespace, cleaner.NAME)
-        pods = [AgentPod(client, pod, cleaner.NAME) for pod in found if not agentpod.is_ending(pod)]
-        if not is_whole and not any(each.pod.is_ready for each in pods):
-            raise CommandError(f"{'; '.join(missing)}: see its pods (image {image})")
-        yield pods
-    finally:
-        await client.delete(DAEMONSET, cleaner.NAME, target.namespace)
+        if not await _holds_within(are_gone, seconds):
+            say(f"warning: agents do not end on {', '.join(ending)}")
 
 
 async def _holds_within(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:

@@ -174,6 +174,7 @@ async def test_disable_leaves_the_name_the_kinds_and_the_authority(clusters: Clu
     await clusters.run("enable", "--context", "east", *BALANCED)
     result = await clusters.run("disable", "--context", "east")
     assert result.exit_code == 0
+    assert "until 'clustermesh post-uninstall-cleanup --context east'" in result.stderr
     assert await clusters.get("east", DAEMONSET, "clustermesh-agent") is None
     assert await clusters.get("east", SECRET, "clustermesh-apiserver-server-cert") is None
     assert await clusters.get("east", SECRET, "cilium-ca") is not None

@@ -36,6 +36,17 @@ def test_the_tunnel_device_takes_its_destination_from_each_packet(node: str) -> 
     assert within(node, lambda: netlink.ensure_vxlan("cilium_vxlan", mtu=1450)) == made
 
 
+def test_devices_say_that_they_are_ours_also_those_from_before_they_did(node: str) -> None:
+    ip("link", "add", "cilium_vxlan", "type", "vxlan", "external", "dstport", "8472", namespace=node)
+    ip("link", "add", "cilium_host", "type", "veth", "peer", "name", "cilium_net", namespace=node)
+    within(node, lambda: netlink.ensure_vxlan("cilium_vxlan", mtu=1450))
+    within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1"))
+    said = {link["ifname"]: link.get("ifalias") for link in show(node, "link", "show")}
+    names = ("cilium_vxlan", "cilium_host", "cilium_net")
+    assert [said[name] for name in names] == ["clustermesh"] * 3
+    assert said["eth0"] is None
+
+
 def test_the_gateway_has_the_nodes_address_and_no_older_one(node: str) -> None:
     within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.9.1"))
     within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1"))

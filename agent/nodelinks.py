@@ -12,7 +12,7 @@ from agent import netlink
 from agent.leftovers import HOST, NET, VXLAN, Device
 from bpf import leftovers
 
-_TYPES = {netlink.UNICAST: "unicast", netlink.UNREACHABLE: "unreachable"}
+_TYPES = {netlink.UNICAST: "unicast", 6: "blackhole", netlink.UNREACHABLE: "unreachable"}  # RTN_*
 _GONE = (errno.ESRCH, errno.ENOENT, errno.ENODEV)
 _OURS = (VXLAN, HOST, NET)
 

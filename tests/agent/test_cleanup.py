@@ -40,7 +40,13 @@ from tests.bpf.world import ifindex, ip, within
 pytestmark = pytest.mark.root
 
 GATEWAY, CIDR, OTHERS = "10.1.1.1", "10.1.1.0/24", "10.2.1.0/24"
-FOREIGN_ROUTE = "192.0.2.0/24"
+FOREIGN_ROUTE, FOREIGN_ROUTE6 = "192.0.2.0/24", "fd00:8::/64"
+OUR_OTHERS = (  # as other versions and modes make them
+    ("blackhole", "10.1.7.0/24"),
+    ("10.3.1.0/24", "via", "198.18.1.12"),
+    ("unreachable", "fd00:10:1:1::/64"),
+    ("fd00:10:2:1::/64", "dev", "eth0"),
+)
 KINDS: dict[str, tuple[MapSpec | ProgramSpec, ...]] = {"maps": MAPS, "progs": PROGRAMS}
 
 
@@ -69,6 +75,8 @@ class Left:
         within(self.node, lambda: netlink.ensure_unreachable(CIDR))
         table = RouteTable(Tunnelled(vxlan.index, GATEWAY))
         within(self.node, lambda: table.change(Changes({OTHERS: "198.18.2.11"}, ()), {}))
+        for words in OUR_OTHERS:
+            ip("route", "add", *words, "proto", str(netlink.ROUTE_PROTOCOL), namespace=self.node)
         self._load()
         pod = ifindex(self.node, "lxc1")
         with datapath.open(self.bpf_root) as opened:
@@ -111,7 +119,12 @@ class Left:
         return {str(each["ifname"]) for each in json.loads(ip("-j", "link", "show", namespace=self.node))}
 
     def routes(self) -> set[str]:
-        return {str(each["dst"]) for each in json.loads(ip("-j", "route", "show", namespace=self.node))}
+        """Without those that the kernel makes for itself."""
+        found = [
+            *json.loads(ip("-j", "route", "show", namespace=self.node)),
+            *json.loads(ip("-j", "-6", "route", "show", namespace=self.node)),
+        ]
+        return {str(each["dst"]) for each in found if each.get("protocol") != "kernel"}
 
     def hooks(self, device: str, hook: AttachType = AttachType.TCX_INGRESS) -> list[int]:
         index = ifindex(self.node, device)
@@ -119,7 +132,7 @@ class Left:
 
     def nothing_is_left(self) -> None:
         assert self.links() == {"lo", "eth0", "eth1"}
-        assert self.routes() == {"198.18.0.0/15", FOREIGN_ROUTE}
+        assert self.routes() == {FOREIGN_ROUTE, FOREIGN_ROUTE6}
         assert not self.bpf_root.exists()
         assert not self.state.exists()
         assert self.hooks("eth0") == []
@@ -146,7 +159,8 @@ def stock(bpffs: Path) -> Iterator[Path]:
 @pytest.fixture
 def left(bpffs: Path, stock: Path, tmp_path: Path) -> Iterator[Left]:
     with node_namespace() as node, pods(node, 1), cgroup() as group:
-        ip("route", "add", FOREIGN_ROUTE, "dev", "eth0", namespace=node)
+        for route in (FOREIGN_ROUTE, FOREIGN_ROUTE6):
+            ip("route", "add", route, "dev", "eth0", namespace=node)
         made = Left(node, stock, bpffs / "node", tmp_path / "state", group)
         made.made()
         yield made
@@ -347,7 +361,7 @@ def test_foreign_pins_files_and_devices_stay(left: Left) -> None:
         assert VXLAN in left.links()
     assert pinned(left.bpf_root) == ["v1/maps/somebodys"]
     assert [each.name for each in left.state.iterdir()] == ["note"]
-    assert left.routes() == {"198.18.0.0/15", FOREIGN_ROUTE}
+    assert left.routes() == {FOREIGN_ROUTE, FOREIGN_ROUTE6}
     other.unlink()
     note.unlink()
     assert left.asked("--force")["clean"]

@@ -89,7 +89,7 @@ def plan(seen: Seen, kinds: Collection[Kind] = tuple(Kind)) -> Plan:
     pods = [device for device in seen.devices if _is_pods(device, seen)]
     own = [device for device in seen.devices if device.name in (VXLAN, HOST, NET)]
     items = [
-        *(_pod_item(device, seen) for device in pods if not device.is_shared),
+        *(_pod_item(device, seen) for device in pods),  # whoever watches pods knows that they end
         *_pins(Kind.HOOK, seen.hooks),
         *_pins(Kind.PROGRAM, seen.programs),
         *(Item(Kind.ROUTE, cidr, about=about) for cidr, about in seen.routes),
@@ -98,8 +98,11 @@ def plan(seen: Seen, kinds: Collection[Kind] = tuple(Kind)) -> Plan:
         *_pins(Kind.FILE, seen.files),
     ]
     kept = [
-        *(_shared(Kind.POD_DEVICE, each) for each in pods if each.is_shared),
-        *(_shared(Kind.DEVICE, each) for each in own if each.is_marked and each.is_shared),
+        *(
+            Kept(Kind.DEVICE, each.name, "programs that are not ours are attached to it", is_ours=True)
+            for each in own
+            if each.is_marked and each.is_shared
+        ),
         *(
             Kept(Kind.DEVICE, each.name, "it does not say that we made it (Cilium's have the same names)")
             for each in own
@@ -125,7 +128,3 @@ def _pod_item(device: Device, seen: Seen) -> Item:
 
 def _pins(kind: Kind, paths: Iterable[Path]) -> list[Item]:
     return [Item(kind, str(path)) for path in paths]
-
-
-def _shared(kind: Kind, device: Device) -> Kept:
-    return Kept(kind, device.name, "programs that are not ours are attached to it", is_ours=True)

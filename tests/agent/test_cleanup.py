@@ -379,8 +379,9 @@ def ciliums_tunnel(left: Left) -> Iterator[None]:
 
 
 def test_a_device_of_ours_that_others_use_stays_and_is_told(left: Left) -> None:
-    with strangers(left, VXLAN):
+    with strangers(left, VXLAN), strangers(left, "lxc1"):
         done = left.asked("--force", status=1)
+        assert "lxc1" not in left.links()  # a pod must not be open, and others know that pods end
         assert [(each["name"], each["ours"]) for each in done["kept"]] == [(VXLAN, True)]
         assert len(left.hooks(VXLAN)) == 1
     assert left.asked("--force")["clean"]

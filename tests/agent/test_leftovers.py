@@ -36,9 +36,9 @@ def test_a_device_goes_only_if_it_is_ours_and_nobody_else_uses_it(seen: Seen) ->
     for item in plan(seen).remove:
         if item.kind in (Kind.DEVICE, Kind.POD_DEVICE):
             found = devices[item.index]
-            assert (found.name, found.is_shared) == (item.name, False)
+            assert found.name == item.name
         if item.kind is Kind.DEVICE:
-            assert found.is_marked and found.name in (VXLAN, HOST, NET)
+            assert found.is_marked and not found.is_shared and found.name in (VXLAN, HOST, NET)
         if item.kind is Kind.POD_DEVICE:
             assert found.kind == "veth"
             assert (item.name, item.index) in seen.pods or item.index in seen.hooked
@@ -46,6 +46,8 @@ def test_a_device_goes_only_if_it_is_ours_and_nobody_else_uses_it(seen: Seen) ->
 
 @given(SEEN)
 def test_pods_are_cut_off_before_their_programs_go_and_records_go_last(seen: Seen) -> None:
+    pods = {each.index for each in seen.devices if each.kind == "veth" and each.index in seen.hooked}
+    assert pods <= {item.index for item in plan(seen).remove if item.kind is Kind.POD_DEVICE}
     places = [ORDER.index(item.kind) for item in plan(seen).remove]
     assert places == sorted(places)
 

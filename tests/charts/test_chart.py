@@ -177,6 +177,12 @@ def test_rules_that_cannot_be_meant_are_refused(render: Render, config: Body) ->
         render({"config": config})
 
 
+def test_values_from_before_there_were_rules_and_modes_are_the_defaults(render: Render) -> None:
+    """As with --reuse-values: null takes a default away."""
+    before = {"config": {"clusters": {}, "peers": None, "remoteUsers": None}, "tls": {"authMode": None}}
+    assert render(before) == render({})
+
+
 def test_whom_values_name_may_read(render: Render) -> None:
     def listed(**config: Any) -> frozenset[str]:
         found = render({"tls": {"authMode": "cluster"}, "config": config})

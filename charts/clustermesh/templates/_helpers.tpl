@@ -27,6 +27,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 - --max-connected-clusters={{ .Values.cluster.maxConnectedClusters | int }}
 {{- end -}}
 
+{{/* Of a release with --reuse-values from before there was one: the default. */}}
+{{- define "clustermesh.auth-mode" -}}
+{{ .Values.tls.authMode | default "migration" }}
+{{- end -}}
+
 {{- define "clustermesh.unprivileged" -}}
 securityContext:
   runAsNonRoot: true

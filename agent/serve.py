@@ -49,7 +49,6 @@ from bpf import datapath as bpf_datapath
 from bpf import loader
 from bpf.loader import NodeOptions
 from k8s import access
-from k8s.access import Access
 from k8s.client import Client, connect
 from k8s.objects import Node
 from kvstore.metered import connecting
@@ -67,20 +66,16 @@ log = logging.getLogger(__name__)
 async def serve(config: Config) -> None:
     """Run until SIGTERM or SIGINT."""
     agent = Agent(config.cluster.name, config.node_name)
-    async with asyncio.TaskGroup() as group:
-        work = group.create_task(_serve(config, agent), name="agent")
-        await wait_terminated()
-        log.info("ending; the data path stays as it is")
-        work.cancel()
+    with nodelock.agent():
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(_serve(config, agent), name="agent")
+            await wait_terminated()
+            log.info("ending; the data path stays as it is")
+            work.cancel()
 
 
 async def _serve(config: Config, agent: Agent) -> None:
-    with nodelock.agent():
-        reach = access.load(config.kubeconfig, None) if config.kubeconfig else access.in_cluster()
-        await _serve_to(reach, config, agent)
-
-
-async def _serve_to(reach: Access, config: Config, agent: Agent) -> None:
+    reach = access.load(config.kubeconfig, None) if config.kubeconfig else access.in_cluster()
     async with connect(reach) as client, serve_unix(api.application(agent), config.socket):
         agent.health.degraded("waiting for this node's object in Kubernetes")
         node = await own_node.wait_node(client, config.node_name)

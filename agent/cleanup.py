@@ -43,7 +43,7 @@ def without_agent(places: Places) -> Iterator[None]:
     """No agent runs on this node while the block does. Raises AgentError if one does already."""
     if os.geteuid() != 0:
         raise CleanupError("only root can look at what an agent left, and remove it")
-    with nodelock.cleanup():
+    with nodelock.held_by_cleanup():
         if _answers(places.socket):  # of a version from before that
             raise nodelock.NodeBusyError(
                 f"{nodelock.RUNNING}: it answers at {places.socket}. {nodelock.STOP}"

@@ -29,7 +29,7 @@ class NodeBusyError(AgentError):
 
 
 @contextmanager
-def agent() -> Iterator[None]:
+def held_by_agent() -> Iterator[None]:
     """Held by an agent as long as it lives; several may."""
     with _held(_AGENT):
         if any(map(_is_roots, _names(_CLEANUP))):
@@ -38,7 +38,7 @@ def agent() -> Iterator[None]:
 
 
 @contextmanager
-def cleanup() -> Iterator[None]:
+def held_by_cleanup() -> Iterator[None]:
     """Held by whoever cleans up, alone."""
     with _held(_CLEANUP) as own:
         if _names(_AGENT):

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from agent import api, endpoints, netlink, nodelock, servicename
+from agent import api, endpoints, netlink, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
@@ -31,6 +31,7 @@ from agent.local import LocalNode
 from agent.mapdump import dumps
 from agent.mirrorwatch import MirrorWatch
 from agent.monitor import Monitor
+from agent.nodelock import held_by_agent
 from agent.patience import give_up_waiting
 from agent.peerstate import PeerState
 from agent.podlookup import PodLookup
@@ -62,11 +63,13 @@ from peering.times import PeerTimes
 
 log = logging.getLogger(__name__)
 
+ENDPOINTS_FILE = endpoints.FILE
+
 
 async def serve(config: Config) -> None:
     """Run until SIGTERM or SIGINT."""
     agent = Agent(config.cluster.name, config.node_name)
-    with nodelock.agent():
+    with held_by_agent():
         async with asyncio.TaskGroup() as group:
             work = group.create_task(_serve(config, agent), name="agent")
             await wait_terminated()
@@ -124,10 +127,10 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             allocator=Allocator(client, local.cluster, tables.identities.own),
             pods=PodLookup(client, kubernetes.view),
             view=kubernetes.view,
-            path=config.state_directory / endpoints.FILE,
+            path=config.state_directory / ENDPOINTS_FILE,
             changed=publisher.wake,
         )
-        lifecycle.load(_stored(config.state_directory / endpoints.FILE))
+        lifecycle.load(_stored(config.state_directory / ENDPOINTS_FILE))
         await lifecycle.reattach()
         peers = agent.peers = _peers(config, agent, tables)
         tables.set_peer_listings(agent.peer_listings)

@@ -263,13 +263,13 @@ def holding(left: Left, lock: Callable[[], AbstractContextManager[None]]) -> Ite
 def test_while_an_agent_runs_it_refuses_whatever_it_is_told(left: Left, tmp_path: Path) -> None:
     before = pinned(left.bpf_root)
     elsewhere = replace(left, state=tmp_path / "elsewhere")
-    with holding(left, nodelock.agent), holding(left, nodelock.agent):
+    with holding(left, nodelock.held_by_agent), holding(left, nodelock.held_by_agent):
         for options in (("--force",), ("--dry-run",)):
             for asked in (left, elsewhere):
                 done = asked.run(*options)
                 assert (done.exit_code, done.stdout) == (1, "")
                 assert "an agent runs on this node" in done.stderr
-    with holding(left, nodelock.cleanup):
+    with holding(left, nodelock.held_by_cleanup):
         assert "another clean-up" in left.run("--force").stderr
     assert pinned(left.bpf_root) == before
     assert VXLAN in left.links()
@@ -291,7 +291,7 @@ def test_no_agent_starts_while_it_works(left: Left) -> None:
         *("nsenter", f"--net=/run/netns/{left.node}", sys.executable, "-m", "agent"),
         *("--cluster-name=east", "--cluster-id=1", f"--socket-path={left.socket}"),
     ]
-    with holding(left, nodelock.cleanup):
+    with holding(left, nodelock.held_by_cleanup):
         done = subprocess.run(agent, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert done.stderr.startswith("clustermesh-agent: a clean-up of this node is at work")
@@ -315,7 +315,7 @@ def test_a_name_that_is_not_roots_keeps_nobody_from_work(left: Left) -> None:
         try:
             assert squatter.stdout is not None
             assert squatter.stdout.readline() == "held\n"
-            with holding(left, nodelock.agent):
+            with holding(left, nodelock.held_by_agent):
                 assert "an agent runs" in left.run("--force").stderr
             assert left.asked("--force")["clean"]
         finally:

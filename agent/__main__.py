@@ -133,6 +133,11 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     help="TCP port of remote nodes that is probed; a refused connection is an answer too.",
 )
 @toggle(
+    "--enable-endpoint-health-checking",
+    default=True,
+    text="Have an address among the node's pods that other nodes probe: through the data path.",
+)
+@toggle(
     "--clustermesh-probe-backends",
     default=True,
     text="Ask remote backends themselves while their control plane is lost; silent ones are not used.",
@@ -165,6 +170,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_withdraw_after: str,
     clustermesh_probe_port: int,
     clustermesh_probe_backends: bool,
+    enable_endpoint_health_checking: bool,
 ) -> None:
     """Follow remote clusters and the local one, and keep this node's data path as they say."""
     status = 0  # an exit inside `except*` would be wrapped like an error
@@ -192,6 +198,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             ipv6=enable_ipv6,
             probe_port=clustermesh_probe_port,
             probe_backends=clustermesh_probe_backends,
+            health_address=enable_endpoint_health_checking,
             withdraw_after_seconds=seconds(clustermesh_withdraw_after, "--clustermesh-withdraw-after"),
         )
         collector.calm()

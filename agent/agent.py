@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agent import globalservices, metrics, peerloss, status
+from agent import globalservices, metrics, peernodes, status
 from agent.backendprobing import BackendProbing
 from agent.convert import contains
 from agent.datapath import Datapath
@@ -33,6 +33,7 @@ from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
 from mesh.merge import Frontend
+from mesh.node import Node
 from peering import report
 from peering.claimsfile import ClaimsFile
 from peering.peers import Peers
@@ -85,37 +86,21 @@ class Agent:
         known = self.peers.peers.keys()
         return [(self.states[name].cluster_id, self.states[name].is_listed) for name in known]
 
+    def own_size(self) -> int:
+        return max(1, len(self.kubernetes.view.nodes) if self.kubernetes else 0)
+
     def mesh_size(self) -> int:
         """How many nodes we know, our own included."""
-        own = len(self.kubernetes.view.nodes) if self.kubernetes else 0
-        peers = self.peers.peers if self.peers else {}
-        return max(1, own) + sum(len(self.states[name].nodes) for name in peers)
+        return self.own_size() + sum(1 for _ in self.peers_nodes())
 
-    def node_clusters(self) -> dict[str, str]:
-        """Peers' nodes' addresses and whose they are."""
-        peers = self.peers.peers if self.peers else {}
-        return {
-            address: name
-            for name in peers
-            for node in self.states[name].nodes.values()
-            if (address := node.internal_ip(4))
-        }
+    def peers_nodes(self) -> Iterator[Node]:
+        for name in self.peers.peers if self.peers else ():
+            yield from self.states[name].nodes.values()
 
     def node_called(self, address: str) -> str:
         """Cluster and name of the node with this address; "" for none that we know."""
-        own = list(self.kubernetes.view.nodes.values()) if self.kubernetes else []
-        peers = self.peers.peers if self.peers else {}
-        known = [*own, *(node for name in peers for node in self.states[name].nodes.values())]
-        return next((f"{n.cluster}/{n.name}" for n in known if address == n.internal_ip(4)), "")
-
-    def lost_peers(self) -> set[str]:
-        return peerloss.lost(self.peers)
-
-    def speechless_peers(self) -> set[str]:
-        return peerloss.speechless(self.peers, self.mirror)
-
-    def mirror_addresses(self) -> list[str]:
-        return peerloss.mirror_addresses(self.peers, self.tables.services) if self.tables else []
+        own = self.kubernetes.view.nodes.values() if self.kubernetes else ()
+        return peernodes.called([*own, *self.peers_nodes()], address)
 
     def names(self) -> Names:
         """What a trace calls by name."""
@@ -154,8 +139,10 @@ class Agent:
             known = self.tables.policies
             said["policy"] = status.policies(len(known.names), known.unsupported, self._refused_policies())
         if self.probing is not None:
-            nodes = self.probing.nodes
-            said["node-health"] = status.node_probes(nodes, self.probing.withdrawn, self.node_called)
+            probing = self.probing
+            said["node-health"] = status.node_probes(
+                probing.nodes, probing.withdrawn, self.node_called, probing.health_addresses
+            )
         if self.backends is not None:
             said["backend-health"] = {"withdrawn": dict(sorted(self.backends.withdrawn.items()))}
         if self.tables is not None:
@@ -281,6 +268,8 @@ class Agent:
             values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
             values[f"clustermesh_certificate_late{at}"] = expiry.is_late(file, now)
             values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
+        healths = [self.node_health(name) for name in peers]
+        values |= metrics.connectivity(self.cluster_name, self.node_name, healths)
         values |= metrics.map_pressure(self.pressure()) | metrics.map_unfit(self.unfit())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values

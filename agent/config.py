@@ -55,6 +55,7 @@ class Config:
     maglev_size: int = 0  # slots of a node port's table; 0: backends are chosen at random
     routing_mode: RoutingMode = RoutingMode.TUNNEL
     direct_routes: bool = False  # with native routing: the agent makes routes to other nodes' pods
+    health_address: bool = True  # other nodes may ask through the data path
     probe_backends: bool = True  # themselves, while their control plane is lost
     probe_port: int = DEFAULT_PROBE_PORT
     withdraw_after_seconds: float = 3.0  # 0: backends that do not answer stay

@@ -145,6 +145,6 @@ def node_entries(node: Node, *, own: bool = False) -> dict[str, IPCacheEntry]:
         (ReservedIdentity.INGRESS, node.ipv6_ingress_ip),
     )
     for reserved, ip in special:
-        if ip:
+        if ip and (own or tunnel):  # without one it would look like our own
             entries[host_prefix(ip)] = IPCacheEntry(int(reserved), tunnel, node.encryption_key)
     return entries

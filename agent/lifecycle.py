@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from agent import endpoints as storage
+from agent import healthaddress
 from agent.allocator import Allocator
 from agent.datapath import ENDPOINTS, POLICY, Datapath
 from agent.endpoints import Endpoint, Stored
@@ -123,7 +124,8 @@ class Lifecycle:
     def load(self, stored: Stored) -> None:
         """Take over what an earlier life knew. Call before the data path starts."""
         for address, owner in (stored.addresses | stored.addresses6).items():
-            self._take_over(address, owner)
+            if owner != healthaddress.OWNER:  # reserved already, or not wanted any more
+                self._take_over(address, owner)
         for endpoint in stored.endpoints:
             for address in endpoint.addresses:
                 self._take_over(address, endpoint.pod)

@@ -5,7 +5,7 @@ Cilium's names and labels where it has them; what only we have begins with `clus
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from agent.nodehealth import ClusterHealth
 from peering import metric
@@ -14,6 +14,7 @@ from peering.status import PeerStatus
 
 PREFIX = "cilium"
 _CILIUM = "cilium_clustermesh_remote_cluster"
+_CONNECTIVITY = {"reachable": "reachable", "silent": "unreachable", "unknown": "unknown"}  # Cilium's words
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -50,6 +51,18 @@ def withdrawals(source: str, target: str, health: ClusterHealth) -> dict[str, fl
         f"clustermesh_remote_cluster_nodes_withdrawn{at}": len(health.withdrawn),
         f"clustermesh_remote_cluster_backends_withdrawn{at}": health.backends,
     }
+
+
+def connectivity(source: str, node: str, peers: Iterable[ClusterHealth]) -> dict[str, float]:
+    """How many nodes of peers, and health endpoints behind them, are in each state: Cilium's metric."""
+    known = list(peers)
+    values = {}
+    for kind in ("node", "endpoint"):
+        for state, called in _CONNECTIVITY.items():
+            counts = [health.states if kind == "node" else health.endpoint_states for health in known]
+            at = labels(source_cluster=source, source_node_name=node, type=kind, status=called)
+            values[f"cilium_node_health_connectivity_status{at}"] = sum(c.get(state, 0) for c in counts)
+    return values
 
 
 def map_pressure(filled: Mapping[str, float]) -> dict[str, float]:

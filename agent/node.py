@@ -73,12 +73,13 @@ def internal_ip(node: Node) -> str:
     raise ConfigError(f"node {node.metadata.name} has no IPv4 InternalIP: give --node-ip")
 
 
-async def ensure_devices(local: LocalNode, own: Pools) -> Devices:
+async def ensure_devices(local: LocalNode, own: Pools, health: str = "") -> Devices:
+    """`health`: the node's health address, "" for none."""
     underlay = tuple(await asyncio.to_thread(netlink.having, local.ip))
     if not underlay:
         log.warning("no device has the address %s: node ports are not served to clients outside", local.ip)
-    gateways = [pool.gateway for pool in own.all]
-    host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, *gateways)
+    inside = [*(pool.gateway for pool in own.all), *([health] if health else [])]
+    host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, *inside)
     if local.routing_mode is RoutingMode.NATIVE:
         # of another mode, if any: whoever still sends through the tunnel must not be believed
         await asyncio.to_thread(netlink.remove, VXLAN)
@@ -100,7 +101,9 @@ def pools(node: Node, *, ipv6: bool) -> Pools:
     return Pools(AddressPool(first[4]), AddressPool(first[6]) if ipv6 and 6 in first else None)
 
 
-def cilium_node(node: LocalNode, kubernetes: Node, own: Pools, boot_id: str) -> dict[str, Any]:
+def cilium_node(
+    node: LocalNode, kubernetes: Node, own: Pools, boot_id: str, health: str = ""
+) -> dict[str, Any]:
     """The record of this node that our cluster and, through it, the mesh reads."""
     owner = {
         "apiVersion": "v1",
@@ -124,6 +127,7 @@ def cilium_node(node: LocalNode, kubernetes: Node, own: Pools, boot_id: str) -> 
             ],
             "ipam": {"podCIDRs": [pool.cidr for pool in own.all]},
             "encryption": {"key": 0},
+            "health": {"ipv4": health} if health else None,
             "bootid": boot_id,
         },
     }

@@ -3,6 +3,10 @@
 Hysteresis: some failures in a row make a node silent, some answers in a row bring it back. A node that never
 answered may stand behind a firewall, so its silence counts only when something else speaks for it: another
 node of its cluster answered at some time, or its cluster's control plane is lost too.
+
+A node may have a health endpoint: an address behind its data path, where pods' are. Its answer is the node's,
+too. Its silence, while the node answers, counts only where it answered before, and when it lasts: Cilium's is
+away for a while whenever an agent starts.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from enum import Enum
 FAILURES = 3  # in a row: one lost packet, or two, is no lost node
 ANSWERS = 2
 PROBES_PER_SECOND = 200.0  # from one node to all others
+ENDPOINT_FAILURES = 10 * FAILURES  # in a row, of a health endpoint: then the way to pods counts as cut
 UNHEARD_FAILURES = 2 * FAILURES  # of a node that never answered: give its control plane time to be found lost
 
 
@@ -22,6 +27,39 @@ class DataPlane(Enum):
     OK = "ok"
     PARTIAL = "partial"
     LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one probe came to; `seconds` says nothing where none came."""
+
+    came: bool
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointHealth:
+    """One node's health endpoint."""
+
+    failures: int = 0  # in a row
+    answered: bool = False  # ever
+    seconds: float = 0.0  # that the last answer took
+
+    @property
+    def state(self) -> str:
+        if self.failures >= FAILURES:
+            return "silent"
+        return "reachable" if self.answered else "unknown"
+
+    @property
+    def is_cut(self) -> bool:
+        """Nothing passes any more to what is behind the node."""
+        return self.answered and self.failures >= ENDPOINT_FAILURES
+
+    def after(self, *, answered: bool, seconds: float = 0.0) -> EndpointHealth:
+        if answered:
+            return EndpointHealth(0, answered=True, seconds=seconds)
+        return replace(self, failures=self.failures + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +72,7 @@ class NodeHealth:
     answered: bool = False  # ever
     silent: bool = False
     seconds: float = 0.0  # that the last answer took
+    endpoint: EndpointHealth | None = None  # None: it has none that we ask
 
     @property
     def state(self) -> str:
@@ -41,7 +80,13 @@ class NodeHealth:
             return "silent"
         return "reachable" if self.answered else "unknown"
 
-    def after(self, *, answered: bool, seconds: float = 0.0) -> NodeHealth:
+    def after(
+        self, *, answered: bool, seconds: float = 0.0, endpoint: EndpointHealth | None = None
+    ) -> NodeHealth:
+        """`answered`: at either of its addresses. `endpoint`: what is known of the other one now."""
+        return replace(self._counted(answered=answered, seconds=seconds), endpoint=endpoint)
+
+    def _counted(self, *, answered: bool, seconds: float) -> NodeHealth:
         if answered:
             answers = self.answers + 1
             back = not self.silent or answers >= ANSWERS
@@ -58,6 +103,8 @@ class ClusterHealth:
     nodes: int = 0  # that are probed
     withdrawn: Mapping[str, str] = field(default_factory=dict)  # node address -> reason
     backends: int = 0  # that are withdrawn
+    states: Mapping[str, int] = field(default_factory=dict)  # state -> how many nodes
+    endpoint_states: Mapping[str, int] = field(default_factory=dict)  # state -> how many health endpoints
 
 
 class NodeHealths:
@@ -91,12 +138,20 @@ class NodeHealths:
             return NodeHealth(cluster)
         return replace(known, cluster=cluster or known.cluster)
 
-    def probed(self, address: str, *, answered: bool, seconds: float = 0.0) -> None:
+    def probed(self, address: str, answer: Answer, endpoint: Answer | None = None) -> None:
+        """One round's answers of the node and of its health endpoint; None: that was not asked."""
         node = self._nodes.get(address)
-        if node is not None:
-            self._nodes[address] = node.after(answered=answered, seconds=seconds)
-            if answered:
-                self._heard.add(node.cluster)
+        if node is None:
+            return
+        known = None
+        if endpoint is not None:
+            known = (node.endpoint or EndpointHealth()).after(
+                answered=endpoint.came, seconds=endpoint.seconds
+            )
+        heard = answer if answer.came or endpoint is None else endpoint
+        self._nodes[address] = node.after(answered=heard.came, seconds=heard.seconds, endpoint=known)
+        if heard.came:
+            self._heard.add(node.cluster)
 
     def withdrawn(self, lost: Collection[str]) -> dict[str, str]:
         """Nodes whose backends should not be used, and why. `lost`: clusters without a control plane."""
@@ -115,7 +170,8 @@ class NodeHealths:
 
     def _reason(self, node: NodeHealth, *, control_lost: bool) -> str:
         if not node.silent:
-            return ""
+            is_cut = node.endpoint is not None and node.endpoint.is_cut
+            return "it answers, but its health endpoint does not any more" if is_cut else ""
         if node.answered:
             return "it does not answer any more"
         if node.failures < UNHEARD_FAILURES:

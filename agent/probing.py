@@ -1,7 +1,9 @@
 """Probes the nodes behind remote backends and withdraws what is behind silent ones.
 
-A probe is a TCP connection: accepted or refused, the node answers. Decisions are `agent.nodehealth`'s. What
-is withdrawn goes to the services table, which keeps it while a service has nothing else.
+A probe is a TCP connection: accepted or refused, the node answers. It goes to the node and, where the node
+tells of one, to its health endpoint at the same time: that is behind the data path, as pods are. Decisions
+are `agent.nodehealth`'s. What is withdrawn goes to the services table, which keeps it while a service has
+nothing else.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from agent.ipcache import host_prefix
-from agent.nodehealth import ClusterHealth, NodeHealth, NodeHealths, interval
+from agent import healthaddress
+from agent.ipcache import IPCacheEntry, host_prefix
+from agent.nodehealth import Answer, ClusterHealth, NodeHealth, NodeHealths, interval
 from agent.tables import Tables
+from mesh.addressing import ReservedIdentity
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class Mesh:
 
     clusters: Callable[[], Mapping[str, str]]  # nodes' addresses -> their clusters
     lost: Callable[[], Collection[str]]  # clusters whose control plane is lost
+    health: Callable[[], Mapping[str, str]] = dict  # nodes' addresses -> their health addresses
 
 
 class Probing:
@@ -46,6 +52,7 @@ class Probing:
         self._healths = NodeHealths()
         self._withdrawn: dict[str, str] = {}
         self._behind: dict[str, str] = {}  # remote backend -> node
+        self._health: dict[str, str] = {}  # node -> its health address
         self._seen = -1  # the tables' revision of `_behind`
         self._open = asyncio.Semaphore(AT_ONCE)
 
@@ -55,18 +62,25 @@ class Probing:
         return dict(self._withdrawn)
 
     @property
+    def health_addresses(self) -> Mapping[str, str]:
+        """Those that are asked, by node."""
+        return dict(self._health)
+
+    @property
     def nodes(self) -> Mapping[str, NodeHealth]:
         """Every node that is probed, by address."""
         return self._healths.nodes
 
     def status(self, cluster: str) -> ClusterHealth:
-        nodes = {address for address, node in self._healths.nodes.items() if node.cluster == cluster}
+        nodes = {ip: node for ip, node in self._healths.nodes.items() if node.cluster == cluster}
         gone = {address: reason for address, reason in self._withdrawn.items() if address in nodes}
         return ClusterHealth(
             self._healths.data_plane(cluster, gone),
             len(nodes),
             gone,
             sum(self._behind.get(ip) in gone for ip in self._tables.services.withdrawn),
+            Counter(node.state for node in nodes.values()),
+            Counter(node.endpoint.state for node in nodes.values() if node.endpoint is not None),
         )
 
     async def run(self) -> None:
@@ -89,12 +103,19 @@ class Probing:
     async def _probe(self, address: str, start: float, limit: float) -> None:
         await asyncio.sleep(start)
         async with self._open:
-            begun = time.monotonic()
-            answered = await answers(address, self._port, limit)
-            seconds = time.monotonic() - begun
-        self._healths.probed(address, answered=answered, seconds=seconds)
-        if not answered:
+            answer, endpoint = await self._asked(address, limit)
+        self._healths.probed(address, answer, endpoint)
+        if not answer.came:
             self._decide()
+
+    async def _asked(self, address: str, limit: float) -> tuple[Answer, Answer | None]:
+        """What the node and its health endpoint, if it has one, came to."""
+        health = self._health.get(address)
+        if health is None:
+            return await _timed(address, self._port, limit), None
+        return await asyncio.gather(
+            _timed(address, self._port, limit), _timed(health, healthaddress.PORT, limit)
+        )
 
     def _look(self) -> None:
         """Which nodes are behind remote backends now. After a restart the kernel's entries say so before
@@ -110,6 +131,11 @@ class Probing:
         }
         nodes = set(self._behind.values())
         clusters = self._mesh.clusters()
+        self._health = {
+            address: ip
+            for address, ip in self._mesh.health().items()
+            if address in nodes and _leads_to(entries.get(host_prefix(ip)), address)
+        }
         self._healths.keep({address: clusters.get(address, "") for address in nodes})
         self._publish()
 
@@ -126,6 +152,17 @@ class Probing:
     def _publish(self) -> None:
         gone = frozenset(ip for ip, node in self._behind.items() if node in self._withdrawn)
         self._tables.services.set_withdrawn(gone)
+
+
+def _leads_to(entry: IPCacheEntry | None, node: str) -> bool:
+    """Whether the data path takes an address for that node's health endpoint: a peer may say anything."""
+    return entry is not None and (entry.identity, entry.tunnel) == (ReservedIdentity.HEALTH, node)
+
+
+async def _timed(address: str, port: int, limit: float) -> Answer:
+    begun = time.monotonic()
+    came = await answers(address, port, limit)
+    return Answer(came, time.monotonic() - begun)
 
 
 async def answers(address: str, port: int, limit: float) -> bool:

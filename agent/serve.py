@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from agent import api, endpoints, netlink, servicename
+from agent import api, endpoints, healthaddress, netlink, peerloss, peernodes, servicename
 from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
@@ -93,7 +93,9 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
     mode, dual = config.routing_mode, pools.ipv6 is not None
     local = LocalNode(config.cluster, config.node_name, ip, mode, dual_stack=dual)
     agent.health.degraded("loading the data path")
-    devices = await own_node.ensure_devices(local, pools)
+    stored = _stored(config.state_directory / ENDPOINTS_FILE)
+    health = healthaddress.take_health_address(pools.ipv4, stored) if config.health_address else ""
+    devices = await own_node.ensure_devices(local, pools, health)
     agent.mtu = devices.mtu
     tables = agent.tables = Tables(
         local,
@@ -130,22 +132,14 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             path=config.state_directory / ENDPOINTS_FILE,
             changed=publisher.wake,
         )
-        lifecycle.load(_stored(config.state_directory / ENDPOINTS_FILE))
+        lifecycle.load(stored)
         await lifecycle.reattach()
         peers = agent.peers = _peers(config, agent, tables)
         tables.set_peer_listings(agent.peer_listings)
-        if config.withdraw_after_seconds:
-            agent.probing = Probing(
-                tables,
-                Mesh(agent.node_clusters, agent.lost_peers),
-                port=config.probe_port,
-                silence=config.withdraw_after_seconds,
-            )
         agent.routing = _routing(config, tables, pools, devices)
-        if config.withdraw_after_seconds and config.probe_backends:
-            agent.mirror = MirrorWatch(agent.mirror_addresses, lambda: len(kubernetes.view.nodes))
-            agent.backends = BackendProbing(tables, agent.speechless_peers)
-        record = own_node.cilium_node(local, node, pools, own_node.BOOT_ID.read_text().strip())
+        if config.withdraw_after_seconds:
+            _add_probing(config, agent, tables)
+        record = own_node.cilium_node(local, node, pools, own_node.BOOT_ID.read_text().strip(), health)
         async with asyncio.TaskGroup() as group:
             group.create_task(datapath.run(), name="datapath")
             group.create_task(monitor.run(), name="monitor")
@@ -153,6 +147,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             group.create_task(own_node.publish(client, record), name="node-record")
             group.create_task(publisher.run(), name="publisher")
             group.create_task(peers.run(), name="peers")
+            group.create_task(healthaddress.answer(*([ip, health] if health else [])), name="health")
             if agent.routing is not None:
                 group.create_task(agent.routing.run(), name="routing")
             group.create_task(lifecycle.run_collector(), name="collector")
@@ -189,6 +184,23 @@ async def _loaded(
         await asyncio.to_thread(loaded.attach_underlay, *devices.underlay)
         await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
         yield loaded
+
+
+def _add_probing(config: Config, agent: Agent, tables: Tables) -> None:
+    agent.probing = Probing(
+        tables,
+        Mesh(
+            lambda: peernodes.clusters(agent.peers_nodes()),
+            lambda: peerloss.lost(agent.peers),
+            lambda: peernodes.health_addresses(agent.peers_nodes()),
+        ),
+        port=config.probe_port,
+        silence=config.withdraw_after_seconds,
+    )
+    if config.probe_backends:
+        mirrors = partial(peerloss.mirror_addresses, services=tables.services)
+        agent.mirror = mirror = MirrorWatch(lambda: mirrors(agent.peers), agent.own_size)
+        agent.backends = BackendProbing(tables, lambda: peerloss.speechless(agent.peers, mirror))
 
 
 def _routing(config: Config, tables: Tables, pools: Pools, devices: own_node.Devices) -> Routing | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.labels import texts
 from agent.local import LocalNode
-from agent.nodehealth import ClusterHealth, NodeHealth
+from agent.nodehealth import ClusterHealth, EndpointHealth, NodeHealth
 from aiokit.health import HealthStatus
 from mesh.identity import Labels
 from mesh.node import Node
@@ -83,11 +83,18 @@ def maps(pressure: Mapping[str, float], unfit: Mapping[str, int]) -> dict[str, A
 
 
 def node_probes(
-    nodes: Mapping[str, NodeHealth], withdrawn: Mapping[str, str], name: Callable[[str], str]
+    nodes: Mapping[str, NodeHealth],
+    withdrawn: Mapping[str, str],
+    name: Callable[[str], str],
+    health_addresses: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What probes say of each node behind remote backends; `name` calls an address by its node."""
+    """What probes say of each node behind remote backends, and of its health endpoint if it has one; `name`
+    calls an address by its node."""
+    endpoints = [node.endpoint for node in nodes.values() if node.endpoint is not None]
     return {
         "reachable": sum(node.state == "reachable" for node in nodes.values()),
+        "health-endpoints": len(endpoints),
+        "health-endpoints-reachable": sum(endpoint.state == "reachable" for endpoint in endpoints),
         "nodes": [
             {
                 "name": name(address),
@@ -96,10 +103,17 @@ def node_probes(
                 "state": node.state,
                 "milliseconds": round(node.seconds * 1000, 2),
                 "withdrawn": withdrawn.get(address, ""),
+                "health-endpoint": _endpoint(node.endpoint, health_addresses.get(address, "")),
             }
             for address, node in sorted(nodes.items())
         ],
     }
+
+
+def _endpoint(health: EndpointHealth | None, address: str) -> dict[str, Any] | None:
+    if health is None:
+        return None
+    return {"address": address, "state": health.state, "milliseconds": round(health.seconds * 1000, 2)}
 
 
 def identity(number: int, labels: Labels) -> dict[str, Any]:

@@ -57,6 +57,7 @@ AGENT_SETTINGS = (
     "auto-direct-node-routes",
     "enable-ipv6",
     "clustermesh-probe-backends",
+    "enable-endpoint-health-checking",
 )
 
 

@@ -23,6 +23,7 @@ __inline_always int handle_to_overlay(struct __sk_buff *skb)
 	struct ipcache_value *remote;
 	struct packet packet = {};
 	int reason;
+	__u32 own;
 
 	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
 		return PASS; /* encapsulated by a program already: a pod's */
@@ -32,7 +33,8 @@ __inline_always int handle_to_overlay(struct __sk_buff *skb)
 	if (reason)
 		return drop(skb, reason, METRIC_EGRESS);
 	/* what is only forwarded must not become a node's word on the way */
-	if (!is_own(packet.tuple.saddr))
+	own = own_identity(packet.tuple.saddr);
+	if (!own)
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_EGRESS);
 	remote = ipcache_of(packet.tuple.daddr);
 	node = node_config();
@@ -44,7 +46,7 @@ __inline_always int handle_to_overlay(struct __sk_buff *skb)
 	expect_answer(&packet, skb->len);
 
 	__builtin_memset(&key, 0, sizeof(key)); /* the look-up failed into it */
-	key.tunnel_id = IDENTITY_REMOTE_NODE;
+	key.tunnel_id = own == IDENTITY_HOST ? IDENTITY_REMOTE_NODE : own;
 	key.remote_ipv4 = swap32(remote->tunnel[0]);
 	key.tunnel_ttl = 64;
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))

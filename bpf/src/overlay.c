@@ -31,7 +31,7 @@ __inline_always int handle_from_overlay(struct __sk_buff *skb)
 	if (!endpoint && is_error_to_relay(&packet, &opened))
 		return tell_client(skb, &packet, &opened);
 	if (!endpoint)
-		return admit_to_host(skb, &packet);
+		return admit_to_host(skb, &packet, key.tunnel_id);
 	reason = admit_ingress(skb, &packet, endpoint, key.tunnel_id);
 	if (reason)
 		return drop(skb, reason, METRIC_INGRESS);

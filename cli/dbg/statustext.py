@@ -61,15 +61,22 @@ def full(
 def _nodes(health: Mapping[str, Any], *, all_nodes: bool) -> list[str]:
     """Nodes behind remote backends, as the probes of this one see them."""
     nodes = health.get("nodes") or []
-    lines = [_line("Node health", f"{health.get('reachable', 0)}/{len(nodes)} nodes of peers reachable")]
+    text = f"{health.get('reachable', 0)}/{len(nodes)} nodes of peers reachable"
+    if endpoints := health.get("health-endpoints"):  # an agent of an older version knows none
+        text += f", {health['health-endpoints-reachable']}/{endpoints} health endpoints"
+    lines = [_line("Node health", text)]
     for node in nodes:
-        if all_nodes or node["state"] != "reachable":
-            trip = f", {node['milliseconds']:g} ms" if node["state"] == "reachable" else ""
-            why = f", withdrawn: {node['withdrawn']}" if node["withdrawn"] else ""
-            lines.append(
-                f"   {node['name'] or node['cluster'] or '?'} {node['address']}: {node['state']}{trip}{why}"
-            )
+        endpoint = node.get("health-endpoint")
+        if all_nodes or any(probed["state"] != "reachable" for probed in (node, endpoint) if probed):
+            said = f"   {node['name'] or node['cluster'] or '?'} {_probed(node)}"
+            said += f", endpoint {_probed(endpoint)}" if endpoint else ""
+            lines.append(said + (f", withdrawn: {node['withdrawn']}" if node["withdrawn"] else ""))
     return lines
+
+
+def _probed(probed: Mapping[str, Any]) -> str:
+    trip = f", {probed['milliseconds']:g} ms" if probed["state"] == "reachable" else ""
+    return f"{probed['address']}: {probed['state']}{trip}"
 
 
 def _routes(routes: Mapping[str, Any]) -> list[str]:

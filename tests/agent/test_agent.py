@@ -50,7 +50,8 @@ def test_our_record_says_how_to_reach_us() -> None:
         "metadata": {"name": "node-1", "uid": "u", "labels": {"zone": "a"}},
         "spec": {"podCIDR": "10.1.1.0/24"},
     }
-    body = cilium_node(NODE, msgspec.convert(raw, Node), Pools(AddressPool("10.1.1.0/24")), "boot")
+    pools = Pools(AddressPool("10.1.1.0/24"))
+    body = cilium_node(NODE, msgspec.convert(raw, Node), pools, "boot", "10.1.1.254")
     assert body["spec"] == {
         "addresses": [
             {"type": "InternalIP", "ip": "198.18.1.11"},
@@ -58,6 +59,7 @@ def test_our_record_says_how_to_reach_us() -> None:
         ],
         "ipam": {"podCIDRs": ["10.1.1.0/24"]},
         "encryption": {"key": 0},
+        "health": {"ipv4": "10.1.1.254"},
         "bootid": "boot",
     }
     assert body["metadata"]["labels"] == {"zone": "a"}

@@ -66,3 +66,17 @@ def test_what_is_withdrawn_and_how_full_maps_are_is_counted() -> None:
     }
     lxc = {"cilium_lxc": 0.5}
     assert metrics.map_pressure(lxc) == {'cilium_bpf_map_pressure{map_name="cilium_lxc"}': 0.5}
+
+
+def test_nodes_and_health_endpoints_are_counted_by_what_their_probes_say() -> None:
+    west = ClusterHealth(states={"reachable": 2, "silent": 1}, endpoint_states={"unknown": 1})
+    values = metrics.connectivity("east", "node-1", [west, ClusterHealth(states={"reachable": 1})])
+    where = 'cilium_node_health_connectivity_status{source_cluster="east",source_node_name="node-1"'
+    assert {key.removeprefix(where): value for key, value in values.items()} == {
+        ',type="node",status="reachable"}': 3,
+        ',type="node",status="unreachable"}': 1,
+        ',type="node",status="unknown"}': 0,
+        ',type="endpoint",status="reachable"}': 0,
+        ',type="endpoint",status="unreachable"}': 0,
+        ',type="endpoint",status="unknown"}': 1,
+    }

@@ -5,9 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.nodehealth import ANSWERS, FAILURES, UNHEARD_FAILURES, DataPlane, NodeHealth, NodeHealths, interval
+from agent.nodehealth import (
+    ANSWERS,
+    ENDPOINT_FAILURES,
+    FAILURES,
+    UNHEARD_FAILURES,
+    Answer,
+    DataPlane,
+    NodeHealth,
+    NodeHealths,
+    interval,
+)
 
 ONE, TWO = "198.18.1.21", "198.18.1.22"
+YES, NO = Answer(came=True), Answer(came=False)
 
 
 def healths(*nodes: str) -> NodeHealths:
@@ -18,7 +29,7 @@ def healths(*nodes: str) -> NodeHealths:
 
 def probe(found: NodeHealths, address: str, *, answered: bool, times: int = 1) -> None:
     for _ in range(times):
-        found.probed(address, answered=answered)
+        found.probed(address, Answer(came=answered))
 
 
 def test_three_failures_in_a_row_withdraw_a_node_and_two_answers_bring_it_back() -> None:
@@ -92,7 +103,7 @@ def test_what_is_not_wanted_any_more_is_forgotten() -> None:
     probe(found, ONE, answered=True)
     probe(found, ONE, answered=False, times=FAILURES)
     found.keep({TWO: "west"})
-    found.probed(ONE, answered=False)
+    found.probed(ONE, NO)
     assert found.nodes == {TWO: NodeHealth("west")}
 
 
@@ -122,3 +133,60 @@ def test_a_cluster_that_was_forgotten_must_be_heard_again() -> None:
     found.keep({TWO: "west"})
     probe(found, TWO, answered=False, times=UNHEARD_FAILURES)
     assert not found.withdrawn(())
+
+
+def cut(found: NodeHealths, *, times: int) -> None:
+    """The node answers, its health endpoint does not."""
+    for _ in range(times):
+        found.probed(ONE, YES, NO)
+
+
+def test_a_node_that_answers_but_lets_nothing_pass_for_long_is_withdrawn_and_returns() -> None:
+    found = healths()
+    found.probed(ONE, YES, YES)
+    cut(found, times=ENDPOINT_FAILURES - 1)
+    assert not found.withdrawn(())  # Cilium may be starting there
+    assert (found.nodes[ONE].state, endpoint_state(found)) == ("reachable", "silent")
+    cut(found, times=1)
+    assert "health endpoint" in found.withdrawn(())[ONE]
+    assert found.nodes[ONE].state == "reachable"
+    assert found.data_plane("west", {ONE}) is DataPlane.PARTIAL
+    found.probed(ONE, YES, YES)
+    assert not found.withdrawn(())
+
+
+def test_a_health_endpoint_that_never_answered_says_nothing() -> None:
+    found = healths()
+    cut(found, times=2 * ENDPOINT_FAILURES)
+    assert not found.withdrawn(())
+    assert (found.nodes[ONE].state, endpoint_state(found)) == ("reachable", "silent")
+
+
+def test_a_node_whose_health_endpoint_alone_answers_is_there() -> None:
+    found = healths()
+    for _ in range(2 * FAILURES):
+        found.probed(ONE, NO, YES)
+    assert (found.nodes[ONE].state, endpoint_state(found)) == ("reachable", "reachable")
+    assert not found.withdrawn({"west"})
+
+
+def test_silence_of_both_counts_at_once() -> None:
+    found = healths()
+    found.probed(ONE, YES, YES)
+    for _ in range(FAILURES):
+        found.probed(ONE, NO, NO)
+    assert found.withdrawn(()) == {ONE: "it does not answer any more"}
+
+
+def test_a_node_that_has_no_health_endpoint_any_more_is_not_held_to_it() -> None:
+    found = healths()
+    found.probed(ONE, YES, YES)
+    cut(found, times=ENDPOINT_FAILURES)
+    found.probed(ONE, YES)  # its agent was set up without
+    assert not found.withdrawn(())
+    assert found.nodes[ONE].endpoint is None
+
+
+def endpoint_state(found: NodeHealths) -> str:
+    endpoint = found.nodes[ONE].endpoint
+    return endpoint.state if endpoint else ""

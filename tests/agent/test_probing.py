@@ -7,13 +7,16 @@ import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
+import pytest
+
+from agent import healthaddress
 from agent.ipcache import IPCacheEntry, Level, Rank, host_prefix
 from agent.nodehealth import DataPlane
 from agent.probing import Mesh, Probing, answers
 from agent.status import node_probes
 from agent.tables import Tables
 from aiokit.wait import eventually
-from mesh.addressing import ClusterID
+from mesh.addressing import ClusterID, ReservedIdentity
 from mesh.merge import Frontend, LocalService, ServicePort
 from mesh.service import GlobalService, Port
 from tests.agent.values import NODE
@@ -76,6 +79,52 @@ async def test_a_connection_or_a_refusal_is_an_answer_and_silence_is_none() -> N
         assert await answers("127.0.0.1", server.getsockname()[1], 0.5)
 
 
+async def test_a_node_and_its_health_endpoint_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener, waiting, port = full_listener()
+    monkeypatch.setattr(healthaddress, "PORT", 1)  # refused there: an answer
+    made = tables()
+    rank = Rank(Level.PEER_NODE, "west", "node-1")
+    made.ipcache.upsert(host_prefix(SILENT), rank, IPCacheEntry(int(ReservedIdentity.HEALTH), REFUSING))
+    mesh = Mesh(lambda: {REFUSING: "west"}, set, lambda: {REFUSING: SILENT})
+    each = Probing(made, mesh, port=1, silence=0.3)
+
+    def told() -> list[str]:
+        each_node = node_probes(each.nodes, each.withdrawn, str, each.health_addresses)["nodes"]
+        [node] = [node for node in each_node if node["address"] == REFUSING]
+        return [node["state"], node["health-endpoint"]["address"], node["health-endpoint"]["state"]]
+
+    with listener, waiting:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(each.run(), name="probing")
+            await eventually(lambda: bool(each.health_addresses))
+            await eventually(lambda: told() == ["reachable", SILENT, "reachable"])
+            monkeypatch.setattr(healthaddress, "PORT", port)
+            await eventually(lambda: told() == ["reachable", SILENT, "silent"])
+            status = each.status("west")
+            assert (status.states, status.endpoint_states) == ({"reachable": 1}, {"silent": 1})
+            task.cancel()
+
+
+@pytest.mark.parametrize(
+    "entry", [None, IPCacheEntry(4, None), IPCacheEntry(4, SILENT), IPCacheEntry(6, REFUSING)]
+)
+async def test_only_what_the_data_path_takes_for_the_node_s_health_endpoint_is_asked(
+    entry: IPCacheEntry | None,
+) -> None:
+    made = tables()
+    if entry is not None:
+        made.ipcache.upsert(host_prefix(SILENT), Rank(Level.PEER_NODE, "west", "node-1"), entry)
+    each = Probing(
+        made, Mesh(lambda: {REFUSING: "west"}, set, lambda: {REFUSING: SILENT}), port=1, silence=0.3
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(each.run(), name="probing")
+        await eventually(lambda: REFUSING in each.nodes and each.nodes[REFUSING].answered)
+        assert not each.health_addresses
+        assert each.nodes[REFUSING].endpoint is None
+        task.cancel()
+
+
 async def test_backends_behind_a_silent_node_are_withdrawn_and_return_with_it() -> None:
     listener, waiting, port = full_listener()
     made = tables()
@@ -85,7 +134,7 @@ async def test_backends_behind_a_silent_node_are_withdrawn_and_return_with_it() 
             status = each.status("west")
             assert (status.data_plane, status.nodes, status.backends) == (DataPlane.PARTIAL, 2, 1)
             assert status.withdrawn.keys() == {SILENT}
-            told = node_probes(each.nodes, each.withdrawn, lambda address: f"node at {address}")
+            told = node_probes(each.nodes, each.withdrawn, lambda address: f"node at {address}", {})
             states = {node["name"]: (node["state"], bool(node["withdrawn"])) for node in told["nodes"]}
             assert states == {
                 f"node at {REFUSING}": ("reachable", False),

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.root
 
 PORT = 8080
 INSIDE, FAR_INSIDE = "10.1.1.1", "10.2.1.1"  # the nodes' addresses among the pods
-REMOTE_NODE = 6
+FAR_HEALTH = "10.2.1.254"
+HEALTH, REMOTE_NODE = 4, 6
 SOON = 0.4
 
 
@@ -23,6 +24,7 @@ def built(bpffs: Path) -> Iterator[World]:
     with world(bpffs) as made:
         join(made.east, made.west, INSIDE, "10.2.1.0/24")
         join(made.west, made.east, FAR_INSIDE, "10.1.1.0/24")
+        announce_health(made.west, made.east)
         yield made
 
 
@@ -41,6 +43,30 @@ def join(node: Node, other: Node, inside: str, pods: str) -> None:
     node.datapath.ipcache.update([(ipcache_map.pack_key(inside), ipcache_map.pack_value(1, None))])
     entry = ipcache_map.pack_value(REMOTE_NODE, node.address)
     other.datapath.ipcache.update([(ipcache_map.pack_key(inside), entry)])
+
+
+def announce_health(node: Node, other: Node) -> None:
+    ip("addr", "add", f"{FAR_HEALTH}/32", "dev", "lo", namespace=node.namespace)
+    for where, tunnel in ((node, None), (other, node.address)):
+        value = ipcache_map.pack_value(HEALTH, tunnel)
+        where.datapath.ipcache.update([(ipcache_map.pack_key(FAR_HEALTH), value)])
+
+
+def ping(address: str) -> bool:
+    """Whether an echo comes back; the checksum is of this one packet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
+        sock.settimeout(2)
+        sock.sendto(struct.pack("!BBHHH", 8, 0, 0xFFFF - 0x0800 - 77 - 1, 77, 1), (address, 0))
+        answer, _ = sock.recvfrom(2048)
+        return answer[20] == 0
+
+
+def outcome(address: str, port: int) -> str:
+    try:
+        socket.create_connection((address, port), SOON).close()
+    except OSError as error:
+        return type(error).__name__
+    return "open"
 
 
 def asked(address: str, source: str = "", patience: float = 2.0) -> tuple[bytes, str]:
@@ -136,3 +162,19 @@ def test_only_the_node_s_own_packets_are_sent_as_its_own(mesh: World) -> None:
 def test_a_pod_that_nobody_knows_is_told_apart(mesh: World) -> None:
     mesh.east.within(lambda: forge(INSIDE, "10.2.1.99"))
     assert mesh.east.drops() == {"no tunnel": 1}
+
+
+def test_another_node_s_probes_reach_the_health_address_and_nothing_else_does(mesh: World) -> None:
+    east, west = mesh.east, mesh.west
+    assert (
+        east.within(lambda: outcome(FAR_HEALTH, 4240)) == "ConnectionRefusedError"
+    )  # nobody serves: an answer
+    with west.within(lambda: socket.create_server((FAR_HEALTH, 4240))):
+        assert east.within(lambda: outcome(FAR_HEALTH, 4240)) == "open"
+    assert east.within(lambda: ping(FAR_HEALTH))
+    assert east.drops() == west.drops() == {}
+    with west.within(lambda: socket.create_server((FAR_HEALTH, PORT))):
+        assert east.within(lambda: outcome(FAR_HEALTH, PORT)) == "TimeoutError"
+    with pytest.raises(PodError):
+        mesh.client.do("ping", ip=FAR_HEALTH, patience=SOON)  # a pod is no node
+    assert west.drops().keys() == {"policy denied"}

@@ -285,6 +285,22 @@ async def test_nodes_that_do_not_answer_are_named_and_the_others_on_demand(tmp_p
     assert f"   west/node-1 198.18.2.11: reachable, 0.31 ms\n{lost}" in result.stdout
 
 
+async def test_a_node_whose_health_endpoint_is_silent_is_named(tmp_path: Path) -> None:
+    endpoint = {"address": "10.2.1.254", "state": "silent", "milliseconds": 0.5}
+    node = {"name": "west/node-1", "address": "198.18.2.11", "cluster": "west", "withdrawn": ""}
+    node |= {"state": "reachable", "milliseconds": 0.31}
+    counts = {"reachable": 1, "health-endpoints": 1, "health-endpoints-reachable": 0}
+    nodes = [{**node, "health-endpoint": endpoint}]
+    answers = {"/v1/healthz": {**STATUS, "node-health": {**counts, "nodes": nodes}}}
+    result = await dbg(tmp_path, answers, "status")
+    assert "1/1 nodes of peers reachable, 0/1 health endpoints\n" in result.stdout
+    line = "   west/node-1 198.18.2.11: reachable, 0.31 ms, endpoint 10.2.1.254: "
+    assert f"{line}silent\n" in result.stdout
+    endpoint["state"] = "reachable"
+    assert "10.2.1.254" not in (await dbg(tmp_path, answers, "status")).stdout
+    assert f"{line}reachable, 0.5 ms\n" in (await dbg(tmp_path, answers, "status", "--all-nodes")).stdout
+
+
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:
     result = await dbg(tmp_path, {"/v1/healthz": STATUS}, "status", "--brief")
     assert (result.exit_code, result.stdout) == (0, "OK\n")

@@ -56,7 +56,7 @@ def withdrawals(source: str, target: str, health: ClusterHealth) -> dict[str, fl
 def connectivity(source: str, node: str, peers: Iterable[ClusterHealth]) -> dict[str, float]:
     """How many nodes of peers, and health endpoints behind them, are in each state: Cilium's metric."""
     known = list(peers)
-    values = {}
+    values: dict[str, float] = {}
     for kind in ("node", "endpoint"):
         for state, called in _CONNECTIVITY.items():
             counts = [health.states if kind == "node" else health.endpoint_states for health in known]

@@ -31,7 +31,7 @@ async def data_plane_cut(plan: LabPlan, one: str, other: str) -> AsyncGenerator[
 
     Gives the monotonic time of the cut.
     """
-    here, there = (_workers(plan, name) for name in (one, other))
+    here, there = (workers(plan, name) for name in (one, other))
     pairs = [(a, b) for a in here for b in there] + [(b, a) for a in here for b in there]
     try:
         for node, to in pairs:
@@ -42,7 +42,7 @@ async def data_plane_cut(plan: LabPlan, one: str, other: str) -> AsyncGenerator[
             _neigh(node, "del", to)
 
 
-def _workers(plan: LabPlan, cluster: str) -> list[NodePlan]:
+def workers(plan: LabPlan, cluster: str) -> list[NodePlan]:
     found = plan.cluster(cluster)
     return [node for node in found.nodes if node.namespace != found.control.namespace]
 
@@ -87,7 +87,7 @@ async def _has_heard_west(mesh: Mesh, node: NodePlan) -> bool:
 
 async def test_backends_behind_silent_nodes_are_withdrawn_and_return(mesh: Mesh) -> None:
     await until_answered_by(mesh.lab, mesh.clients["east"], mesh.url, {"east", "west"})
-    for node in _workers(mesh.plan, "east"):
+    for node in workers(mesh.plan, "east"):
         await eventually(partial(_has_heard_west, mesh, node), 30, 0.1)
     async with curls_timed(mesh) as seen:
         async with data_plane_cut(mesh.plan, "east", "west") as cut:

@@ -22,13 +22,23 @@ PATH = "/v1/healthz"
 @with_host
 @click.option("--all-clusters", is_flag=True, help="Details of every peer, not only of those not ready.")
 @click.option(
-    "--all-nodes", is_flag=True, help="Every node of a peer that is probed, and how fast it answers."
+    "--all-nodes",
+    is_flag=True,
+    help="Every node of a peer that is probed, its health endpoint, and how fast both answer.",
 )
+@click.option("--verbose", is_flag=True, help="As --all-clusters and --all-nodes.")
 @click.option("--brief", is_flag=True, help="OK, or the first component with an error.")
 @click.option("--timeout", type=duration, default="30s", show_default=True)
 @with_output
 def status(
-    *, host: str, all_clusters: bool, all_nodes: bool, brief: bool, timeout: float, output: str
+    *,
+    host: str,
+    all_clusters: bool,
+    all_nodes: bool,
+    verbose: bool,
+    brief: bool,
+    timeout: float,
+    output: str,
 ) -> None:
     """Show the agent's state; exit 1 unless its components are well."""
     body, found, peers = run(_read(host, timeout))
@@ -38,7 +48,8 @@ def status(
     elif output == "json":
         click.echo(body)
     else:
-        click.echo(statustext.full(found, peers, all_clusters=all_clusters, all_nodes=all_nodes), nl=False)
+        every = {"all_clusters": all_clusters or verbose, "all_nodes": all_nodes or verbose}
+        click.echo(statustext.full(found, peers, **every), nl=False)
     if verdict != "OK":
         raise SystemExit(1)
 

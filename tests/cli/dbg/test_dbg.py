@@ -298,7 +298,7 @@ async def test_a_node_whose_health_endpoint_is_silent_is_named(tmp_path: Path) -
     assert f"{line}silent\n" in result.stdout
     endpoint["state"] = "reachable"
     assert "10.2.1.254" not in (await dbg(tmp_path, answers, "status")).stdout
-    assert f"{line}reachable, 0.5 ms\n" in (await dbg(tmp_path, answers, "status", "--all-nodes")).stdout
+    assert f"{line}reachable, 0.5 ms\n" in (await dbg(tmp_path, answers, "status", "--verbose")).stdout
 
 
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from mesh.node import Node
 
 
-def clusters(nodes: Iterable[Node]) -> dict[str, str]:
-    """Addresses, and whose they are."""
-    return {ip: node.cluster for node in nodes if (ip := node.internal_ip(4))}
-
-
-def health_addresses(nodes: Iterable[Node]) -> dict[str, str]:
-    """Of those that have one of IPv4, by the nodes' addresses."""
-    return {ip: node.ipv4_health_ip for node in nodes if (ip := node.internal_ip(4)) and node.ipv4_health_ip}
+def having(nodes: Iterable[Node], addresses: Collection[str]) -> dict[str, Node]:
+    """Those that others reach by one of these addresses."""
+    return {ip: node for node in nodes if (ip := node.internal_ip(4)) and ip in addresses}
 
 
 def called(nodes: Iterable[Node], address: str) -> str:

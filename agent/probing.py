@@ -22,13 +22,14 @@ from agent.ipcache import IPCacheEntry, host_prefix
 from agent.nodehealth import Answer, ClusterHealth, NodeHealth, NodeHealths, interval
 from agent.tables import Tables
 from mesh.addressing import ReservedIdentity
+from mesh.node import Node
 
 log = logging.getLogger(__name__)
 
 JITTER = 0.1  # of the interval, either way: nodes that start together do not probe together
 TIMEOUT_SHARE = 0.8  # of the time between probes: a probe is over before the next begins
 MAX_TIMEOUT = 2.0  # even with a slow rhythm an answer that takes longer is none
-AT_ONCE = 256  # open probes: each is a socket
+AT_ONCE = 256  # nodes: each is a socket, or two
 IDLE_SECONDS = 1.0  # between looks for nodes to probe while there are none
 
 
@@ -36,9 +37,8 @@ IDLE_SECONDS = 1.0  # between looks for nodes to probe while there are none
 class Mesh:
     """What the probing must know of peers, asked for anew in every round."""
 
-    clusters: Callable[[], Mapping[str, str]]  # nodes' addresses -> their clusters
+    nodes: Callable[[Collection[str]], Mapping[str, Node]]  # peers' nodes that have one of these addresses
     lost: Callable[[], Collection[str]]  # clusters whose control plane is lost
-    health: Callable[[], Mapping[str, str]] = dict  # nodes' addresses -> their health addresses
 
 
 class Probing:
@@ -129,14 +129,14 @@ class Probing:
             for ip in self._tables.services.remote_backends()
             if (entry := entries.get(host_prefix(ip))) is not None and entry.tunnel
         }
-        nodes = set(self._behind.values())
-        clusters = self._mesh.clusters()
+        addresses = set(self._behind.values())
+        known = self._mesh.nodes(addresses)
         self._health = {
             address: ip
-            for address, ip in self._mesh.health().items()
-            if address in nodes and _leads_to(entries.get(host_prefix(ip)), address)
+            for address, node in known.items()
+            if (ip := node.ipv4_health_ip) and _leads_to(entries.get(host_prefix(ip)), address)
         }
-        self._healths.keep({address: clusters.get(address, "") for address in nodes})
+        self._healths.keep({ip: known[ip].cluster if ip in known else "" for ip in addresses})
         self._publish()
 
     def _decide(self) -> None:

@@ -190,9 +190,8 @@ def _add_probing(config: Config, agent: Agent, tables: Tables) -> None:
     agent.probing = Probing(
         tables,
         Mesh(
-            lambda: peernodes.clusters(agent.peers_nodes()),
+            lambda addresses: peernodes.having(agent.peers_nodes(), addresses),
             lambda: peerloss.lost(agent.peers),
-            lambda: peernodes.health_addresses(agent.peers_nodes()),
         ),
         port=config.probe_port,
         silence=config.withdraw_after_seconds,

@@ -70,12 +70,12 @@ async def test_an_address_that_is_not_ours_stops_nothing(caplog: pytest.LogCaptu
 
 
 def test_peers_nodes_are_found_by_their_addresses() -> None:
-    def node(name: str, ip: str, health: str) -> Node:
-        return Node(name, "west", ClusterID(2), (NodeAddress("InternalIP", ip),), ipv4_health_ip=health)
+    def node(name: str, ip: str) -> Node:
+        return Node(name, "west", ClusterID(2), (NodeAddress("InternalIP", ip),))
 
-    nodes = [node("a", "198.18.2.11", "10.2.1.254"), node("b", "198.18.2.12", "")]
-    assert peernodes.health_addresses(nodes) == {"198.18.2.11": "10.2.1.254"}  # b: of an older version
-    assert peernodes.clusters(nodes)["198.18.2.12"] == "west"
+    nodes = [node("a", "198.18.2.11"), node("b", "198.18.2.12")]
+    assert peernodes.having(nodes, {"198.18.2.12", "192.0.2.1"}) == {"198.18.2.12": nodes[1]}
+    assert not peernodes.having(nodes, ())
     assert (peernodes.called(nodes, "198.18.2.12"), peernodes.called(nodes, "192.0.2.1")) == ("west/b", "")
 
 

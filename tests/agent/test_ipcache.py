@@ -121,6 +121,10 @@ def test_our_own_node_is_the_host_and_nothing_of_it_is_tunnelled() -> None:
     }
 
 
+def test_a_health_endpoint_behind_no_address_is_not_taken_for_our_own() -> None:
+    assert not node_entries(Node("n", "west", ClusterID(2), (), ipv4_health_ip="10.2.1.9"))
+
+
 def test_an_address_is_the_prefix_of_itself() -> None:
     assert host_prefix("10.0.0.1") == "10.0.0.1/32"
     assert host_prefix("fd00::1") == "fd00::1/128"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.endpoints import load
+from agent.endpoints import Stored, load
 from agent.errors import NotFoundError, NotReadyError, RequestError
 from aiokit.wait import eventually
 from bpf import endpoint_map
@@ -303,3 +303,8 @@ async def test_a_full_disk_refuses_new_endpoints_and_keeps_nothing_else_from_its
         await eventually(lambda: not station.lifecycle.unstored)
         assert load(path).endpoints == (station.tables.endpoints[first.id],)
         collector.cancel()
+
+
+async def test_an_earlier_life_s_health_endpoint_does_not_keep_its_address(station: Station) -> None:
+    station.lifecycle.load(Stored(addresses={"10.1.1.254": "health", "10.1.1.9": "shop/web"}))
+    assert station.lifecycle.pools.owners == {"10.1.1.9": "shop/web"}

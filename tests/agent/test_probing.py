@@ -18,6 +18,7 @@ from agent.tables import Tables
 from aiokit.wait import eventually
 from mesh.addressing import ClusterID, ReservedIdentity
 from mesh.merge import Frontend, LocalService, ServicePort
+from mesh.node import Node, NodeAddress
 from mesh.service import GlobalService, Port
 from tests.agent.values import NODE
 
@@ -53,12 +54,16 @@ def tables() -> Tables:
     return made
 
 
+def node(ip: str, cluster: str, health: str = "") -> Node:
+    return Node(f"node-{ip}", cluster, ClusterID(2), (NodeAddress("InternalIP", ip),), ipv4_health_ip=health)
+
+
 @asynccontextmanager
 async def probing(
     made: Tables, port: int, clusters: Mapping[str, str] | None = None
 ) -> AsyncGenerator[Probing]:
     known = dict.fromkeys((REFUSING, SILENT), "west") if clusters is None else clusters
-    mesh = Mesh(lambda: known, set)
+    mesh = Mesh(lambda asked: {ip: node(ip, of) for ip, of in known.items() if ip in asked}, set)
     each = Probing(made, mesh, port=port, silence=0.3)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(each.run(), name="probing")
@@ -85,7 +90,7 @@ async def test_a_node_and_its_health_endpoint_are_told_apart(monkeypatch: pytest
     made = tables()
     rank = Rank(Level.PEER_NODE, "west", "node-1")
     made.ipcache.upsert(host_prefix(SILENT), rank, IPCacheEntry(int(ReservedIdentity.HEALTH), REFUSING))
-    mesh = Mesh(lambda: {REFUSING: "west"}, set, lambda: {REFUSING: SILENT})
+    mesh = Mesh(lambda _: {REFUSING: node(REFUSING, "west", SILENT)}, set)
     each = Probing(made, mesh, port=1, silence=0.3)
 
     def told() -> list[str]:
@@ -114,9 +119,7 @@ async def test_only_what_the_data_path_takes_for_the_node_s_health_endpoint_is_a
     made = tables()
     if entry is not None:
         made.ipcache.upsert(host_prefix(SILENT), Rank(Level.PEER_NODE, "west", "node-1"), entry)
-    each = Probing(
-        made, Mesh(lambda: {REFUSING: "west"}, set, lambda: {REFUSING: SILENT}), port=1, silence=0.3
-    )
+    each = Probing(made, Mesh(lambda _: {REFUSING: node(REFUSING, "west", SILENT)}, set), port=1, silence=0.3)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(each.run(), name="probing")
         await eventually(lambda: REFUSING in each.nodes and each.nodes[REFUSING].answered)

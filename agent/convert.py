@@ -31,6 +31,7 @@ from mesh.topology import is_zonal
 MIRRORED_BY = "endpointslice-mesh-controller.cilium.io"
 DEFAULT_STICKY, MAX_STICKY = 10_800, 86_400  # seconds
 _SHARED = 65536  # identities, and nodes, of a mesh: more than that only cost memory
+NOBODY = "0.0.0.0/32"  # a network without clients
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 
 
@@ -38,10 +39,13 @@ def local_service(service: Service) -> LocalService:
     """A Service without its backends. A headless one has no frontends."""
     spec = service.spec
     addresses: list[str] = []
+    balancers: list[str] = []
+    external: tuple[str, ...] = ()
     if spec.type != "ExternalName" and spec.clusterIP not in ("", "None"):
         addresses += spec.clusterIPs or (spec.clusterIP,)
-        addresses += [ingress.ip for ingress in service.status.loadBalancer.ingress if ingress.ip]
-        addresses += spec.externalIPs
+        balancers += _balancers(service)
+        external = spec.externalIPs
+        addresses += [*balancers, *external]
     return LocalService(
         namespace=service.metadata.namespace,
         name=service.metadata.name,
@@ -54,7 +58,35 @@ def local_service(service: Service) -> LocalService:
         zonal=is_zonal(service.metadata.annotations, spec.trafficDistribution),
         sticky=_sticky(spec),
         outside_node_only=spec.externalTrafficPolicy == "Local",
+        balancer_ips=tuple(balancers),
+        external_ips=external,
+        source_ranges=_networks(spec.loadBalancerSourceRanges) if spec.type == "LoadBalancer" else (),
+        health_port=_health_port(spec),
     )
+
+
+def _balancers(service: Service) -> list[str]:
+    """Addresses whose packets come to nodes as they are; a balancer that is a proxy keeps its own."""
+    ingress = service.status.loadBalancer.ingress
+    return [each.ip for each in ingress if each.ip and each.ipMode != "Proxy"]
+
+
+def _networks(texts: Iterable[str]) -> tuple[str, ...]:
+    """In canonical form. What is none admits nobody, but closes the service to others as it says."""
+    found = dict.fromkeys(canonical for text in texts if (canonical := _network(text.strip())))
+    return tuple(found) or (NOBODY,) * any(texts)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        return ""
+
+
+def _health_port(spec: ServiceSpec) -> int:
+    is_told = spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local"
+    return spec.healthCheckNodePort if is_told else 0
 
 
 def _node_port(spec: ServiceSpec, port: KubernetesPort) -> int:

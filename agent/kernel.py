@@ -50,7 +50,7 @@ class KernelMaps:
         self._services = services
         self._maglev = maglev
         known = tables.services
-        self._service_sync = ServiceSync(known.wanted, known.sticky, known.flags, services)
+        self._service_sync = ServiceSync(known.wanted, known.sticky, known.flags, known.ranges, services)
         self._tables: dict[str, TableSync] = {
             IPCACHE: MapSync(
                 tables.ipcache.wanted,

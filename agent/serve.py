@@ -174,7 +174,7 @@ async def _loaded(
 ) -> AsyncGenerator[bpf_datapath.Datapath]:
     """The programs and maps in the kernel, attached to the node's devices and to its cgroup. `gateway`: the
     node's address among the pods."""
-    options = NodeOptions(local.ip, devices.vxlan, devices.mtu, gateway)
+    options = NodeOptions(local.ip, devices.vxlan, devices.mtu, gateway, next(iter(devices.underlay), 0))
     await asyncio.to_thread(loader.load, config.bpf_root, options)
     async with AsyncExitStack() as opened:
         loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))

@@ -17,15 +17,16 @@ from agent.difference import MapState, Pair
 from agent.errors import AgentError
 from agent.services import Services
 from agent.servicesync import ServiceSync, ServiceTarget
-from bpf import affinity_map, lb_map, spec
+from bpf import affinity_map, lb_map, source_range_map, spec
 from bpf.address import Family, family
-from bpf.lb_plan import BACKEND_IDS, NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, Mirror, Step, Table
+from bpf.lb_plan import BACKEND_IDS, NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Frontend
 
 NAMES = {
     (Family.IPV4, Table.SERVICES): spec.LB4_SERVICES.name,
     (Family.IPV4, Table.BACKENDS): spec.LB4_BACKENDS.name,
     (Family.IPV4, Table.REVERSE_NAT): spec.LB4_REVERSE_NAT.name,
+    (Family.IPV4, Table.RANGES): spec.LB4_SOURCE_RANGE.name,
     (Family.IPV6, Table.SERVICES): spec.LB6_SERVICES.name,
     (Family.IPV6, Table.BACKENDS): spec.LB6_BACKENDS.name,
     (Family.IPV6, Table.REVERSE_NAT): spec.LB6_REVERSE_NAT.name,
@@ -42,6 +43,7 @@ class _Said(NamedTuple):
     wanted: Wanted
     sticky: Sticky
     flags: Mapping[Frontend, int]
+    ranges: Mapping[Frontend, Sequence[str]]
 
 
 class Meaning(NamedTuple):
@@ -51,6 +53,7 @@ class Meaning(NamedTuple):
     reverse: bytes | None
     slots: frozenset[tuple[object, int]]  # what a slot says and leads to; how often
     matched: frozenset[bytes | None] = frozenset()  # the backends that may keep clients
+    networks: frozenset[str] = frozenset()  # that it is for
 
 
 class ServiceCheck:
@@ -72,8 +75,10 @@ class ServiceCheck:
     async def confirm(self, seen: Sequence[MapState]) -> list[MapState]:
         """All of it again: the maps are small, and their entries mean nothing alone."""
         known = self._services
-        said = _Said(self._sync.writable(), dict(known.sticky.entries), dict(known.flags.entries))
-        moving = known.wanted.dirty_keys() | known.sticky.dirty_keys() | known.flags.dirty_keys()
+        masters = (dict(known.sticky.entries), dict(known.flags.entries), dict(known.ranges.entries))
+        said = _Said(self._sync.writable(), *masters)
+        tables = (known.wanted, known.sticky, known.flags, known.ranges)
+        moving = {frontend for table in tables for frontend in table.dirty_keys()}
         try:
             return await asyncio.to_thread(_states, self._target, said, moving)
         except ValueError as error:
@@ -86,10 +91,12 @@ def _states(target: ServiceTarget, said: _Said, moving: Set[Frontend]) -> list[M
     for of in Family:
         dumps = target.dump(of)
         mine = {frontend for frontend in moving if family(frontend.ip) is of}
-        found, sizes = differing(dumps, said.wanted, mine, said.sticky, said.flags, of=of)
+        found, sizes = differing(dumps, said.wanted, mine, said.sticky, said.flags, said.ranges, of=of)
         held = _tables(dumps)
         keys = frozenset(key for frontend in mine if (key := _master(frontend)))
-        for table in (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT):
+        for table in Table:
+            if (of, table) not in NAMES:
+                continue
             now = keys if table is Table.SERVICES else frozenset()
             states.append(MapState(NAMES[of, table], sizes[table], len(held[table]), found[table], now))
         matches = replace(
@@ -107,6 +114,7 @@ def differing(
     moving: Set[Frontend] = frozenset(),
     sticky: Sticky = NO_AFFINITY,
     flags: Mapping[Frontend, int] = NO_FLAGS,
+    ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     *,
     of: Family = Family.IPV4,
 ) -> tuple[dict[Table, dict[bytes, Pair]], dict[Table, int]]:
@@ -114,13 +122,13 @@ def differing(
     left out; while there are some, entries that nothing leads to are not told."""
     steady = {frontend: backends for frontend, backends in wanted.items() if frontend not in moving}
     held = _tables(dumps)
-    steps = _planned(dumps, _Said(steady, sticky, flags), moving, of)
+    steps = _planned(dumps, _Said(steady, sticky, flags, ranges), moving, of)
     found: dict[Table, dict[bytes, Pair]] = {table: {} for table in Table}
     for step in steps:
         table = held[step.table]
         found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
         found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
-    fresh = _written({}, Mirror(of).plan(wanted, sticky=sticky, flags=flags))
+    fresh = _written({}, Mirror(of).plan(wanted, sticky=sticky, flags=flags, ranges=ranges))
     right, mended = meanings(_dumps(fresh), of), meanings(_dumps(_written(held, steps)), of)
     for key in filter(None, map(_master, steady)):
         if right.get(key) != mended.get(key):  # the writer does not see it
@@ -131,13 +139,13 @@ def differing(
 def _planned(dumps: Dumps, steady: _Said, moving: Set[Frontend], of: Family) -> list[Step]:
     """What the writer would write."""
     mirror = Mirror.recover(dumps, of)
-    wanted, sticky, flags = steady
+    wanted, sticky, flags, ranges = steady
     if not moving:
-        return mirror.plan(wanted, sticky=sticky, flags=flags)
+        return mirror.plan(wanted, sticky=sticky, flags=flags, ranges=ranges)
     known = {_frontend(key) for key in _masters(dumps.services)} - moving - wanted.keys()
     unwanted = [frontend for frontend in known if _master(frontend)]
     changes = {**wanted, **dict.fromkeys(unwanted)}
-    return mirror.plan_changes(changes, sticky=sticky, flags=flags)
+    return mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges)
 
 
 def meanings(dumps: Dumps, of: Family = Family.IPV4) -> dict[bytes, Meaning]:
@@ -147,10 +155,15 @@ def meanings(dumps: Dumps, of: Family = Family.IPV4) -> dict[bytes, Meaning]:
     for number, rev_nat in map(affinity_map.unpack_match, dumps.matches):
         if number in BACKEND_IDS[of]:
             matched.setdefault(rev_nat, set()).add(dumps.backends.get(lb_map.pack_backend_id(number)))
+    networks: dict[int, set[str]] = {}
+    for each in map(source_range_map.unpack_key, dumps.ranges):
+        networks.setdefault(each.rev_nat, set()).add(each.network)
     found = {}
     for key in _masters(dumps.services):
         rev_nat = lb_map.unpack_service_value(dumps.services[key]).rev_nat
-        found[key] = _meaning(key, dumps)._replace(matched=frozenset(matched.get(rev_nat, ())))
+        found[key] = _meaning(key, dumps)._replace(
+            matched=frozenset(matched.get(rev_nat, ())), networks=frozenset(networks.get(rev_nat, ()))
+        )
     return found
 
 
@@ -186,7 +199,8 @@ def _masters(services: Mapping[bytes, bytes]) -> list[bytes]:
 
 def _frontend(key: bytes) -> Frontend:
     service = lb_map.unpack_service(key)
-    return Frontend(service.ip, service.port, service.protocol)
+    outside = service.scope == lb_map.SCOPE_OUTSIDE
+    return Frontend(service.ip, service.port, service.protocol, outside)
 
 
 def _written(maps: Mapping[Table, Mapping[bytes, bytes]], steps: Sequence[Step]) -> _Maps:
@@ -201,7 +215,8 @@ def _written(maps: Mapping[Table, Mapping[bytes, bytes]], steps: Sequence[Step])
 
 def _master(frontend: Frontend) -> bytes | None:
     try:
-        return lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol)
+        scope = lb_map.SCOPE_OUTSIDE if frontend.outside else lb_map.SCOPE_EXTERNAL
+        return lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol, scope=scope)
     except ValueError:
         return None
 

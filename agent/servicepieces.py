@@ -13,7 +13,11 @@ Recovered = Mapping[ClusterID, Mapping[Frontend, tuple[Backend, ...]]]
 
 
 def frontends(service: LocalService) -> set[Frontend]:
-    return {Frontend(ip, port.port, port.protocol) for ip in service.cluster_ips for port in service.ports}
+    return {
+        Frontend(ip, port.port, port.protocol, service.outside)
+        for ip in service.cluster_ips
+        for port in service.ports
+    }
 
 
 def union(slices: Iterable[Iterable[LocalBackend]]) -> tuple[LocalBackend, ...]:
@@ -38,7 +42,7 @@ def recovered(service: LocalService, found: Recovered) -> list[GlobalService]:
         backends: dict[str, dict[str, Port]] = {}
         for port in service.ports:
             for ip in service.cluster_ips:
-                for backend in entries.get(Frontend(ip, port.port, port.protocol), ()):
+                for backend in entries.get(Frontend(ip, port.port, port.protocol, service.outside), ()):
                     ports = backends.setdefault(backend.ip, {})
                     ports[port.name] = Port(backend.protocol, backend.port)
         if backends:

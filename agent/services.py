@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from agent import nodeports
+from agent import nodeports, outside
 from agent.desired import Clock, Desired
 from agent.servicepieces import frontends, recovered, union
 from agent.unaddressed import Unaddressed
@@ -22,6 +23,9 @@ from mesh.matching import Matcher, Source
 from mesh.merge import Backend, Frontend, LocalBackend, LocalService, local_sources, merge
 from mesh.preference import is_global, read
 from mesh.service import GlobalService
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Services:
         remote backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
         self.sticky: Desired[Frontend, int] = Desired(clock)  # session affinity, in seconds
-        self.flags: Desired[Frontend, int] = Desired(clock)  # of node ports (lb_map.FLAG_*)
+        self.flags: Desired[Frontend, int] = Desired(clock)  # of what clients outside meet (lb_map.FLAG_*)
+        self.ranges: Desired[Frontend, tuple[str, ...]] = Desired(clock)  # networks that it is for
         self._cluster = cluster
         self._node_ip = node_ip
         self._node = node
@@ -228,12 +233,13 @@ class Services:
         service = self._local.get(key)
         new: dict[Frontend, tuple[Backend, ...]] = {}
         places = self._places(service) if service is not None else []
+        at_nodes = range(1 + len(outside.places(service)) if service is not None else 0, len(places))
         matchers = self._matchers.setdefault(key, [])
         matchers[:] = [*matchers, *(Matcher() for _ in places[len(matchers) :])][: len(places)]
         for number, place in enumerate(places):
             found = self._merged(key, place, matchers[number])
             for frontend in found.keys() - new.keys():  # a service's own address on a node counts first
-                self._say(frontend, places[0], nodeports.flags(places[0]) if number else 0)
+                self._say(frontend, places[0], is_node_port=number in at_nodes)
             new = {**found, **new}
         if not places:
             del self._matchers[key]
@@ -246,14 +252,16 @@ class Services:
                 self.wanted.remove(frontend)
                 self.sticky.remove(frontend)
                 self.flags.remove(frontend)
+                self.ranges.remove(frontend)
         if new:
             self._frontends[key] = frozenset(new)
         else:
             self._frontends.pop(key, None)
 
     def _places(self, service: LocalService) -> list[LocalService]:
-        """The service itself, and as it is at its node ports."""
-        return [service, *(nodeports.places(service, self._node_ip) if self._node_ip else ())]
+        """The service itself, as clients outside see it if that differs, and as it is at its node ports."""
+        at_nodes = nodeports.places(service, self._node_ip) if self._node_ip else []
+        return [service, *outside.places(service), *at_nodes]
 
     def _merged(
         self, key: str, service: LocalService, matcher: Matcher
@@ -268,13 +276,13 @@ class Services:
             withdrawn=self.withdrawn | self._unaddressed.waiting,
         )
 
-    def _say(self, frontend: Frontend, service: LocalService, flags: int) -> None:
+    def _say(self, frontend: Frontend, service: LocalService, *, is_node_port: bool) -> None:
         """What the frontend's master entry says beside its backends."""
-        for table, value in ((self.sticky, service.sticky), (self.flags, flags)):
-            if value:
-                table.upsert(frontend, value)
-            else:
-                table.remove(frontend)
+        flags = nodeports.flags(service) if is_node_port else outside.flags(service, frontend)
+        ranges = () if is_node_port else outside.ranges(service, frontend)
+        _set(self.sticky, frontend, service.sticky)
+        _set(self.flags, frontend, flags)
+        _set(self.ranges, frontend, ranges)
 
     def situation(self, frontend: Frontend, withdrawn: Mapping[str, str]) -> Situation:
         """What was known when the frontend's backends were chosen; nothing of it changes afterwards.
@@ -298,3 +306,10 @@ class Services:
                 self._sources[at] = local_sources(service, piece.backends, node=self._node, name=name)
             found += self._sources[at]
         return found
+
+
+def _set(table: Desired[Frontend, T], frontend: Frontend, value: T) -> None:
+    if value:
+        table.upsert(frontend, value)
+    else:
+        table.remove(frontend)

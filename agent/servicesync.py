@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from agent.desired import Desired
 from agent.mapsync import MAX_REPORTED, THREAD_FROM, SyncError
@@ -17,10 +17,18 @@ from bpf import lb_map
 from bpf.address import Family, family
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room, fit
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps
 from mesh.merge import Backend, Frontend
 
 log = logging.getLogger(__name__)
+
+
+class Masters(TypedDict):
+    """What master entries say beside their backends, by frontend: see `bpf.lb_plan.plan`."""
+
+    sticky: dict[Frontend, int]
+    flags: dict[Frontend, int]
+    ranges: dict[Frontend, tuple[str, ...]]
 
 
 class ServiceTarget(Protocol):
@@ -34,6 +42,7 @@ class ServiceTarget(Protocol):
         complete: bool = True,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
+        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     ) -> int: ...
     def change(
         self,
@@ -41,6 +50,7 @@ class ServiceTarget(Protocol):
         *,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
+        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     ) -> int: ...
     def pressure(self) -> Mapping[str, float]: ...
     def room(self, family: Family = ...) -> Room: ...
@@ -54,11 +64,13 @@ class ServiceSync:
         wanted: Desired[Frontend, tuple[Backend, ...]],
         sticky: Desired[Frontend, int],
         flags: Desired[Frontend, int],
+        ranges: Desired[Frontend, tuple[str, ...]],
         target: ServiceTarget,
     ) -> None:
         self._wanted = wanted
         self._sticky = sticky
         self._flags = flags
+        self._ranges = ranges
         self._target = target
         self._must_compare = True
         self._full = ""  # why not all fits
@@ -115,15 +127,15 @@ class ServiceSync:
     async def _sync(self) -> None:
         self._take_dirty()
         self._misfits.clear()
-        wanted, (sticky, flags) = self.writable(), self._masters()
-        await asyncio.to_thread(self._target.sync, wanted, sticky=sticky, flags=flags)
+        wanted, masters = self.writable(), self._masters()
+        await asyncio.to_thread(self._target.sync, wanted, **masters)
 
     async def _fill(self) -> None:
         """As much as there is room for. What nobody wants goes first: it makes the room."""
         self._take_dirty()
         self._misfits.clear()
         wanted = self.writable()
-        chosen = await asyncio.to_thread(_fill, self._target, wanted, *self._masters())
+        chosen = await asyncio.to_thread(_fill, self._target, wanted, self._masters())
         self._unfit = sum(len(b) - len(chosen[f]) if f in chosen else len(b) + 1 for f, b in wanted.items())
         if not self._unfit:
             self._full = ""
@@ -136,26 +148,30 @@ class ServiceSync:
     async def _change(self) -> None:
         entries = self._wanted.entries
         changes: dict[Frontend, Sequence[BackendLike] | None] = {}
-        sticky: dict[Frontend, int] = {}
-        flags: dict[Frontend, int] = {}
+        masters = Masters(sticky={}, flags={}, ranges={})
         for frontend in self._take_dirty():
             if self._fits(frontend):
                 backends = entries.get(frontend)
                 changes[frontend] = None if backends is None else self._fitting(backends)
-                sticky[frontend] = self._sticky.entries.get(frontend, 0)
-                flags[frontend] = self._flags.entries.get(frontend, 0)
+                masters["sticky"][frontend] = self._sticky.entries.get(frontend, 0)
+                masters["flags"][frontend] = self._flags.entries.get(frontend, 0)
+                masters["ranges"][frontend] = self._ranges.entries.get(frontend, ())
         small = sum(len(backends or ()) for backends in changes.values()) < THREAD_FROM
-        if small and not any(flags.values()):  # a node port's table takes tens of milliseconds
-            self._target.change(changes, sticky=sticky, flags=flags)
+        if small and not any(masters["flags"].values()):  # a node port's table takes tens of milliseconds
+            self._target.change(changes, **masters)
         else:
-            await asyncio.to_thread(self._target.change, changes, sticky=sticky, flags=flags)
+            await asyncio.to_thread(self._target.change, changes, **masters)
 
-    def _masters(self) -> tuple[Mapping[Frontend, int], Mapping[Frontend, int]]:
+    def _masters(self) -> Masters:
         """What master entries say, of all frontends."""
-        return dict(self._sticky.entries), dict(self._flags.entries)
+        return Masters(
+            sticky=dict(self._sticky.entries),
+            flags=dict(self._flags.entries),
+            ranges=dict(self._ranges.entries),
+        )
 
     def _take_dirty(self) -> set[Frontend]:
-        taken = (self._wanted, self._sticky, self._flags)
+        taken = (self._wanted, self._sticky, self._flags, self._ranges)
         return {frontend for table in taken for frontend in table.take_dirty()}
 
     def _fits(self, frontend: Frontend) -> bool:
@@ -179,8 +195,7 @@ class ServiceSync:
 def _fill(
     target: ServiceTarget,
     wanted: Mapping[Frontend, Sequence[BackendLike]],
-    sticky: Mapping[Frontend, int],
-    flags: Mapping[Frontend, int],
+    masters: Masters,
 ) -> Mapping[Frontend, Sequence[BackendLike]]:
     """First only removals, then what fits; that. Raises MapError."""
     chosen: dict[Frontend, Sequence[BackendLike]] = {}
@@ -191,14 +206,13 @@ def _fill(
         standing |= {frontend: set(map(_place, members)) for frontend, members in known.items()}
     shrunk = {f: [b for b in chosen[f] if _place(b) in standing[f]] for f in standing if f in chosen}
     try:
-        target.sync(shrunk, sticky=sticky, flags=flags)
+        target.sync(shrunk, **masters)
     except MapFullError:  # shares are new and need entries of their own: those services begin anew
         target.sync(
             {f: [] if any(b.weight for b in backends) else backends for f, backends in shrunk.items()},
-            sticky=sticky,
-            flags=flags,
+            **masters,
         )
-    target.sync(chosen, sticky=sticky, flags=flags)
+    target.sync(chosen, **masters)
     return chosen
 
 
@@ -223,7 +237,8 @@ def backends_of(dumps: Dumps) -> dict[Frontend, tuple[Backend, ...]]:
         if service.slot or service.scope in lb_map.GROUP_SCOPES:
             continue
         members = [values[number] for number in _numbers(dumps.services, key) if number in values]
-        frontend = Frontend(service.ip, service.port, service.protocol)
+        outside = service.scope == lb_map.SCOPE_OUTSIDE
+        frontend = Frontend(service.ip, service.port, service.protocol, outside)
         found[frontend] = tuple(Backend(b.ip, b.port, b.protocol, b.cluster_id) for b in members)
     return found
 

@@ -28,6 +28,7 @@ from bpf.spec import (
     LB4_BACKENDS,
     LB4_REVERSE_NAT,
     LB4_SERVICES,
+    LB4_SOURCE_RANGE,
     LB6_AFFINITY,
     LB6_BACKENDS,
     LB6_REVERSE_NAT,
@@ -85,6 +86,7 @@ class Datapath:
                 enter(LB6_REVERSE_NAT),
                 enter(LB6_AFFINITY),
                 Maglev(enter(MAGLEV_TABLES), enter(MAGLEV_SLOTS)),
+                enter(LB4_SOURCE_RANGE),
             )
             self._opened = opened.pop_all()
 

@@ -14,7 +14,11 @@ SNAT_VALUE = Layout(
         ("pad3", "H"),
     ),
 )
-NODEPORT_CONFIG_VALUE = Layout("nodeport_config_value", (("tunnel_source", "4s"), ("pad", "I")))
+LB4_SOURCE_RANGE_KEY = Layout(
+    "lb4_source_range_key", (("prefixlen", "I"), ("rev_nat_id", "2s"), ("pad", "H"), ("address", "4s"))
+)
+SOURCE_RANGE_VALUE = Layout("source_range_value", (("flags", "B"),))
+NODEPORT_CONFIG_VALUE = Layout("nodeport_config_value", (("tunnel_source", "4s"), ("device", "I")))
 MAGLEV_TABLE_KEY = Layout("maglev_table_key", (("rev_nat_id", "2s"), ("pad", "H")))
 MAGLEV_TABLE_VALUE = Layout("maglev_table_value", (("table", "I"), ("size", "I")))
 MAGLEV_SLOTS_KEY = Layout("maglev_slots_key", (("table", "I"), ("part", "I")))

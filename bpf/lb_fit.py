@@ -28,7 +28,7 @@ def fit(services: Mapping[F, Sequence[B]], room: Room) -> dict[F, Sequence[B]]:
     """What to write. A service that is not in the result has no room at all."""
     free = _Free(room)
     chosen: dict[F, Sequence[B]] = {}
-    order = sorted(services, key=lambda f: (len(services[f]), f.ip, f.port, f.protocol))
+    order = sorted(services, key=lambda f: (len(services[f]), f.ip, f.port, f.protocol, f.outside))
     for frontend in order:
         if not free.services or not free.reverse_nat:
             break

@@ -29,15 +29,21 @@ from bpf.layout6 import LB6_BACKEND_VALUE, LB6_REVERSE_NAT_VALUE, LB6_SERVICE_KE
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
-SCOPE_EXTERNAL, SCOPE_INTERNAL = 0, 1
+SCOPE_EXTERNAL = 0
+SCOPE_OUTSIDE = 1  # what clients outside get, where others get something else; Cilium has those others here
 GROUP_SCOPES = range(2, 256)
 
 # of a master entry; both flag bytes, low one first
+FLAG_EXTERNAL_IP = 1 << 0
 FLAG_NODE_PORT = 1 << 1
 FLAG_EXTERNAL_LOCAL = 1 << 2  # clients from outside reach this node's own backends only
 FLAG_SESSION_AFFINITY = 1 << 4
+FLAG_LOAD_BALANCER = 1 << 5
 FLAG_ROUTABLE = 1 << 6  # from outside of the cluster
+FLAG_SOURCE_RANGES = 1 << 7  # only for clients of some networks (source_range_map.py)
 FLAG_INTERNAL_LOCAL = 1 << 12
+FLAG_TWO_SCOPES = 1 << 13  # clients outside get what SCOPE_OUTSIDE says
+FLAGS_OUTSIDE = FLAG_EXTERNAL_IP | FLAG_NODE_PORT | FLAG_LOAD_BALANCER  # any of them: serves clients outside
 MAX_STICKY = 0xFFFFFF  # seconds; Cilium uses the rest of the field otherwise
 
 BACKEND_ACTIVE, BACKEND_TERMINATING, BACKEND_QUARANTINED, BACKEND_MAINTENANCE = range(4)

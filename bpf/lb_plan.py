@@ -14,7 +14,11 @@ and the service's slots name groups, each as often as its share: groups are writ
 before the slots that name them.
 
 A service with session affinity also has a match for each of its backends. They are
-written before a client can be sent to one, and go before the backend does.
+written before a client can be sent to one, and go before the backend does. Networks that
+a service is for are written before the master entry that says that there are some.
+
+What clients outside get, where that differs, is a list under the same address and port in
+`lb_map.SCOPE_OUTSIDE`. It has no groups: their scopes are those of the first list.
 
 Each family has maps of its own, and so a plan of its own: see `services.py`. Only the matches are shared,
 which name backends: the two families' ids never meet.
@@ -29,10 +33,11 @@ from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from bpf import affinity_map, lb_map
+from bpf import affinity_map, lb_map, source_range_map
 from bpf.address import Family, family
 from bpf.errors import MapFullError
 from bpf.lb_affinity import Matches
+from bpf.lb_ranges import Ranges
 
 MAX_REV_NAT = 0xFFFF
 MAX_BACKENDS_OF_SERVICE = 0xFFFF  # a master entry counts in 16 bits
@@ -43,7 +48,7 @@ GROUPED = 128  # services with weights whose groups' keys are kept: 2 MB; making
 BACKEND_IDS = {Family.IPV4: range(1, 1 << 31), Family.IPV6: range(1 << 31, 1 << 32)}
 
 
-class FrontendLike(Protocol):
+class PlaceLike(Protocol):
     @property
     def ip(self) -> str: ...
     @property
@@ -52,7 +57,12 @@ class FrontendLike(Protocol):
     def protocol(self) -> str: ...
 
 
-class BackendLike(FrontendLike, Protocol):
+class FrontendLike(PlaceLike, Protocol):
+    @property
+    def outside(self) -> bool: ...
+
+
+class BackendLike(PlaceLike, Protocol):
     @property
     def cluster_id(self) -> int: ...
     @property
@@ -69,6 +79,7 @@ class Table(Enum):
     BACKENDS = "backends"
     REVERSE_NAT = "reverse_nat"
     MATCHES = "matches"
+    RANGES = "ranges"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +93,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
-    """The maps of one family as they stand; the matches are those of both."""
+    """The maps of one family as they stand; the matches are those of both, the ranges IPv4's."""
 
     services: Mapping[bytes, bytes] = field(default_factory=dict)
     backends: Mapping[bytes, bytes] = field(default_factory=dict)
     reverse_nat: Mapping[bytes, bytes] = field(default_factory=dict)
     matches: Mapping[bytes, bytes] = field(default_factory=dict)
+    ranges: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -112,10 +124,12 @@ class _Wanted(NamedTuple):
     parts: _List
     sticky: int  # how long a client keeps its backend
     flags: int
+    ranges: Iterable[str]
 
 
 NO_AFFINITY: Mapping[Any, int] = {}
 NO_FLAGS: Mapping[Any, int] = {}
+NO_RANGES: Mapping[Any, Sequence[str]] = {}
 
 
 def plan(
@@ -125,13 +139,15 @@ def plan(
     complete: bool = True,
     sticky: Mapping[F, int] = NO_AFFINITY,
     flags: Mapping[F, int] = NO_FLAGS,
+    ranges: Mapping[F, Sequence[str]] = NO_RANGES,
     of: Family = Family.IPV4,
 ) -> list[Step]:
     """Everything wanted against everything that stands. Not `complete`: nothing is removed
     that is merely unknown to the caller. `sticky`: seconds that a client of a service with
-    session affinity keeps its backend. `flags`: what a master entry says of its kind (lb_map.FLAG_*). `of`:
-    whose maps; frontends of the other family are left out."""
-    return Mirror.recover(current, of).plan(services, complete=complete, sticky=sticky, flags=flags)
+    session affinity keeps its backend. `flags`: what a master entry says of its kind (lb_map.FLAG_*). `ranges`:
+    networks whose clients a frontend with FLAG_SOURCE_RANGES is for; IPv4 only. `of`: whose maps; frontends of the other family are left out."""
+    mirror = Mirror.recover(current, of)
+    return mirror.plan(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
 
 
 class Mirror:
@@ -148,6 +164,7 @@ class Mirror:
         self._users: Counter[int] = Counter()
         self._rev_nats: dict[int, bytes] = {}
         self._matches = Matches()
+        self._ranges = Ranges()
         self._groups: dict[bytes, dict[int, int]] = {}  # service -> cluster -> scope
         self._orphans: list[bytes] = []  # service entries that no master counts
         self._next_id = self._numbers.start
@@ -164,6 +181,7 @@ class Mirror:
         mirror._next_id = max(max(mirror._value_of, default=0) + 1, mirror._numbers.start)
         mirror._rev_nats = {lb_map.unpack_rev_nat_id(k): v for k, v in dumps.reverse_nat.items()}
         mirror._matches = Matches(dumps.matches, mirror._numbers)
+        mirror._ranges = Ranges(dumps.ranges)
         mirror._recover_services(dumps.services)
         return mirror
 
@@ -175,13 +193,14 @@ class Mirror:
             Table.BACKENDS: len(self._value_of),
             Table.REVERSE_NAT: len(self._rev_nats),
             Table.MATCHES: len(self._matches),
+            Table.RANGES: len(self._ranges),
         }
 
     def node_ports(self) -> dict[int, dict[bytes, int]]:
         """Reverse NAT id -> packed backends and their weights, of the services that nodes serve outside."""
         found = {}
         for key, held in self._held.items():
-            if held.flags & lb_map.FLAG_NODE_PORT:
+            if held.flags & lb_map.FLAGS_OUTSIDE and not held.flags & lb_map.FLAG_TWO_SCOPES:
                 found[held.rev_nat] = self._weights(key, held)
         return found
 
@@ -227,10 +246,11 @@ class Mirror:
         complete: bool = True,
         sticky: Mapping[F, int] = NO_AFFINITY,
         flags: Mapping[F, int] = NO_FLAGS,
+        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
     ) -> list[Step]:
         """All services: those that are not given go, if the picture is complete."""
         changes: dict[bytes, _Wanted | None] = {
-            _master(f): _Wanted(_parts(b), sticky.get(f, 0), flags.get(f, 0))
+            _master(f): _wanted(f, b, sticky, flags, ranges)
             for f, b in services.items()
             if family(f.ip) is self._family
         }
@@ -244,11 +264,12 @@ class Mirror:
         *,
         sticky: Mapping[F, int] = NO_AFFINITY,
         flags: Mapping[F, int] = NO_FLAGS,
+        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
     ) -> list[Step]:
         """Only these services; None removes one."""
         return self._plan(
             {
-                _master(f): None if b is None else _Wanted(_parts(b), sticky.get(f, 0), flags.get(f, 0))
+                _master(f): None if b is None else _wanted(f, b, sticky, flags, ranges)
                 for f, b in changes.items()
                 if family(f.ip) is self._family
             }
@@ -267,7 +288,7 @@ class Mirror:
         return writes.steps()
 
     def _upsert(self, key: bytes, wanted: _Wanted, writes: "_Writes") -> None:
-        parts, sticky, flags = wanted
+        parts, sticky, flags, ranges = wanted
         rev_nat = self._rev_nat(key, self._held.get(key), writes)
         groups = [part for part in parts if isinstance(part, _Group)]
         scopes = self._scopes(key, [group.cluster for group in groups])
@@ -281,6 +302,7 @@ class Mirror:
         else:
             top = members = self._ids([value for value in parts if isinstance(value, bytes)], writes)
         self._match(rev_nat, members if sticky else (), writes)
+        self._admit(rev_nat, ranges, writes)
         self._fill(key, top, rev_nat, writes, sticky, flags)
         self._drop_groups(key, set(scopes.values()), writes)
         if scopes:
@@ -298,6 +320,11 @@ class Mirror:
         new, old = self._matches.replace(rev_nat, ids)
         writes.matches += [(key, affinity_map.MATCH) for key in new]
         writes.old_matches += old
+
+    def _admit(self, rev_nat: int, networks: Iterable[str], writes: "_Writes") -> None:
+        new, old = self._ranges.replace(rev_nat, networks)
+        writes.ranges += [(key, source_range_map.RANGE) for key in new]
+        writes.old_ranges += old
 
     def _fill(  # noqa: PLR0917 - a list, and what its master entry says
         self, key: bytes, ids: list[int], rev_nat: int, writes: "_Writes", sticky: int = 0, flags: int = 0
@@ -351,6 +378,7 @@ class Mirror:
             del self._rev_nats[held.rev_nat]
             writes.old_rev_nats.append(lb_map.pack_rev_nat_id(held.rev_nat))
             self._match(held.rev_nat, (), writes)
+            self._admit(held.rev_nat, (), writes)
 
     def _backend(self, value: bytes, writes: "_Writes") -> None:
         if lb_map.backend_family(value) is not self._family:
@@ -415,6 +443,7 @@ class Mirror:
             del self._rev_nats[number]
             writes.old_rev_nats.append(lb_map.pack_rev_nat_id(number))
         writes.old_matches += self._matches.prune(used)
+        writes.old_ranges += self._ranges.prune(used)
         writes.unused |= {number for number in self._value_of if not self._users[number]}
 
 
@@ -433,6 +462,8 @@ class _Writes:
     old_rev_nats: list[bytes] = field(default_factory=list)
     matches: list[tuple[bytes, bytes]] = field(default_factory=list)
     old_matches: list[bytes] = field(default_factory=list)
+    ranges: list[tuple[bytes, bytes]] = field(default_factory=list)
+    old_ranges: list[bytes] = field(default_factory=list)
     old_backends: list[bytes] = field(default_factory=list)
     unused: set[int] = field(default_factory=set)
 
@@ -441,6 +472,7 @@ class _Writes:
             Step(Table.BACKENDS, upserts=tuple(self.backends)),
             Step(Table.REVERSE_NAT, upserts=tuple(self.rev_nats)),
             Step(Table.MATCHES, upserts=tuple(self.matches)),
+            Step(Table.RANGES, upserts=tuple(self.ranges)),
             Step(Table.SERVICES, upserts=tuple(self.slots)),
             Step(Table.SERVICES, upserts=tuple(self.group_masters)),
             Step(Table.SERVICES, upserts=tuple(self.group_slots)),
@@ -448,6 +480,7 @@ class _Writes:
             Step(Table.SERVICES, deletes=tuple(self.old_masters)),
             Step(Table.SERVICES, deletes=tuple(self.old_slots)),
             Step(Table.MATCHES, deletes=tuple(self.old_matches)),
+            Step(Table.RANGES, deletes=tuple(self.old_ranges)),
             Step(Table.REVERSE_NAT, deletes=tuple(self.old_rev_nats)),
             Step(Table.BACKENDS, deletes=tuple(self.old_backends)),
         ]
@@ -514,7 +547,19 @@ def _possible_groups(key: bytes) -> tuple[bytes, ...]:
 
 
 def _master(frontend: FrontendLike) -> bytes:
-    return lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol)
+    scope = lb_map.SCOPE_OUTSIDE if frontend.outside else lb_map.SCOPE_EXTERNAL
+    return lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol, scope=scope)
+
+
+def _wanted(
+    frontend: F,
+    backends: Sequence[BackendLike],
+    sticky: Mapping[F, int],
+    flags: Mapping[F, int],
+    ranges: Mapping[F, Sequence[str]],
+) -> _Wanted:
+    parts = _values(backends) if frontend.outside else _parts(backends)
+    return _Wanted(parts, sticky.get(frontend, 0), flags.get(frontend, 0), ranges.get(frontend, ()))
 
 
 def _frontend(key: bytes) -> bytes:

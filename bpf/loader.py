@@ -44,6 +44,7 @@ class NodeOptions:
     vxlan_ifindex: int
     mtu: int = 1450
     gateway: str = ""  # the node's address among the pods, by which other nodes' pods answer it
+    underlay_ifindex: int = 0  # by which other nodes are reached; 0: as clients of node ports come
 
 
 def load(root: Path, options: NodeOptions) -> None:
@@ -157,7 +158,7 @@ def _configure(pins: Pins, wanted: NodeConfig) -> None:
 
 
 def _configure_node_ports(pins: Pins, options: NodeOptions) -> None:
-    value = nat_map.pack_config(options.gateway)
+    value = nat_map.pack_config(options.gateway, options.underlay_ifindex)
     with PinnedMap.open(pins.map(NODEPORT_CONFIG), NODEPORT_CONFIG) as config:
         config.update([(nat_map.CONFIG_KEY, value)])
 

@@ -29,6 +29,7 @@ REASONS = {
     167: "no mapping for NAT",
     171: "invalid identity",
     175: "first fragment not found",
+    177: "not in the service's source ranges",
     181: "policy denied by denylist",
 }
 

@@ -37,6 +37,6 @@ def unpack(raw_key: bytes, raw: bytes) -> Mapping:
     )
 
 
-def pack_config(gateway: str) -> bytes:
-    """`gateway`: empty for none."""
-    return NODEPORT_CONFIG_VALUE.pack(socket.inet_aton(gateway) if gateway else b"", 0)
+def pack_config(gateway: str, device: int = 0) -> bytes:
+    """`gateway`: empty for none. `device`: by which other nodes are reached, 0 for the client's."""
+    return NODEPORT_CONFIG_VALUE.pack(socket.inet_aton(gateway) if gateway else b"", device)

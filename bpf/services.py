@@ -8,7 +8,7 @@ from typing import assert_never
 from bpf.address import Family
 from bpf.errors import MapError
 from bpf.lb_fit import Room
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, F, Mirror, Step, Table
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps, F, Mirror, Step, Table
 from bpf.maglev_plan import Plan
 from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
@@ -29,15 +29,17 @@ class ServiceMaps:
     reverse_nat6: PinnedMap
     affinity6: PinnedMap
     maglev: Maglev
+    ranges: PinnedMap  # of IPv4; IPv6 has none
     _mirrors: dict[Family, Mirror] = field(default_factory=dict, init=False)
     _sizes: dict[Family, dict[Table, int]] = field(default_factory=dict, init=False)
 
     def dump(self, family: Family = Family.IPV4) -> Dumps:
-        return Dumps(*(self._table(family, table).dump() for table in Table))
+        return Dumps(*(held.dump() if (held := self._table(family, table)) else {} for table in Table))
 
     def room(self, family: Family = Family.IPV4) -> Room:
         tables = (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)
-        return Room(*(self._table(family, table).max_entries for table in tables))
+        held = filter(None, (self._table(family, table) for table in tables))
+        return Room(*(each.max_entries for each in held))
 
     def pressure(self) -> dict[str, float]:
         """How full each map is, as of the last write; above 1 where that did not fit."""
@@ -47,6 +49,8 @@ class ServiceMaps:
         for family, sizes in self._sizes.items():
             for table, size in sizes.items():
                 held = self._table(family, table)
+                if held is None:
+                    continue
                 full[held.name] += size  # the matches twice: of each family
                 shares[held.name] = full[held.name] / held.max_entries
         return shares
@@ -58,17 +62,18 @@ class ServiceMaps:
         complete: bool = True,
         sticky: Mapping[F, int] = NO_AFFINITY,
         flags: Mapping[F, int] = NO_FLAGS,
+        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
     ) -> int:
         """Make the maps equal to `services`, from what the maps really hold. How many writes it took.
 
         Not `complete`: services that are not given stay as they are. `sticky`: seconds that a
         client keeps its backend; services that are not in it have no session affinity. `flags`: of
-        master entries (lb_map.FLAG_*).
+        master entries (lb_map.FLAG_*). `ranges`: networks of the clients of those with FLAG_SOURCE_RANGES.
         """
         self._mirrors.clear()
         self.maglev.forget()
         return self._carry_out(
-            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags)
+            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
         )
 
     def change(
@@ -77,9 +82,12 @@ class ServiceMaps:
         *,
         sticky: Mapping[F, int] = NO_AFFINITY,
         flags: Mapping[F, int] = NO_FLAGS,
+        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
     ) -> int:
         """Only these services, without reading the maps again; None removes one."""
-        return self._carry_out(lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags))
+        return self._carry_out(
+            lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges)
+        )
 
     def _carry_out(self, planning: Callable[[Mirror], list[Step]]) -> int:
         """What is wrong with one family does not hold up the other."""
@@ -116,12 +124,14 @@ class ServiceMaps:
         writes = 0
         for step in steps:
             table = self._table(family, step.table)
+            if table is None:
+                continue
             table.update(step.upserts)
             table.delete(step.deletes)
             writes += len(step.upserts) + len(step.deletes)
         return writes
 
-    def _table(self, family: Family, table: Table) -> PinnedMap:
+    def _table(self, family: Family, table: Table) -> PinnedMap | None:
         v6 = family is Family.IPV6
         match table:
             case Table.SERVICES:
@@ -132,13 +142,16 @@ class ServiceMaps:
                 return self.reverse_nat6 if v6 else self.reverse_nat
             case Table.MATCHES:
                 return self.matches
+            case Table.RANGES:
+                return None if v6 else self.ranges
             case _:
                 assert_never(table)
 
     def close(self) -> None:
         for family in Family:
             for table in Table:
-                self._table(family, table).close()
+                if held := self._table(family, table):
+                    held.close()
         self.affinity.close()
         self.affinity6.close()
         self.maglev.close()

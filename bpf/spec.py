@@ -174,6 +174,13 @@ FRAGMENTS6 = MapSpec(
 SNAT4 = MapSpec(
     "cilium_snat_v4_external", MapType.LRU_HASH, layout.CT_KEY, layout_nat.SNAT_VALUE, 65_536, flags=0
 )
+LB4_SOURCE_RANGE = MapSpec(
+    "cilium_lb4_source_range",
+    MapType.LPM_TRIE,
+    layout_nat.LB4_SOURCE_RANGE_KEY,
+    layout_nat.SOURCE_RANGE_VALUE,
+    16_384,
+)
 MAGLEV_TABLES = MapSpec(
     "cilium_maglev_tables",
     MapType.HASH,
@@ -221,6 +228,7 @@ MAPS = (
     CT6,
     FRAGMENTS6,
     SNAT4,
+    LB4_SOURCE_RANGE,
     MAGLEV_TABLES,
     MAGLEV_SLOTS,
     METRICS,

@@ -163,6 +163,8 @@ class ServiceSpec(Struct, frozen=True):
     ipFamilies: tuple[str, ...] = ()
     internalTrafficPolicy: str = ""
     externalTrafficPolicy: str = ""
+    healthCheckNodePort: int = 0
+    loadBalancerSourceRanges: tuple[str, ...] = ()
     sessionAffinity: str = ""
     sessionAffinityConfig: SessionAffinityConfig | None = None
     trafficDistribution: str = ""
@@ -171,6 +173,7 @@ class ServiceSpec(Struct, frozen=True):
 class LoadBalancerIngress(Struct, frozen=True):
     ip: str = ""
     hostname: str = ""
+    ipMode: str = ""
 
 
 class LoadBalancerStatus(Struct, frozen=True):

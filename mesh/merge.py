@@ -57,9 +57,12 @@ _by_place = itemgetter(3, 0, 1)  # cluster id, address, port
 
 
 class Frontend(NamedTuple):
+    """`outside`: for clients outside, where others get something else at the same address."""
+
     ip: str
     port: int
     protocol: str
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,10 @@ class LocalService:
     """What Kubernetes says of the service here. `node_only`: clients of a node use its own backends only;
     `zonal`: those that are for their zone. `sticky`: session affinity by client, for so many seconds after
     its last connection; 0: none. It is a local property (spec 5.2): other clusters' Services do not count.
-    `outside_node_only`: as `node_only`, for clients from outside of the cluster."""
+    `outside_node_only`: as `node_only`, for clients from outside of the cluster. `balancer_ips` and
+    `external_ips` are those of `cluster_ips` where such clients meet the service; at the former only those of
+    `source_ranges` (networks; empty: all) may. `outside`: it is as those clients see it. `health_port`: where
+    nodes tell load balancers whether they have endpoints; 0: nowhere."""
 
     namespace: str
     name: str
@@ -90,6 +96,11 @@ class LocalService:
     zonal: bool = False
     sticky: int = 0
     outside_node_only: bool = False
+    balancer_ips: tuple[str, ...] = ()
+    external_ips: tuple[str, ...] = ()
+    source_ranges: tuple[str, ...] = ()
+    outside: bool = False
+    health_port: int = 0
 
 
 class Offer(NamedTuple):
@@ -165,7 +176,7 @@ def merge(
                     for remote in far
                 ]
                 chosen[at] = choose(wish, offers, own=own, zone=near_zone, withdrawn=withdrawn)
-            result[Frontend(ip, port.port, port.protocol)] = chosen[at]
+            result[Frontend(ip, port.port, port.protocol, local.outside)] = chosen[at]
     matcher.forget_unused()
     return result
 

@@ -108,6 +108,17 @@ __inline_always __u32 relay_address(struct ipcache_value *remote)
 	return node ? node->node_ip : 0;
 }
 
+/* Towards a backend that is reached by the network between the nodes. */
+__inline_always int redirect_to_underlay(struct __sk_buff *skb)
+{
+	struct nodeport_config_value *config;
+	int index = 0;
+
+	config = cilium_nodeport_config.lookup(&index);
+	count(FORWARDED, METRIC_EGRESS, skb->len);
+	return redirect_to_neighbour(config && config->device ? config->device : skb->ifindex, 0, 0, 0);
+}
+
 /* Is the connection from `client` to `backend`, as a packet of that direction has it, still known? */
 __inline_always int relay_lives(struct ct_key *towards)
 {

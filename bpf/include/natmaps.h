@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The maps of node ports. cilium_snat_v4_external has Cilium's layout; the others are ours.
+ * The maps of services for clients outside. cilium_snat_v4_external and cilium_lb4_source_range have
+ * Cilium's layouts; the others are ours.
  * They stand beside the maps of a version without node ports, so no other SCHEMA_VERSION.
  */
 #ifndef CLUSTERMESH_NATMAPS_H
@@ -23,7 +24,7 @@ struct snat_value {
 /* cilium_nodeport_config: one entry, at index 0. */
 struct nodeport_config_value {
 	__u32 tunnel_source; /* BE: the node's address among the pods; 0: the node's own towards everybody */
-	__u32 pad;
+	__u32 device; /* by which other nodes are reached; 0: by the one that a client's packets come by */
 };
 
 /* cilium_maglev_tables: the table of a service. */
@@ -49,10 +50,26 @@ struct maglev_slots_value {
 	__u32 backend[MAGLEV_PART]; /* ids */
 };
 
+/* cilium_lb4_source_range: which clients a service is for, if it is not for all. */
+#define SOURCE_RANGE_FIXED_BITS 32 /* the service is always matched in full */
+
+struct lb4_source_range_key {
+	__u32 prefixlen;  /* SOURCE_RANGE_FIXED_BITS + prefix bits */
+	__u16 rev_nat_id; /* BE */
+	__u16 pad;
+	__u32 address; /* BE */
+};
+
+struct source_range_value {
+	__u8 flags;
+};
+
 BPF_TABLE_PINNED("lru_hash", struct ct_key, struct snat_value, cilium_snat_v4_external, 65536,
 		 MAP_ROOT "/cilium_snat_v4_external", 0);
 BPF_TABLE_PINNED("array", int, struct nodeport_config_value, cilium_nodeport_config, 1,
 		 MAP_ROOT "/cilium_nodeport_config", 0);
+BPF_TABLE_PINNED("lpm_trie", struct lb4_source_range_key, struct source_range_value, cilium_lb4_source_range, 16384,
+		 MAP_ROOT "/cilium_lb4_source_range", BPF_F_NO_PREALLOC_FLAG);
 BPF_TABLE_PINNED("hash", struct maglev_table_key, struct maglev_table_value, cilium_maglev_tables, 4096,
 		 MAP_ROOT "/cilium_maglev_tables", BPF_F_NO_PREALLOC_FLAG);
 BPF_TABLE_PINNED("hash", struct maglev_slots_key, struct maglev_slots_value, cilium_maglev_slots, 65536,

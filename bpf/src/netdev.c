@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The program on the device that has the node's address: node ports for clients from outside.
+ * The program on the device that has the node's address: services for clients from outside, at node
+ * ports, external addresses and those of load balancers.
  *
  * A backend of this node gets the client's own address; towards any other the node stands for the
- * client, and its answer comes back here. What is not for a node port passes, unjudged.
+ * client, and its answer comes back here. What is for no such service passes, unjudged.
  */
 #include "../include/maglev.h"
 #include "../include/naterror.h"
@@ -90,8 +91,14 @@ __inline_always int relay(struct __sk_buff *skb, struct packet *packet, struct e
 		return drop(skb, reason, METRIC_INGRESS);
 	if (remote && remote->tunnel[0] && !(remote->flags & IPCACHE_SKIP_TUNNEL))
 		return encapsulate(skb, remote->tunnel[0], identity_outside(identity));
-	count(FORWARDED, METRIC_EGRESS, skb->len);
-	return redirect_to_neighbour(skb->ifindex, 0, 0, 0);
+	return redirect_to_underlay(skb);
+}
+
+__inline_always int is_own_address(__u32 address)
+{
+	struct node_config_value *node = node_config();
+
+	return node && node->node_ip == address;
 }
 
 __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, struct ct_key *asked, struct ends *to,
@@ -111,7 +118,7 @@ __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, str
 	opened.flags = CT_SERVICE | CT_IN;
 	if (is_new || !ct_track(&opened, packet, skb->len, 0))
 		remember(&opened, asked->daddr, asked->dport, skb->ifindex, NAT_DEVICE);
-	if (to->daddr == asked->daddr) /* a process of this node: nothing would translate its answer */
+	if (is_own_address(to->daddr)) /* a process of this node: nothing would translate its answer */
 		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
 	local = endpoint_of(to->daddr);
 	if (!local)
@@ -126,7 +133,7 @@ __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, str
 	return deliver(skb, local);
 }
 
-__inline_always int handle_node_port(struct __sk_buff *skb, struct packet *packet)
+__inline_always int handle_service(struct __sk_buff *skb, struct packet *packet)
 {
 	struct lb4_backend_value *backend;
 	struct lb4_service_value *service;
@@ -139,9 +146,9 @@ __inline_always int handle_node_port(struct __sk_buff *skb, struct packet *packe
 	key.address = asked.daddr;
 	key.dport = asked.dport;
 	key.proto = asked.nexthdr;
-	service = cilium_lb4_services_v2.lookup(&key);
-	if (service && !(service->flags & SERVICE_NODE_PORT))
-		return NOT_OURS;
+	service = service_outside(&key);
+	if (service && !in_source_ranges(service, asked.saddr))
+		return drop(skb, DROP_NOT_IN_SOURCE_RANGE, METRIC_INGRESS);
 	/* established connections outlive their service */
 	if ((service || (asked.nexthdr == PROTO_TCP && !packet->opens)) && chosen_before(packet, &asked, &to)) {
 		ct_track(&asked, packet, skb->len, 0);
@@ -170,18 +177,15 @@ __inline_always int handle_from_netdev(struct __sk_buff *skb)
 
 	if (!node || skb->protocol != swap16(ETHERTYPE_IPV4) || bpf_skb_load_bytes(skb, ETH_HEADER, &ip, sizeof(ip)))
 		return NOT_OURS;
-	if (ip.daddr != node->node_ip ||
-	    (ip.protocol != PROTO_TCP && ip.protocol != PROTO_UDP && ip.protocol != PROTO_ICMP))
+	if (ip.protocol != PROTO_TCP && ip.protocol != PROTO_UDP && ip.protocol != PROTO_ICMP)
 		return NOT_OURS;
 	if (parse(skb, &packet))
 		return NOT_OURS;
 	if (ip.protocol == PROTO_ICMP)
 		return handle_error(skb, &packet);
-	if (is_node_port(packet.tuple.dport))
-		return handle_node_port(skb, &packet);
-	if (is_answer_to_relay(&packet, &opened))
+	if (ip.daddr == node->node_ip && is_answer_to_relay(&packet, &opened))
 		return answer_client(skb, &packet, &opened);
-	return NOT_OURS;
+	return handle_service(skb, &packet);
 }
 
 int cil_from_netdev(struct __sk_buff *skb)

@@ -58,8 +58,7 @@ __inline_always int tell_backend(struct __sk_buff *skb, struct packet *packet, s
 	remote = ipcache_of(outer.daddr);
 	if (remote && remote->tunnel[0] && !(remote->flags & IPCACHE_SKIP_TUNNEL))
 		return encapsulate(skb, remote->tunnel[0], identity_outside(identity));
-	count(FORWARDED, METRIC_EGRESS, skb->len);
-	return redirect_to_neighbour(skb->ifindex, 0, 0, 0);
+	return redirect_to_underlay(skb);
 }
 
 __inline_always int handle_error(struct __sk_buff *skb, struct packet *packet)
@@ -69,12 +68,11 @@ __inline_always int handle_error(struct __sk_buff *skb, struct packet *packet)
 
 	if (!packet->is_error || packet->about.saddr != packet->tuple.daddr)
 		return NOT_OURS;
-	if (is_node_port(packet->about.sport)) {
-		ct_reverse(&opened, &packet->about);
-		opened.flags = CT_SERVICE;
-		given = cilium_ct4_global.lookup(&opened);
-		return given ? tell_backend(skb, packet, given) : NOT_OURS;
-	}
+	ct_reverse(&opened, &packet->about);
+	opened.flags = CT_SERVICE;
+	given = cilium_ct4_global.lookup(&opened);
+	if (given)
+		return tell_backend(skb, packet, given);
 	if (is_error_to_relay(packet, &opened))
 		return tell_client(skb, packet, &opened);
 	return NOT_OURS;

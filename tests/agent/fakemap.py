@@ -9,7 +9,7 @@ from agent.tables import Tables
 from bpf.address import Family
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike, Dumps, Mirror, Step, Table
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps, Mirror, Step, Table
 from mesh.merge import Frontend
 
 
@@ -78,9 +78,10 @@ class FakeServices:
         complete: bool = True,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
+        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     ) -> int:
         return self._write(
-            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags)
+            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
         )
 
     def change(
@@ -89,8 +90,9 @@ class FakeServices:
         *,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
+        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     ) -> int:
-        return self._write(lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags))
+        return self._write(lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges))
 
     def room(self, family: Family = Family.IPV4) -> Room:
         maps = self.of(family)

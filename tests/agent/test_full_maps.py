@@ -55,6 +55,7 @@ def made() -> Iterator[Made]:
             small(spec.LB6_REVERSE_NAT),
             small(spec.LB6_AFFINITY),
             Maglev(small(spec.MAGLEV_TABLES), small(spec.MAGLEV_SLOTS)),
+            small(spec.LB4_SOURCE_RANGE),
         )
         policy, endpoints = small(spec.POLICY), small(spec.ENDPOINTS)
         kernel = KernelMaps(world, ipcache=ipcache, policy=policy, endpoints=endpoints, services=services)

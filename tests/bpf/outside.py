@@ -52,7 +52,10 @@ def attach(node: Node, *devices: str) -> None:
 
 def reached(mesh: World, client: Pod, other: Pod) -> Outside:
     """East has an address among the pods, and west knows it."""
-    loader.load(mesh.east.root, replace(mesh.east.options, gateway=GATEWAY))
+    loader.load(
+        mesh.east.root,
+        replace(mesh.east.options, gateway=GATEWAY, underlay_ifindex=mesh.east.ifindex("eth0")),
+    )
     entry = ipcache_map.pack_value(6, mesh.east.address)
     mesh.west.datapath.ipcache.update([(ipcache_map.pack_key(GATEWAY), entry)])
     return Outside(mesh, client, other)

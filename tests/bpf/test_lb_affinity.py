@@ -12,7 +12,18 @@ from bpf.lb_affinity import Matches
 from bpf.lb_plan import Mirror, Table
 from mesh.merge import Backend, Frontend
 from tests.bpf.strategies import u16, u32
-from tests.bpf.test_lb_plan import DNS, FRONTENDS, LISTS, SERVICES, WEB, Maps, Services, backend, plain
+from tests.bpf.test_lb_plan import (
+    DNS,
+    FRONTENDS,
+    LISTS,
+    SERVICES,
+    WEB,
+    Maps,
+    Services,
+    backend,
+    key_of,
+    plain,
+)
 
 Sticky = Mapping[Frontend, int]
 STICKY = st.dictionaries(FRONTENDS, st.sampled_from([60, 10_800]), max_size=5)
@@ -20,7 +31,7 @@ STICKY = st.dictionaries(FRONTENDS, st.sampled_from([60, 10_800]), max_size=5)
 
 def matched(maps: Maps, frontend: Frontend) -> set[Backend]:
     """The backends that may keep clients of `frontend`; KeyError where a match names none."""
-    master = maps.tables[Table.SERVICES].get(lb_map.pack_service(*frontend))
+    master = maps.tables[Table.SERVICES].get(key_of(frontend))
     if master is None:
         return set()
     found = set()
@@ -32,7 +43,7 @@ def matched(maps: Maps, frontend: Frontend) -> set[Backend]:
 
 
 def sticky_of(maps: Maps, frontend: Frontend) -> int:
-    raw = maps.tables[Table.SERVICES].get(lb_map.pack_service(*frontend))
+    raw = maps.tables[Table.SERVICES].get(key_of(frontend))
     return lb_map.unpack_service_value(raw).sticky if raw else 0
 
 

@@ -101,6 +101,7 @@ def test_one_call_writes_both_families_into_the_kernel(node: Datapath) -> None:
         "cilium_lb4_backends_v3": 2,
         "cilium_lb4_reverse_nat": 1,
         "cilium_lb_affinity_match": 2,
+        "cilium_lb4_source_range": 0,
         "cilium_lb6_services_v2": 3,
         "cilium_lb6_backends_v3": 2,
         "cilium_lb6_reverse_nat": 1,

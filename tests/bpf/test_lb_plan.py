@@ -19,6 +19,7 @@ FRONTENDS = st.builds(
     st.sampled_from(["172.20.1.1", "172.20.1.2"]),
     st.sampled_from([80, 81]),
     st.sampled_from(["TCP", "UDP"]),
+    st.booleans(),
 )
 BACKENDS = st.builds(
     Backend,
@@ -74,7 +75,7 @@ class Maps:
 
     def backends_of(self, frontend: Frontend) -> list[Backend] | None:
         """As a program looks them up; KeyError where it would find half a service."""
-        master = lb_map.pack_service(*frontend)
+        master = key_of(frontend)
         if master not in self.tables[Table.SERVICES]:
             return None
         value = lb_map.unpack_service_value(self.tables[Table.SERVICES][master])
@@ -101,7 +102,7 @@ class Maps:
 
     def shares_of(self, frontend: Frontend) -> Counter[int]:
         """Group -> how often it stands in the frontend's list."""
-        master, table = lb_map.pack_service(*frontend), self.tables[Table.SERVICES]
+        master, table = key_of(frontend), self.tables[Table.SERVICES]
         count = lb_map.unpack_service_value(table[master]).count
         entries = [lb_map.unpack_service_value(table[lb_map.with_slot(master, n + 1)]) for n in range(count)]
         return Counter(entry.group for entry in entries)
@@ -110,11 +111,11 @@ class Maps:
         for frontend, backends in services.items():
             found = self.backends_of(frontend)
             assert found is not None
-            shares = {b.cluster_id: b.weight for b in backends if b.weight}
+            shares = shares_of(frontend, backends)
             assert set(found) == plain(backends)
             assert len(found) == len(set(backends)) or shares
             assert sorted(self.shares_of(frontend).values()) == sorted(shares.values()) or not shares
-        entries = sum(map(entries_of, services.values()))
+        entries = sum(entries_of(*each) for each in services.items())
         assert len(self.tables[Table.SERVICES]) == entries
         assert len(self.tables[Table.REVERSE_NAT]) == len(services)
         assert len(self.tables[Table.BACKENDS]) == len(set().union(*map(plain, services.values())))
@@ -124,9 +125,18 @@ def plain(backends: Iterable[Backend]) -> set[Backend]:
     return {backend._replace(weight=0) for backend in backends}
 
 
-def entries_of(backends: Sequence[Backend]) -> int:
+def key_of(frontend: Frontend) -> bytes:
+    return lb_map.pack_service(*frontend[:3], scope=lb_map.SCOPE_OUTSIDE if frontend.outside else 0)
+
+
+def shares_of(frontend: Frontend, backends: Iterable[Backend]) -> dict[int, int]:
+    """What is for clients outside alone has no groups."""
+    return {b.cluster_id: b.weight for b in backends if b.weight and not frontend.outside}
+
+
+def entries_of(frontend: Frontend, backends: Sequence[Backend]) -> int:
     """How many a service takes in the services map: its masters and slots."""
-    shares = {backend.cluster_id: backend.weight for backend in backends if backend.weight}
+    shares = shares_of(frontend, backends)
     return 1 + len(plain(backends)) + len(shares) + sum(shares.values())
 
 
@@ -240,7 +250,7 @@ def test_ids_stay_through_a_restart_and_freed_ones_are_not_given_out_at_once() -
     assert after.backends[kept] == before.backends[kept]
     assert lb_map.pack_backend_id(2) not in after.backends
     assert lb_map.pack_backend_id(3) in after.backends
-    dns = lb_map.pack_service(*DNS)
+    dns = key_of(DNS)
     old, new = (lb_map.unpack_service_value(dumps.services[dns]) for dumps in (before, after))
     assert (old.rev_nat, old.count, new.rev_nat, new.count) == (old.rev_nat, 1, old.rev_nat, 2)
 
@@ -256,9 +266,7 @@ def test_a_service_without_backends_keeps_its_master_entry() -> None:
 def test_two_masters_with_one_reverse_nat_id_are_told_apart() -> None:
     maps = Maps()
     maps.write(lb_plan.plan({WEB: [backend(1)], DNS: [backend(1)]}, maps.dumps))
-    maps.tables[Table.SERVICES][lb_map.pack_service(*DNS)] = maps.tables[Table.SERVICES][
-        lb_map.pack_service(*WEB)
-    ]
+    maps.tables[Table.SERVICES][key_of(DNS)] = maps.tables[Table.SERVICES][key_of(WEB)]
     maps.write(lb_plan.plan({WEB: [backend(1)], DNS: [backend(1)]}, maps.dumps))
     maps.check_equal({WEB: [backend(1)], DNS: [backend(1)]})
 
@@ -278,6 +286,6 @@ def test_a_master_entry_says_its_flags_and_a_change_of_them_is_a_write(
     maps.write(lb_plan.plan(after, maps.dumps, flags=will))
     maps.check_equal(after)
     for frontend in after:
-        raw = maps.tables[Table.SERVICES][lb_map.pack_service(*frontend)]
+        raw = maps.tables[Table.SERVICES][key_of(frontend)]
         assert lb_map.unpack_service_value(raw).flags == will.get(frontend, 0)
     assert lb_plan.plan(after, maps.dumps, flags=will) == []

@@ -19,7 +19,7 @@ def backends(*numbers: int) -> list[Backend]:
 
 
 def count(node: Datapath, frontend: Frontend) -> int | None:
-    raw = node.services.services.lookup(lb_map.pack_service(*frontend))
+    raw = node.services.services.lookup(lb_map.pack_service(*frontend[:3]))
     return None if raw is None else lb_map.unpack_service_value(raw).count
 
 
@@ -79,6 +79,7 @@ def test_how_full_the_maps_are_is_known(node: Datapath) -> None:
         "cilium_lb4_backends_v3": 2,
         "cilium_lb4_reverse_nat": 2,
         "cilium_lb_affinity_match": 1,
+        "cilium_lb4_source_range": 0,
         "cilium_lb6_services_v2": 0,
         "cilium_lb6_backends_v3": 0,
         "cilium_lb6_reverse_nat": 0,

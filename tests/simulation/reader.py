@@ -19,7 +19,7 @@ from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.tables import Tables
 from bpf import ipcache_map
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, BackendLike
+from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
 from kvstore.watch import Delta, Holding
@@ -85,8 +85,9 @@ class _ServiceMaps(FakeServices):
         complete: bool = True,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
+        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     ) -> int:
-        written = super().sync(services, complete=complete, sticky=sticky, flags=flags)
+        written = super().sync(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
         self._kernel.backends(services.get(FRONTEND, ()))
         return written
 
@@ -96,8 +97,9 @@ class _ServiceMaps(FakeServices):
         *,
         sticky: Mapping[Frontend, int] = NO_AFFINITY,
         flags: Mapping[Frontend, int] = NO_FLAGS,
+        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     ) -> int:
-        written = super().change(changes, sticky=sticky, flags=flags)
+        written = super().change(changes, sticky=sticky, flags=flags, ranges=ranges)
         if FRONTEND in changes:
             self._kernel.backends(changes[FRONTEND] or ())
         return written

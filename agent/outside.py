@@ -1,0 +1,60 @@
+"""What a Service is to clients outside of the cluster, at external addresses and load balancers'. Pure.
+
+One entry is for both kinds of clients, unless the two traffic policies differ: then it says so, and another one
+is for those outside (lb_map.SCOPE_OUTSIDE). Served over IPv4 only, as node ports are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bpf.lb_map import (
+    FLAG_EXTERNAL_IP,
+    FLAG_EXTERNAL_LOCAL,
+    FLAG_INTERNAL_LOCAL,
+    FLAG_LOAD_BALANCER,
+    FLAG_ROUTABLE,
+    FLAG_SOURCE_RANGES,
+    FLAG_TWO_SCOPES,
+)
+from mesh.ip import family
+from mesh.merge import Frontend, LocalService
+
+
+def addresses(service: LocalService) -> tuple[str, ...]:
+    met = (*service.balancer_ips, *service.external_ips)
+    return tuple(ip for ip in dict.fromkeys(met) if family(ip) == 4)
+
+
+def places(service: LocalService) -> list[LocalService]:
+    """The service as clients outside see it, where that differs."""
+    met = addresses(service)
+    if not met or service.node_only == service.outside_node_only:
+        return []
+    return [replace(service, cluster_ips=met, node_only=service.outside_node_only, outside=True)]
+
+
+def flags(service: LocalService, frontend: Frontend) -> int:
+    """Of the master entry of one of the service's own addresses (lb_map.FLAG_*)."""
+    if frontend.ip not in addresses(service):
+        return 0
+    balanced = frontend.ip in service.balancer_ips
+    kind = FLAG_ROUTABLE | (FLAG_LOAD_BALANCER if balanced else FLAG_EXTERNAL_IP)
+    if balanced and service.source_ranges:
+        kind |= FLAG_SOURCE_RANGES
+    if frontend.outside:
+        return kind | (FLAG_EXTERNAL_LOCAL if service.outside_node_only else 0)
+    kind |= FLAG_INTERNAL_LOCAL if service.node_only else 0
+    return kind | (FLAG_TWO_SCOPES if service.node_only != service.outside_node_only else 0)
+
+
+def ranges(service: LocalService, frontend: Frontend) -> tuple[str, ...]:
+    """Networks whose clients the frontend is for, if it says that it is not for all (FLAG_SOURCE_RANGES)."""
+    if not flags(service, frontend) & FLAG_SOURCE_RANGES:
+        return ()
+    return tuple(_of_ipv4(service.source_ranges))
+
+
+def _of_ipv4(networks: Iterable[str]) -> list[str]:
+    return [network for network in networks if ":" not in network]

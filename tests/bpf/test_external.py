@@ -1,0 +1,146 @@
+"""External and load balancer addresses for clients outside, and backends on another node's own network."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from bpf import ct_map
+from bpf.lb_map import (
+    FLAG_EXTERNAL_IP,
+    FLAG_EXTERNAL_LOCAL,
+    FLAG_LOAD_BALANCER,
+    FLAG_ROUTABLE,
+    FLAG_SOURCE_RANGES,
+    FLAG_TWO_SCOPES,
+)
+from mesh.merge import Backend, Frontend
+from tests.bpf.outside import NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, mappings, reached
+from tests.bpf.world import Pod, PodError, World, world
+
+pytestmark = pytest.mark.root
+
+EXTERNAL, WEB_PORT = "203.0.113.7", 80
+BALANCED = FLAG_LOAD_BALANCER | FLAG_ROUTABLE
+PROTOCOLS = ("TCP", "UDP")
+Services = Mapping[Frontend, Sequence[Backend]]
+
+
+@pytest.fixture(scope="module")
+def built(bpffs: Path) -> Iterator[Outside]:
+    with world(bpffs) as made:
+        clients = made.outside(made.east, "outside", 1), made.outside(made.west, "elsewhere", 2)
+        attach(made.east, "eth0", "eth1")
+        yield reached(made, *clients)
+
+
+@pytest.fixture
+def outside(built: Outside) -> Outside:
+    built.mesh.settle()
+    return built
+
+
+def at(pod: Pod, *, address: str = EXTERNAL, seen_outside: bool = False) -> dict[Frontend, list[Backend]]:
+    frontends = (Frontend(address, WEB_PORT, protocol, seen_outside) for protocol in PROTOCOLS)
+    return {f: [Backend(pod.address, PORT, f.protocol, 1)] for f in frontends}
+
+
+def serve(mesh: World, services: Services, flags: int, *networks: str) -> None:
+    mesh.east.datapath.services.sync(
+        services, flags=dict.fromkeys(services, flags), ranges=dict.fromkeys(services, networks)
+    )
+
+
+@pytest.mark.parametrize("flags", [BALANCED, FLAG_EXTERNAL_IP | FLAG_ROUTABLE], ids=["balancer", "external"])
+@pytest.mark.parametrize("backend", ["near", "far"])
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_a_client_outside_is_answered_at_an_address_that_no_node_has(
+    outside: Outside, command: str, backend: str, flags: int
+) -> None:
+    serve(outside.mesh, at(getattr(outside.mesh, backend)), flags)
+    answer = outside.client.do(command, ip=EXTERNAL, port=WEB_PORT)
+    assert answer["said"].startswith(f"{backend}:")
+    assert answer["peer"] == [EXTERNAL, WEB_PORT]
+    assert outside.mesh.east.drops() == outside.mesh.west.drops() == {}
+
+
+def test_an_external_address_may_be_the_node_s_own(outside: Outside) -> None:
+    mesh = outside.mesh
+    serve(mesh, at(mesh.far, address=mesh.east.address), FLAG_EXTERNAL_IP | FLAG_ROUTABLE)
+    assert outside.client.do("tcp", ip=mesh.east.address, port=WEB_PORT)["said"] == "far:hello"
+
+
+def test_a_cluster_s_own_address_is_not_served_outside(outside: Outside) -> None:
+    serve(outside.mesh, at(outside.mesh.near), 0)
+    with pytest.raises(PodError):
+        outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT, patience=0.3)
+    assert not any(ct_map.unpack_key(key).source == outside.client.address for key in _connections(outside))
+
+
+def _connections(outside: Outside) -> Mapping[bytes, bytes]:
+    return outside.mesh.east.datapath.connections.dump()
+
+
+def test_clients_outside_and_pods_get_what_is_theirs_where_policies_differ(outside: Outside) -> None:
+    mesh = outside.mesh
+    inside, others = at(mesh.far), at(mesh.near, seen_outside=True)
+    flags = dict.fromkeys(inside, BALANCED | FLAG_TWO_SCOPES) | dict.fromkeys(
+        others, BALANCED | FLAG_EXTERNAL_LOCAL
+    )
+    mesh.east.datapath.services.sync({**inside, **others}, flags=flags)
+    assert outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "near:hello"
+    assert mesh.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"
+    mesh.east.datapath.services.sync({**inside, **dict.fromkeys(others, ())}, flags=flags)
+    with pytest.raises(PodError):
+        outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT, patience=0.3)
+    assert mesh.east.drops() == {"no backend": 1}
+
+
+@pytest.mark.parametrize(
+    "networks", [("198.18.11.9/32",), ("192.0.2.0/24", "198.18.11.0/28"), ("0.0.0.0/0",)]
+)
+def test_a_client_of_the_service_s_networks_is_served(outside: Outside, networks: Sequence[str]) -> None:
+    serve(outside.mesh, at(outside.mesh.far), BALANCED | FLAG_SOURCE_RANGES, *networks)
+    for command in ("tcp", "udp"):
+        assert outside.client.do(command, ip=EXTERNAL, port=WEB_PORT)["said"].startswith("far:")
+
+
+@pytest.mark.parametrize("networks", [("198.18.11.10/32",), ("192.0.2.0/24",), ()])
+def test_a_client_of_other_networks_is_not_served_nor_any_that_has_been(
+    outside: Outside, networks: Sequence[str]
+) -> None:
+    mesh = outside.mesh
+    serve(mesh, at(mesh.far), BALANCED)
+    opened = outside.client.do("open", ip=EXTERNAL, port=WEB_PORT)["stream"]
+    serve(mesh, at(mesh.far), BALANCED | FLAG_SOURCE_RANGES, *networks)
+    with pytest.raises(PodError):
+        outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT, patience=0.3)
+    with pytest.raises(PodError):
+        outside.client.do("say", stream=opened, text="still", patience=0.3)
+    assert mesh.east.drops()["not in the service's source ranges"] >= 2
+    assert mesh.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"  # they are for outside
+
+
+@pytest.fixture
+def on_the_node(outside: Outside) -> Iterator[Pod]:
+    """A server on west's own network, as a pod with hostNetwork is."""
+    west = outside.mesh.west
+    pod = Pod("host", west.namespace, west.cgroup, west.address)
+    pod.do("serve", port=PORT)
+    yield pod
+    pod.close()
+
+
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_a_backend_on_another_node_s_own_network_answers(
+    outside: Outside, on_the_node: Pod, command: str
+) -> None:
+    mesh = outside.mesh
+    node_port = {
+        Frontend(mesh.east.address, NODE_PORT, p): [Backend(on_the_node.address, PORT, p, 1)]
+        for p in PROTOCOLS
+    }
+    mesh.east.datapath.services.sync(node_port, flags=dict.fromkeys(node_port, NODE_PORT_FLAGS))
+    answer = outside.client.do(command, ip=mesh.east.address, port=NODE_PORT)
+    assert answer["said"].startswith("host:")
+    assert {mapping.ip for mapping in mappings(mesh.east) if not mapping.back} == {mesh.east.address}

@@ -218,7 +218,7 @@ class Agent:
                         "ip": frontend.ip,
                         "port": frontend.port,
                         "protocol": frontend.protocol,
-                        "scope": "external",
+                        "scope": _scope(services, frontend),
                     },
                     "backend-addresses": [
                         {
@@ -304,7 +304,21 @@ def _identity_range(local: LocalNode) -> dict[str, int]:
     }
 
 
+def _scope(services: Services, frontend: Frontend) -> str:
+    """`internal`: clients outside get what another entry at this address says."""
+    both = services.flags.entries.get(frontend, 0) & lb_map.FLAG_TWO_SCOPES
+    return "internal" if both else "external"
+
+
+_KINDS = {
+    lb_map.FLAG_NODE_PORT: "NodePort",
+    lb_map.FLAG_LOAD_BALANCER: "LoadBalancer",
+    lb_map.FLAG_EXTERNAL_IP: "ExternalIPs",
+}
+
+
 def _flags(services: Services, frontend: Frontend) -> dict[str, str]:
     namespace, _, name = services.owners.get(frontend, "").partition("/")
-    is_node_port = services.flags.entries.get(frontend, 0) & lb_map.FLAG_NODE_PORT
-    return {"type": "NodePort" if is_node_port else "ClusterIP", "namespace": namespace, "name": name}
+    flags = services.flags.entries.get(frontend, 0)
+    kind = next((word for flag, word in _KINDS.items() if flags & flag), "ClusterIP")
+    return {"type": kind, "namespace": namespace, "name": name}

@@ -6,7 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bpf import affinity_map, ct_map, endpoint_map, ipcache_map, lb_map, nat_map, policy_map
+from bpf import (
+    affinity_map,
+    ct_map,
+    endpoint_map,
+    ipcache_map,
+    lb_map,
+    nat_map,
+    policy_map,
+    source_range_map,
+)
 from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.lb_plan import Dumps
@@ -43,6 +52,7 @@ def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
         "cilium_lb4_services_v2": lambda entries: _services(entries, backends),
         "cilium_lb4_backends_v3": _backends,
         "cilium_lb4_reverse_nat": _reverse_nat,
+        "cilium_lb4_source_range": lambda entries: _ranges(entries, {}),
         "cilium_lb6_services_v2": lambda entries: _services(entries, backends),
         "cilium_lb6_backends_v3": _backends,
         "cilium_lb6_reverse_nat": _reverse_nat,
@@ -63,6 +73,7 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
         "cilium_lb4_services_v2": lambda: _services(services.services.dump(), services.backends.dump()),
         "cilium_lb4_backends_v3": lambda: _backends(services.backends.dump()),
         "cilium_lb4_reverse_nat": lambda: _reverse_nat(services.reverse_nat.dump()),
+        "cilium_lb4_source_range": lambda: _ranges(services.ranges.dump(), services.reverse_nat.dump()),
         "cilium_lb4_affinity": lambda: _affinity(services.affinity.dump(), services.dump()),
         "cilium_ct6_global": lambda: _connections(loaded.connections6.dump()),
         "cilium_lb6_services_v2": lambda: _services(services.services6.dump(), services.backends6.dump()),
@@ -232,6 +243,17 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
             }
         )
     return sorted(found, key=lambda entry: (entry["frontend"], entry["scope"], entry["slot"]))
+
+
+def _ranges(entries: Mapping[bytes, bytes], frontends: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    found = []
+    for each in sorted(
+        map(source_range_map.unpack_key, entries), key=lambda each: (each.rev_nat, each.network)
+    ):
+        raw = frontends.get(lb_map.pack_rev_nat_id(each.rev_nat))
+        where = _at(*lb_map.unpack_rev_nat(raw)) if raw else ""
+        found.append({"key": f"{each.network} ({each.rev_nat})", "value": where, "rev-nat": each.rev_nat})
+    return found
 
 
 def _flag_words(flags: int) -> list[str]:

@@ -1,7 +1,7 @@
 """What a Service is to clients outside of the cluster, at external addresses and load balancers'. Pure.
 
-One entry is for both kinds of clients, unless the two traffic policies differ: then it says so, and another one
-is for those outside (lb_map.SCOPE_OUTSIDE). Served over IPv4 only, as node ports are.
+One entry is for both kinds of clients, unless the two traffic policies differ: then it says so, and another
+one is for those outside (lb_map.SCOPE_OUTSIDE). Served over IPv4 only, as node ports are.
 """
 
 from __future__ import annotations

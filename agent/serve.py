@@ -18,6 +18,7 @@ from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.backendprobing import BackendProbing
+from agent.balancerhealth import BalancerHealth
 from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
@@ -152,8 +153,12 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
                 group.create_task(agent.routing.run(), name="routing")
             group.create_task(lifecycle.run_collector(), name="collector")
             group.create_task(lifecycle.follow_labels(), name="labels")
-            group.create_task(give_up_waiting(tables.services), name="waiting backends")
-            group.create_task(giving_back(), name="heap")
+            for name, work in (
+                ("waiting backends", give_up_waiting(tables.services)),
+                ("balancers", BalancerHealth(tables.services, local.name).run()),
+                ("heap", giving_back()),
+            ):
+                group.create_task(work, name=name)
             if agent.probing is not None:
                 group.create_task(agent.probing.run(), name="probing")
             if agent.mirror is not None and agent.backends is not None:

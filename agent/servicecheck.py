@@ -91,7 +91,7 @@ def _states(target: ServiceTarget, said: _Said, moving: Set[Frontend]) -> list[M
     for of in Family:
         dumps = target.dump(of)
         mine = {frontend for frontend in moving if family(frontend.ip) is of}
-        found, sizes = differing(dumps, said.wanted, mine, said.sticky, said.flags, said.ranges, of=of)
+        found, sizes = differing(dumps, said.wanted, mine, said.sticky, said.flags, ranges=said.ranges, of=of)
         held = _tables(dumps)
         keys = frozenset(key for frontend in mine if (key := _master(frontend)))
         for table in Table:
@@ -114,8 +114,8 @@ def differing(
     moving: Set[Frontend] = frozenset(),
     sticky: Sticky = NO_AFFINITY,
     flags: Mapping[Frontend, int] = NO_FLAGS,
-    ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     *,
+    ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     of: Family = Family.IPV4,
 ) -> tuple[dict[Table, dict[bytes, Pair]], dict[Table, int]]:
     """Entries of one family that differ, and how many are wanted, by map. Frontends that are `moving` are

@@ -24,7 +24,6 @@ from mesh.merge import Backend, Frontend, LocalBackend, LocalService, local_sour
 from mesh.preference import is_global, read
 from mesh.service import GlobalService
 
-
 T = TypeVar("T")
 
 
@@ -57,6 +56,7 @@ class Services:
         self.sticky: Desired[Frontend, int] = Desired(clock)  # session affinity, in seconds
         self.flags: Desired[Frontend, int] = Desired(clock)  # of what clients outside meet (lb_map.FLAG_*)
         self.ranges: Desired[Frontend, tuple[str, ...]] = Desired(clock)  # networks that it is for
+        self.health_ports = Clock()  # ticks when a service's changes
         self._cluster = cluster
         self._node_ip = node_ip
         self._node = node
@@ -160,6 +160,9 @@ class Services:
         self._pending.clear()
 
     def set_local(self, key: str, service: LocalService | None) -> None:
+        before = self._local.get(key)
+        if (before.health_port if before else 0) != (service.health_port if service else 0):
+            self.health_ports.tick()
         if service is None:
             self._local.pop(key, None)
         else:

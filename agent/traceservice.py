@@ -14,7 +14,7 @@ from agent.errors import NotFoundError
 from agent.nodeports import ANY_NODE, ANY_NODE_IPV6
 from agent.tables import Tables
 from agent.tracepath import Held, Names, Paths
-from bpf.lb_map import FLAG_EXTERNAL_LOCAL
+from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_NODE_PORT
 from mesh.addressing import ReservedIdentity
 from mesh.candidates import Candidate, candidates
 from mesh.ip import family
@@ -43,7 +43,13 @@ class ServiceLookup:
             if (found := self._at(name, port, protocol)) is not None:
                 return found
             kinds = services.flags.entries
-            known = sorted({f"{f.port}/{f.protocol}" for f in wanted if f.ip == name and f not in kinds})
+            known = sorted(
+                {
+                    f"{f.port}/{f.protocol}"
+                    for f in wanted
+                    if f.ip == name and not kinds.get(f, 0) & FLAG_NODE_PORT
+                }
+            )
             if known:
                 raise NotFoundError(
                     f"the service at {name} has no port {port}/{protocol}: {', '.join(known)}"

@@ -144,8 +144,9 @@ def plan(
 ) -> list[Step]:
     """Everything wanted against everything that stands. Not `complete`: nothing is removed
     that is merely unknown to the caller. `sticky`: seconds that a client of a service with
-    session affinity keeps its backend. `flags`: what a master entry says of its kind (lb_map.FLAG_*). `ranges`:
-    networks whose clients a frontend with FLAG_SOURCE_RANGES is for; IPv4 only. `of`: whose maps; frontends of the other family are left out."""
+    session affinity keeps its backend. `flags`: what a master entry says of its kind (lb_map.FLAG_*).
+    `ranges`: networks whose clients a frontend with FLAG_SOURCE_RANGES is for; IPv4 only. `of`: whose maps;
+    frontends of the other family are left out."""
     mirror = Mirror.recover(current, of)
     return mirror.plan(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
 

@@ -109,6 +109,8 @@ __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, str
 	__u32 identity;
 	int reason;
 
+	if (to->daddr == asked->daddr && to->dport == asked->dport) /* a process of this node, as it was asked for */
+		return NOT_OURS;
 	identity = stack_identity(asked->saddr);
 	if (!identity || is_forged(skb, asked->saddr))
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_INGRESS);

@@ -59,6 +59,7 @@ class ServiceAdmission:
             spec["ports"] = _with_node_ports(name, seed, spec, before.get("ports", []), others)
         else:
             spec["ports"] = _without_node_ports(name, spec, before)
+        spec |= _health_port(name, seed, spec, before, others)
         _check_policies(name, spec)
         return {**new, "spec": spec, "status": new.get("status") or {"loadBalancer": {}}}
 
@@ -145,6 +146,7 @@ def _with_node_ports(
     ports: list[Json] = spec["ports"]
     allocates = spec["type"] == "NodePort" or spec.get("allocateLoadBalancerNodePorts") is not False
     taken = {port.get("nodePort") for spec in others for port in spec.get("ports", [])}
+    taken |= {spec.get("healthCheckNodePort") for spec in others} - {None}
     kept = {(port.get("protocol"), port["port"]): port["nodePort"] for port in before if port.get("nodePort")}
     asked = {port["nodePort"] for port in ports if port.get("nodePort")}
     mine: set[tuple[int, str]] = set()
@@ -169,6 +171,27 @@ def _with_node_ports(
         mine.add((number, port["protocol"]))
         result.append({**port, "nodePort": number})
     return result
+
+
+def _health_port(name: str, seed: str, spec: Json, before: Json, others: Sequence[Json]) -> Json:
+    """Where nodes tell load balancers of their endpoints. It never changes while there is one."""
+    asked, had = spec.pop("healthCheckNodePort", None), before.get("healthCheckNodePort")
+    if spec["type"] != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local":
+        return {}
+    if asked and had and asked != had:
+        raise invalid(
+            "Service", name, "spec.healthCheckNodePort", f"Invalid value: {asked}: field is immutable"
+        )
+    services = (*others, spec)
+    taken = {port.get("nodePort") for each in services for port in each.get("ports", [])}
+    taken |= {each.get("healthCheckNodePort") for each in others}
+    number = asked or had or next((n for n in _probe(NODE_PORTS, f"health/{seed}") if n not in taken), None)
+    if number is None:
+        raise StatusError(500, "InternalError", "no node port is left")
+    if number in taken:
+        why = f"Invalid value: {number}: provided port is already allocated"
+        raise invalid("Service", name, "spec.healthCheckNodePort", why)
+    return {"healthCheckNodePort": number}
 
 
 def _without_node_ports(name: str, spec: Json, before: Json) -> list[Json]:

@@ -92,7 +92,9 @@ class FakeServices:
         flags: Mapping[Frontend, int] = NO_FLAGS,
         ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     ) -> int:
-        return self._write(lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges))
+        return self._write(
+            lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges)
+        )
 
     def room(self, family: Family = Family.IPV4) -> Room:
         maps = self.of(family)

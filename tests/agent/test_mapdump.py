@@ -35,7 +35,7 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         web: [Backend("10.2.1.5", 8080, "TCP", 2)],
         web6: [Backend("fd00:10:2:1::5", 8080, "TCP", 2)],
     }
-    node.services.sync(backends, sticky={web: 60})
+    node.services.sync(backends, sticky={web: 60}, ranges={web: ("192.0.2.0/24",)})
     client = affinity_map.Client(cookie=77, rev_nat=1, backend_id=1, last_used=5)
     node.services.affinity.update([affinity_map.pack_client(client)])
     outside = affinity_map.Client(cookie=0, rev_nat=1, backend_id=1, last_used=5, address="198.51.100.9")
@@ -66,6 +66,7 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         ],
         "cilium_lb4_backends_v3": [("1", "10.2.1.5:8080/TCP")],
         "cilium_lb4_reverse_nat": [("1", "172.20.1.5:80")],
+        "cilium_lb4_source_range": [("192.0.2.0/24 (1)", "172.20.1.5:80")],
         "cilium_lb4_affinity": [
             ("198.51.100.9 (1)", "10.2.1.5:8080/TCP"),
             ("netns 77 (1)", "10.2.1.5:8080/TCP"),

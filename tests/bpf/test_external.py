@@ -121,6 +121,21 @@ def test_a_client_of_other_networks_is_not_served_nor_any_that_has_been(
     assert mesh.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"  # they are for outside
 
 
+def test_a_process_of_the_node_that_has_the_address_and_port_itself_answers(outside: Outside) -> None:
+    """As a pod with hostNetwork does behind a balancer that gives nodes' own addresses."""
+    mesh = outside.mesh
+    east = Pod("own", mesh.east.namespace, mesh.east.cgroup, mesh.east.address)
+    try:
+        east.do("serve", port=PORT)
+        web = Frontend(mesh.east.address, PORT, "TCP")
+        mesh.east.datapath.services.sync({web: [Backend(web.ip, PORT, "TCP", 1)]}, flags={web: BALANCED})
+        opened = outside.client.do("open", ip=web.ip, port=PORT)["stream"]
+        assert outside.client.do("say", stream=opened, text="x") == "own:x"
+        assert mesh.east.drops() == {}
+    finally:
+        east.close()
+
+
 @pytest.fixture
 def on_the_node(outside: Outside) -> Iterator[Pod]:
     """A server on west's own network, as a pod with hostNetwork is."""

@@ -1,0 +1,106 @@
+"""A global service at a load balancer's and at an external address, for clients outside of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from aiokit.wait import eventually
+from e2e.conftest import Mesh
+from e2e.knocking import Target, knock
+from e2e.nodeports import TIMES, until_from, web
+from e2e.outside import ADDRESS, knock_from, outside
+from k8s.resource import SERVICE
+from lab import netns
+from lab.demo.objects import NAMESPACE, service
+
+BALANCER, EXTERNAL = "203.0.113.7", "203.0.113.8"
+HEALTH_PORT = 32_099
+BOTH = {"east", "west"}
+
+
+@pytest.fixture
+def client(connected: Mesh) -> Iterator[str]:
+    with outside(connected.plan) as namespace:
+        yield namespace
+
+
+async def inside(namespace: str, *command: str) -> str:
+    """What a command says in a namespace; AssertionError if it fails."""
+    enter = ("nsenter", f"--net={netns.path(namespace)}", *command)
+    process = await asyncio.create_subprocess_exec(*enter, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0, command
+    return said.decode()
+
+
+async def balance(mesh: Mesh, **spec: object) -> None:
+    body: dict[str, Any] = web("ClusterIP")
+    body["spec"] |= {"type": "LoadBalancer", "externalIPs": [EXTERNAL], **spec}
+    await mesh.lab.apply("east", body)
+    status = {"loadBalancer": {"ingress": [{"ip": BALANCER}]}}
+    async with mesh.lab.kubernetes("east") as api:
+        await api.merge_patch(SERVICE, "web", {"status": status}, NAMESPACE, subresource="status")
+
+
+@pytest.fixture
+async def served(mesh: Mesh) -> AsyncIterator[Mesh]:
+    await mesh.spread()
+    await mesh.lab.apply("west", web("ClusterIP"))
+    yield mesh
+    for cluster in BOTH:
+        await mesh.lab.apply(cluster, service("web"))
+
+
+def at(*addresses: str, protocol: str = "TCP", times: int = TIMES) -> list[Target]:
+    return [Target(address, 80, protocol, times) for address in addresses]
+
+
+async def route(mesh: Mesh, client: str, number: int) -> str:
+    """The client's way to both addresses is east's node of this number: its address."""
+    node = str(mesh.plan.cluster("east").nodes[number].ip)
+    for address in (BALANCER, EXTERNAL):
+        await inside(client, "ip", "route", "replace", address, "via", node)
+    return node
+
+
+async def test_both_clusters_answer_at_addresses_that_no_node_has(served: Mesh, client: str) -> None:
+    await balance(served)
+    for number in (1, 2):
+        await route(served, client, number)
+        for protocol in ("TCP", "UDP"):
+            await until_from(lambda p=protocol: knock_from(client, at(BALANCER, EXTERNAL, protocol=p)), BOTH)
+
+
+async def test_only_clients_of_the_source_ranges_are_served(served: Mesh, client: str) -> None:
+    await route(served, client, 1)
+    await balance(served, loadBalancerSourceRanges=[f"{ADDRESS}/32"])
+    await until_from(lambda: knock_from(client, at(BALANCER, EXTERNAL)), BOTH)
+    await balance(served, loadBalancerSourceRanges=["192.0.2.0/24"])
+    quick = [Target(BALANCER, 80, "TCP", 1, 0.5)]
+    await until_from(lambda: knock_from(client, quick), {""})
+    await until_from(lambda: knock_from(client, at(EXTERNAL)), BOTH)
+    await until_from(lambda: knock(served, "east", served.clients["east"], at(BALANCER)), BOTH)
+
+
+async def test_a_node_tells_its_balancer_of_its_own_pods_and_serves_them_alone(
+    served: Mesh, client: str
+) -> None:
+    await balance(served, externalTrafficPolicy="Local", healthCheckNodePort=HEALTH_PORT)
+    node = await route(served, client, 1)
+    await until_from(lambda: knock_from(client, at(BALANCER, EXTERNAL)), {"east"})
+    (first, second) = await knock_from(client, at(BALANCER, EXTERNAL))
+    assert first == second
+    assert len(first) == 1
+    await until_from(lambda: knock(served, "east", served.clients["east"], at(BALANCER)), BOTH)
+    url, form = f"http://{node}:{HEALTH_PORT}/healthz", "%{http_code}"
+
+    async def says(code: str) -> bool:
+        return await inside(client, "curl", "-s", "-o", "/dev/null", "-m", "2", "-w", form, url) == code
+
+    await eventually(lambda: says("200"), 10, 0.1)
+    await served.lab.scale("east", "web", 0)
+    await eventually(lambda: says("503"), 20, 0.1)

@@ -1,0 +1,104 @@
+"""Load balancers ask nodes by HTTP whether a service has endpoints there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from agent.balancerhealth import BalancerHealth, count
+from agent.desired import Clock
+from agent.services import Services, Slice
+from aiokit.wait import eventually
+from mesh.merge import LocalBackend, LocalService
+from mesh.service import Port
+
+HOST, HTTP = "127.0.0.1", {"http": Port("TCP", 8080)}
+Answer = tuple[int, object, str | None]
+
+
+def backend(ip: str, node: str = "node-1") -> LocalBackend:
+    return LocalBackend(ip, HTTP, node=node)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[Services]:
+    made = Services(Clock(), node="node-1")
+    made.start()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(BalancerHealth(made, "node-1", HOST).run(), name="balancers")
+        yield made
+        task.cancel()
+
+
+async def ask(port: int) -> Answer | None:
+    """Status, what the answer says, and the weight; None where nobody listens."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(2)) as session,
+            session.get(f"http://{HOST}:{port}/healthz") as answer,
+        ):
+            return answer.status, await answer.json(), answer.headers.get("X-Load-Balancing-Endpoint-Weight")
+    except aiohttp.ClientConnectorError:
+        return None
+
+
+def told(endpoints: int) -> Answer:
+    said = {"service": {"namespace": "shop", "name": "web"}, "localEndpoints": endpoints}
+    return (200 if endpoints else 503), said | {"serviceProxyHealthy": True}, str(endpoints)
+
+
+async def until(port: int, wanted: Answer | None) -> None:
+    async def as_wanted() -> bool:
+        return await ask(port) == wanted
+
+    await eventually(as_wanted, 5, 0.02)
+
+
+async def test_a_node_tells_how_many_endpoints_it_has_and_stops_with_the_service(services: Services) -> None:
+    port = free_port()
+    services.set_local("shop/web", LocalService("shop", "web", health_port=port))
+    await until(port, told(0))
+    services.set_slice("shop/web-1", Slice("shop/web", (backend("10.1.1.1"), backend("10.1.2.1", "node-2"))))
+    assert await ask(port) == told(1)
+    services.set_local("shop/web", None)
+    await until(port, None)
+
+
+async def test_a_service_may_get_another_port_and_another_service_its_old_one(services: Services) -> None:
+    first, second = free_port(), free_port()
+    services.set_local("shop/api", LocalService("shop", "api", health_port=first))
+    services.set_slice("shop/web-1", Slice("shop/web", (backend("10.1.1.1"),)))
+    services.set_local("shop/api", LocalService("shop", "api", health_port=second))
+    services.set_local("shop/web", LocalService("shop", "web", health_port=first))
+    await until(first, told(1))
+    answer = await ask(second)
+    assert answer is not None
+    assert answer[0] == 503
+
+
+async def test_a_port_that_is_taken_is_tried_again_and_holds_up_no_other(services: Services) -> None:
+    other = free_port()
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        services.set_local("shop/api", LocalService("shop", "api", health_port=port))
+        services.set_local("shop/web", LocalService("shop", "web", health_port=other))
+        await until(other, told(0))
+    services.set_local("shop/api", None)
+    services.set_local("shop/web", LocalService("shop", "web", health_port=port))
+    await until(port, told(0))
+
+
+def test_a_pod_of_two_families_is_one_endpoint_and_one_that_ends_is_none() -> None:
+    both = backend("10.1.1.1"), backend("fd00::1"), backend("10.1.1.2"), backend("10.1.2.1", "node-2")
+    ending = LocalBackend("10.1.1.3", HTTP, "terminating", "node-1")
+    assert count((*both, ending), "node-1") == 2

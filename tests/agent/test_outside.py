@@ -1,0 +1,141 @@
+"""Services at external and load balancer addresses: what clients outside get there, and what others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent.convert import local_service
+from agent.desired import Clock
+from agent.services import Services, Slice
+from bpf.lb_map import (
+    FLAG_EXTERNAL_IP,
+    FLAG_EXTERNAL_LOCAL,
+    FLAG_INTERNAL_LOCAL,
+    FLAG_LOAD_BALANCER,
+    FLAG_ROUTABLE,
+    FLAG_SOURCE_RANGES,
+    FLAG_TWO_SCOPES,
+)
+from k8s.objects import (
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    ObjectMeta,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    ServiceStatus,
+)
+from mesh.addressing import ClusterID
+from mesh.merge import Frontend, LocalBackend, LocalService
+from mesh.service import GlobalService, Port
+
+CLUSTER_IP, BALANCER, EXTERNAL = "172.20.1.5", "203.0.113.7", "203.0.113.8"
+HTTP = {"http": Port("TCP", 8080)}
+BALANCED, EXPOSED = FLAG_LOAD_BALANCER | FLAG_ROUTABLE, FLAG_EXTERNAL_IP | FLAG_ROUTABLE
+OWN, ALL = ["10.1.1.1"], ["10.1.1.1", "10.1.2.1", "10.2.1.1"]
+GLOBAL = {"service.cilium.io/global": "true"}
+
+
+def web(**spec: object) -> LocalService:
+    made = ServiceSpec(
+        **{
+            "type": "LoadBalancer",
+            "clusterIP": CLUSTER_IP,
+            "clusterIPs": (CLUSTER_IP,),
+            "ports": (ServicePort("http", "TCP", 80, nodePort=30_080),),
+            "externalIPs": (EXTERNAL,),
+        }
+        | spec  # type: ignore[arg-type] # a test's own
+    )
+    status = ServiceStatus(LoadBalancerStatus((LoadBalancerIngress(BALANCER),)))
+    return local_service(Service(ObjectMeta("web", "shop", annotations=GLOBAL), made, status))
+
+
+def at(ip: str, *, outside: bool = False) -> Frontend:
+    return Frontend(ip, 80, "TCP", outside)
+
+
+@pytest.fixture
+def made() -> Services:
+    services = Services(Clock(), cluster="east", node="node-1")
+    services.start()
+    own = (LocalBackend("10.1.1.1", HTTP, node="node-1"), LocalBackend("10.1.2.1", HTTP, node="node-2"))
+    services.set_slice("shop/web-1", Slice("shop/web", own))
+    remote = GlobalService("west", "shop", "web", backends={"10.2.1.1": HTTP}, cluster_id=ClusterID(2))
+    services.set_remote("west", "shop/web", remote)
+    return services
+
+
+def addresses(services: Services) -> dict[Frontend, list[str]]:
+    return {frontend: [b.ip for b in backends] for frontend, backends in services.wanted.entries.items()}
+
+
+def test_where_the_policies_are_equal_one_entry_is_for_all_clients(made: Services) -> None:
+    made.set_local("shop/web", web())
+    assert addresses(made) == dict.fromkeys(map(at, (CLUSTER_IP, BALANCER, EXTERNAL)), ALL)
+    assert made.flags.entries == {at(BALANCER): BALANCED, at(EXTERNAL): EXPOSED}
+    made.set_local("shop/web", web(externalTrafficPolicy="Local", internalTrafficPolicy="Local"))
+    assert addresses(made) == dict.fromkeys(map(at, (CLUSTER_IP, BALANCER, EXTERNAL)), OWN)
+    assert made.flags.entries[at(BALANCER)] == BALANCED | FLAG_INTERNAL_LOCAL
+
+
+def test_a_policy_for_clients_outside_has_entries_of_their_own(made: Services) -> None:
+    made.set_local("shop/web", web(externalTrafficPolicy="Local"))
+    found = addresses(made)
+    for ip, kind in ((BALANCER, BALANCED), (EXTERNAL, EXPOSED)):
+        assert (found[at(ip)], found[at(ip, outside=True)]) == (ALL, OWN)
+        assert made.flags.entries[at(ip)] == kind | FLAG_TWO_SCOPES
+        assert made.flags.entries[at(ip, outside=True)] == kind | FLAG_EXTERNAL_LOCAL
+    assert at(CLUSTER_IP, outside=True) not in found
+
+
+def test_a_policy_for_clients_inside_leaves_those_outside_every_cluster_s_backends(made: Services) -> None:
+    made.set_local("shop/web", web(internalTrafficPolicy="Local"))
+    found = addresses(made)
+    assert (found[at(BALANCER)], found[at(BALANCER, outside=True)]) == (OWN, ALL)
+    assert made.flags.entries[at(BALANCER)] == BALANCED | FLAG_INTERNAL_LOCAL | FLAG_TWO_SCOPES
+    assert made.flags.entries[at(BALANCER, outside=True)] == BALANCED
+
+
+def test_entries_for_clients_outside_go_with_what_made_them(made: Services) -> None:
+    made.set_local("shop/web", web(externalTrafficPolicy="Local", loadBalancerSourceRanges=("192.0.2.0/24",)))
+    made.set_local("shop/web", replace(web(), balancer_ips=(), external_ips=()))
+    assert not any(frontend.outside for frontend in made.wanted.entries)
+    assert made.flags.entries == made.ranges.entries == {}
+
+
+def test_source_ranges_are_for_the_balancer_s_address_alone(made: Services) -> None:
+    made.set_local("shop/web", web(loadBalancerSourceRanges=(" 192.0.2.7/24 ", "2001:db8::/32")))
+    assert made.ranges.entries == {at(BALANCER): ("192.0.2.0/24",)}
+    assert made.flags.entries[at(BALANCER)] == BALANCED | FLAG_SOURCE_RANGES
+    assert made.flags.entries[at(EXTERNAL)] == EXPOSED
+
+
+@pytest.mark.parametrize("networks", [("2001:db8::/32",), ("nonsense",)])
+def test_source_ranges_without_a_network_of_the_family_admit_nobody(
+    made: Services, networks: tuple[str, ...]
+) -> None:
+    made.set_local("shop/web", web(loadBalancerSourceRanges=networks))
+    assert made.flags.entries[at(BALANCER)] & FLAG_SOURCE_RANGES
+    assert set(made.ranges.entries.get(at(BALANCER), ())) <= {"0.0.0.0/32"}
+
+
+def test_a_balancer_that_is_a_proxy_keeps_its_address() -> None:
+    status = ServiceStatus(LoadBalancerStatus((LoadBalancerIngress(BALANCER, ipMode="Proxy"),)))
+    spec = ServiceSpec(type="LoadBalancer", clusterIP=CLUSTER_IP)
+    found = local_service(Service(ObjectMeta("web", "shop"), spec, status))
+    assert (found.cluster_ips, found.balancer_ips) == ((CLUSTER_IP,), ())
+
+
+@pytest.mark.parametrize(
+    ("spec", "port"),
+    [
+        ({"externalTrafficPolicy": "Local"}, 31_000),
+        ({"externalTrafficPolicy": "Cluster"}, 0),
+        ({"externalTrafficPolicy": "Local", "type": "NodePort"}, 0),
+    ],
+)
+def test_only_balancers_of_nodes_with_endpoints_are_told_of_health(spec: dict[str, str], port: int) -> None:
+    assert web(healthCheckNodePort=31_000, **spec).health_port == port

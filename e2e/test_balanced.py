@@ -20,6 +20,9 @@ from lab.demo.objects import NAMESPACE, service
 BALANCER, EXTERNAL = "203.0.113.7", "203.0.113.8"
 HEALTH_PORT = 32_099
 BOTH = {"east", "west"}
+UNSET = dict.fromkeys(
+    ("externalIPs", "externalTrafficPolicy", "healthCheckNodePort", "loadBalancerSourceRanges")
+)
 
 
 @pytest.fixture
@@ -38,10 +41,15 @@ async def inside(namespace: str, *command: str) -> str:
 
 
 async def balance(mesh: Mesh, **spec: object) -> None:
+    """What is not given goes: applying leaves what a body does not mention."""
     body: dict[str, Any] = web("ClusterIP")
-    body["spec"] |= {"type": "LoadBalancer", "externalIPs": [EXTERNAL], **spec}
+    body["spec"] |= {**UNSET, "type": "LoadBalancer", "externalIPs": [EXTERNAL], **spec}
     await mesh.lab.apply("east", body)
-    status = {"loadBalancer": {"ingress": [{"ip": BALANCER}]}}
+    await _assign(mesh, BALANCER)
+
+
+async def _assign(mesh: Mesh, *addresses: str) -> None:
+    status = {"loadBalancer": {"ingress": [{"ip": address} for address in addresses]}}
     async with mesh.lab.kubernetes("east") as api:
         await api.merge_patch(SERVICE, "web", {"status": status}, NAMESPACE, subresource="status")
 
@@ -51,8 +59,11 @@ async def served(mesh: Mesh) -> AsyncIterator[Mesh]:
     await mesh.spread()
     await mesh.lab.apply("west", web("ClusterIP"))
     yield mesh
+    await _assign(mesh)
     for cluster in BOTH:
-        await mesh.lab.apply(cluster, service("web"))
+        plain = service("web")
+        plain["spec"] |= {"type": "ClusterIP", **UNSET}
+        await mesh.lab.apply(cluster, plain)
 
 
 def at(*addresses: str, protocol: str = "TCP", times: int = TIMES) -> list[Target]:

@@ -24,6 +24,7 @@ from agent.config import (
     checked_ip,
     local_cluster,
     maglev_size,
+    native_cidrs,
     routing,
     seconds,
 )
@@ -120,6 +121,12 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     text="With native routing: make routes to the pods of nodes on the same network.",
 )
 @click.option(
+    "--ipv4-native-routing-cidr",
+    default="",
+    help="With direct routes: other nodes' pods get routes inside this network only. By default anywhere.",
+)
+@click.option("--ipv6-native-routing-cidr", default="", help="The same for IPv6.")
+@click.option(
     "--clustermesh-withdraw-after",
     default=DEFAULT_WITHDRAW_AFTER,
     show_default=True,
@@ -166,6 +173,8 @@ def main(  # noqa: PLR0917 - click gives them by name
     enable_service_topology: bool,
     routing_mode: str,
     auto_direct_node_routes: bool,
+    ipv4_native_routing_cidr: str,
+    ipv6_native_routing_cidr: str,
     enable_ipv6: bool,
     clustermesh_withdraw_after: str,
     clustermesh_probe_port: int,
@@ -195,6 +204,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             maglev_size=maglev_size(bpf_lb_algorithm, bpf_lb_maglev_table_size),
             routing_mode=RoutingMode(routing_mode),
             direct_routes=routing(RoutingMode(routing_mode), direct=auto_direct_node_routes),
+            native_cidrs=native_cidrs(ipv4_native_routing_cidr, ipv6_native_routing_cidr),
             ipv6=enable_ipv6,
             probe_port=clustermesh_probe_port,
             probe_backends=clustermesh_probe_backends,

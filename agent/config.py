@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, ip_network
 from pathlib import Path
 
 from agent.addresscheck import Mode
@@ -55,6 +55,7 @@ class Config:
     maglev_size: int = 0  # slots of a node port's table; 0: backends are chosen at random
     routing_mode: RoutingMode = RoutingMode.TUNNEL
     direct_routes: bool = False  # with native routing: the agent makes routes to other nodes' pods
+    native_cidrs: tuple[str, ...] = ()  # what such routes may lead to; in a family without: anything
     health_address: bool = True  # other nodes may ask through the data path
     probe_backends: bool = True  # themselves, while their control plane is lost
     probe_port: int = DEFAULT_PROBE_PORT
@@ -85,6 +86,23 @@ def checked_ip(text: str) -> str:
         return str(IPv4Address(text)) if text else ""
     except AddressValueError as error:
         raise ConfigError(f"--node-ip {text!r} is not an IPv4 address") from error
+
+
+def native_cidr(text: str, version: int) -> str:
+    """A network of IP version 4 or 6, in its short form, or nothing."""
+    flag = f"--ipv{version}-native-routing-cidr"
+    try:
+        network = ip_network(text) if text else None
+    except ValueError as error:
+        raise ConfigError(f"{flag} {text!r} is not a network: {error}") from error
+    if network is not None and network.version != version:
+        raise ConfigError(f"{flag} {text!r} is not a network of IPv{version}")
+    return str(network) if network else ""
+
+
+def native_cidrs(ipv4: str, ipv6: str) -> tuple[str, ...]:
+    """Those that are given."""
+    return tuple(filter(None, (native_cidr(ipv4, 4), native_cidr(ipv6, 6))))
 
 
 def seconds(text: str, flag: str) -> float:

@@ -11,10 +11,12 @@ from mesh.routingmode import RoutingMode
 @dataclass(frozen=True, slots=True)
 class LocalNode:
     """`ip` is the address that other nodes send tunnelled packets to. `dual_stack`: pods here may have IPv6
-    addresses too."""
+    addresses too. `ip6`: with native routing, the address that other nodes send these pods' packets to; ""
+    where the node has none, or needs none."""
 
     cluster: PeerScope
     name: str
     ip: str
     routing_mode: RoutingMode = RoutingMode.TUNNEL
     dual_stack: bool = False
+    ip6: str = ""

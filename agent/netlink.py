@@ -6,7 +6,7 @@ Every change is "make it so": what is right already stays untouched, so that a r
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +135,11 @@ def ensure_gateway(name: str, peer: str, *addresses: str) -> Link:
 
 def _global_addresses(route: Any, index: int) -> list[Any]:
     """Those that somebody gave: every IPv6 link has one of its own besides."""
-    found = [*route.get_addr(family=AF_INET, index=index), *route.get_addr(family=AF_INET6, index=index)]
+    found = [
+        address
+        for family in (AF_INET, AF_INET6)
+        for address in of_family(family, route.get_addr(family=family, index=index))
+    ]
     return [address for address in found if address["scope"] == SCOPE_UNIVERSE]
 
 
@@ -148,14 +152,21 @@ def ensure_pod_route(address: str, link: int, mac: str, source: str) -> None:
         )
 
 
-def ensure_unreachable(cidr: str) -> None:
+def ensure_unreachable(*cidrs: str) -> None:
     """Our own pods have routes of their own; what is for nobody must not leave, or it comes back for ever."""
     with opened() as route:
-        for old in route.get_routes(family=2, table=MAIN_TABLE, type=UNREACHABLE):
-            shown = f"{old.get_attr('RTA_DST')}/{old['dst_len']}"
-            if old["proto"] == ROUTE_PROTOCOL and shown != cidr:  # of a pod CIDR the node had before
-                route.route("del", dst=shown, type="unreachable", proto=ROUTE_PROTOCOL)
-        route.route("replace", dst=cidr, type="unreachable", proto=ROUTE_PROTOCOL)
+        for family in (AF_INET, AF_INET6):
+            for old in of_family(family, route.get_routes(family=family, table=MAIN_TABLE, type=UNREACHABLE)):
+                shown = f"{old.get_attr('RTA_DST')}/{old['dst_len']}"
+                if old["proto"] == ROUTE_PROTOCOL and shown not in cidrs:  # of a pod CIDR the node had before
+                    route.route("del", dst=shown, type="unreachable", proto=ROUTE_PROTOCOL)
+        for cidr in cidrs:
+            route.route("replace", dst=cidr, type="unreachable", proto=ROUTE_PROTOCOL)
+
+
+def of_family(family: int, found: Iterable[Any]) -> list[Any]:
+    """Of routes or addresses. A kernel without IPv6 answers a question for it with everything it has."""
+    return [each for each in found if each["family"] == family]
 
 
 def remove_pod_route(address: str, link: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ def internal_ip(node: Node) -> str:
     raise ConfigError(f"node {node.metadata.name} has no IPv4 InternalIP: give --node-ip")
 
 
+def internal_ip6(node: Node) -> str:
+    """The IPv6 address that other nodes reach this one by, in its short form; "" where it tells none."""
+    told = (address.address for address in node.status.addresses if address.type == "InternalIP")
+    return next((str(ip_address(each)) for each in told if ":" in each), "")
+
+
 async def ensure_devices(local: LocalNode, own: Pools, health: str = "") -> Devices:
     """`health`: the node's health address, "" for none."""
     underlay = tuple(await asyncio.to_thread(netlink.having, local.ip))
@@ -83,7 +90,7 @@ async def ensure_devices(local: LocalNode, own: Pools, health: str = "") -> Devi
     if local.routing_mode is RoutingMode.NATIVE:
         # of another mode, if any: whoever still sends through the tunnel must not be believed
         await asyncio.to_thread(netlink.remove, VXLAN)
-        await asyncio.to_thread(netlink.ensure_unreachable, own.ipv4.cidr)
+        await asyncio.to_thread(netlink.ensure_unreachable, *(pool.cidr for pool in own.all))
         return Devices(0, host, await asyncio.to_thread(netlink.mtu_of, local.ip) or MTU, underlay)
     vxlan = await asyncio.to_thread(netlink.ensure_vxlan, VXLAN, mtu=MTU - TUNNEL_HEADER)
     return Devices(vxlan.index, host, MTU - TUNNEL_HEADER, underlay)
@@ -122,7 +129,7 @@ def cilium_node(
         "metadata": metadata,
         "spec": {
             "addresses": [
-                {"type": "InternalIP", "ip": node.ip},
+                *({"type": "InternalIP", "ip": ip} for ip in (node.ip, node.ip6) if ip),
                 *({"type": "CiliumInternalIP", "ip": pool.gateway} for pool in own.all),
             ],
             "ipam": {"podCIDRs": [pool.cidr for pool in own.all]},

@@ -8,7 +8,7 @@ what an earlier life left may be wanted by somebody who has not spoken yet (rule
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -31,7 +31,8 @@ _Bits = tuple[int, int, int]  # IP version, prefix length and the leading bits
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`routes`: pod CIDR -> InternalIP of its node, for IPv6 ON_DEVICE. `refused`: "owner CIDR" -> why."""
+    """`routes`: pod CIDR -> its node's InternalIP of the same family, ON_DEVICE for IPv6 through the tunnel.
+    `refused`: "owner CIDR" -> why."""
 
     routes: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -69,19 +70,23 @@ def plan(
     reserved: Iterable[str] = (),
     mode: RoutingMode = RoutingMode.TUNNEL,
     own_cidr6: str = "",
+    *,
+    native_cidrs: Sequence[str] = (),
 ) -> Plan:
     """What to route. `own_cidr` is our own node's; `reserved` are networks it reaches without us. Without an
-    IPv6 CIDR of our own nothing of IPv6 is routed.
+    IPv6 CIDR of our own nothing of IPv6 is routed. `native_cidrs`: with native routing, of a family that is
+    among them nothing outside is routed.
 
     No peer's word about its nodes' addresses can take a way inside our own cluster; among peers a node's
     address counts more than anybody's pod CIDR, as tunnels lead there.
     """
-    granted = _Granting(mode, ipv6=bool(own_cidr6))
+    native = tuple(map(ip_network, native_cidrs)) if mode is RoutingMode.NATIVE else ()
+    granted = _Granting(mode, native, ipv6=bool(own_cidr6))
     granted.reserve(own_cidr, *filter(None, (own_cidr6,)), *reserved)
     ranks = sorted(rank for rank in nodes if rank.level is not Level.OWN_NODE)
     own = [nodes[rank] for rank in ranks if rank.level is Level.LOCAL_NODE]
     for group in (own, [nodes[rank] for rank in ranks if rank.level is not Level.LOCAL_NODE]):
-        granted.reserve(*(ip for node in group if (ip := node.internal_ip(4))))
+        granted.reserve(*(ip for node in group for version in (4, 6) if (ip := node.internal_ip(version))))
         for node in group:
             granted.ask(node)
     return Plan(granted.routes, granted.refused)
@@ -104,8 +109,9 @@ def difference(
 class _Granting:
     """Who comes first keeps it."""
 
-    def __init__(self, mode: RoutingMode, *, ipv6: bool) -> None:
+    def __init__(self, mode: RoutingMode, native: Sequence[_Network], *, ipv6: bool) -> None:
         self._mode = mode
+        self._native = native
         self._ipv6 = ipv6
         self.routes: dict[str, str] = {}
         self.refused: dict[str, str] = {}
@@ -116,23 +122,33 @@ class _Granting:
             self._taken.add(ip_network(text))
 
     def ask(self, node: Node) -> None:
-        gateway = node.internal_ip(4)
-        for cidr in node.pod_cidrs if gateway else ():
+        for cidr in node.pod_cidrs if node.internal_ip(4) else ():
             network = ip_network(cidr, strict=False)
             if network.version == 6 and not self._ipv6:
                 continue
+            gateway = self._gateway(node, network.version)
             reason = objection(node.annotations, self._mode) or self._objection(network)
+            if not gateway:
+                reason = reason or "its node tells no IPv6 address that could be the gateway"
             if reason:
                 self.refused[f"{node.cluster}/{node.name} {cidr}"] = reason
             else:
                 self._taken.add(network)
-                self.routes[str(network)] = ON_DEVICE if network.version == 6 else str(gateway)
+                self.routes[str(network)] = gateway
+
+    def _gateway(self, node: Node, version: int) -> str:
+        if version == 6 and self._mode is RoutingMode.TUNNEL:
+            return ON_DEVICE
+        return node.internal_ip(version) or ""
 
     def _objection(self, network: _Network) -> str:
         if network.prefixlen < SHORTEST_PREFIX[network.version]:
             return "it is too large for a node's pods"
         if any(network.version == other.version and network.overlaps(other) for other in NO_PODS):
             return "pods cannot have such addresses"
+        native = [each for each in self._native if each.version == network.version]
+        if native and not any(_is_inside(network, each) for each in native):
+            return f"it is outside ipv{network.version}-native-routing-cidr"
         other = self._taken.overlapping(network)
         return f"it overlaps {other}" if other else ""
 
@@ -157,6 +173,12 @@ class _Taken:
             if (found := self._whole.get(_bits(network, length))) is not None:
                 return found
         return None
+
+
+def _is_inside(inner: _Network, outer: _Network) -> bool:
+    """Of one family."""
+    length = outer.prefixlen
+    return inner.prefixlen >= length and _bits(inner, length) == _bits(outer, length)
 
 
 def _bits(network: _Network, length: int) -> _Bits:

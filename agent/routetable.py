@@ -105,8 +105,9 @@ class RouteTable:
 def _routes(opened: Any) -> list[Any]:
     """Of both families; without IPv6 in the kernel there are none of it."""
     return [
-        *opened.get_routes(family=AF_INET, table=MAIN_TABLE),
-        *opened.get_routes(family=AF_INET6, table=MAIN_TABLE),
+        route
+        for family in (AF_INET, AF_INET6)
+        for route in netlink.of_family(family, opened.get_routes(family=family, table=MAIN_TABLE))
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from agent import noderoutes
@@ -43,6 +43,7 @@ class Routing:
         node: LocalNode,
         cidr: str,
         cidr6: str = "",
+        native_cidrs: Sequence[str] = (),
         spoke: Callable[[], bool],
         resync: float = RESYNC_SECONDS,
     ) -> None:
@@ -50,6 +51,7 @@ class Routing:
         self._table = table
         self._node = node
         self._cidrs = cidr, cidr6
+        self._native_cidrs = native_cidrs
         self._spoke = spoke
         self._resync = resync
         self._plan = Plan()
@@ -95,8 +97,10 @@ class Routing:
         seen = await asyncio.to_thread(self._table.look)
         before, spoke = self._plan, self._spoke()
         own, own6 = self._cidrs
-        reserved = [self._node.ip, *seen.connected]
-        wanted = noderoutes.plan(self._nodes.nodes, own, reserved, self._node.routing_mode, own6)
+        reserved = [*filter(None, (self._node.ip, self._node.ip6)), *seen.connected]
+        mode = self._node.routing_mode
+        nodes, native = self._nodes.nodes, self._native_cidrs
+        wanted = noderoutes.plan(nodes, own, reserved, mode, own6, native_cidrs=native)
         for what in wanted.refused.keys() - before.refused.keys():
             log.warning("no route for the pods of %s: %s", what, wanted.refused[what])
         changes = noderoutes.difference(

@@ -91,8 +91,7 @@ async def _serve(config: Config, agent: Agent) -> None:
 
 async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str) -> None:
     pools = own_node.pools(node, ipv6=_has_ipv6(config))
-    mode, dual = config.routing_mode, pools.ipv6 is not None
-    local = LocalNode(config.cluster, config.node_name, ip, mode, dual_stack=dual)
+    local = _local(config, node, ip, pools)
     agent.health.degraded("loading the data path")
     stored = _stored(config.state_directory / ENDPOINTS_FILE)
     health = healthaddress.take_health_address(pools.ipv4, stored) if config.health_address else ""
@@ -168,9 +167,16 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             agent.health.ok(f"node {local.name} of cluster {local.cluster.name}")
 
 
+def _local(config: Config, node: Node, ip: str, pools: Pools) -> LocalNode:
+    mode, dual = config.routing_mode, pools.ipv6 is not None
+    # told where it is needed only: a peer may have listed the addresses that we may claim
+    ip6 = own_node.internal_ip6(node) if dual and mode is RoutingMode.NATIVE else ""
+    return LocalNode(config.cluster, config.node_name, ip, mode, dual_stack=dual, ip6=ip6)
+
+
 def _has_ipv6(config: Config) -> bool:
-    """Whether pods may have IPv6 addresses: the tunnel carries them, but no routes between nodes."""
-    return config.ipv6 and config.routing_mode is RoutingMode.TUNNEL and netlink.has_ipv6()
+    """Whether pods may have IPv6 addresses."""
+    return config.ipv6 and netlink.has_ipv6()
 
 
 @asynccontextmanager
@@ -222,6 +228,7 @@ def _routing(config: Config, tables: Tables, pools: Pools, devices: own_node.Dev
         node=tables.node,
         cidr=pools.ipv4.cidr,
         cidr6=pools.ipv6.cidr if pools.ipv6 else "",
+        native_cidrs=config.native_cidrs,
         spoke=lambda: not tables.silent().anybody,
     )
 

@@ -215,7 +215,8 @@ async def _service(client: Client, namespace: str) -> Service | None:
 
 async def _first_node_ip(client: Client) -> str:
     for node in await nodes(client):
-        known = {address.type: address.address for address in node.status.addresses}
+        first = reversed(node.status.addresses)  # a node of both families tells its main one first
+        known = {address.type: address.address for address in first}
         if ip := known.get("ExternalIP") or known.get("InternalIP"):
             return ip
     return ""

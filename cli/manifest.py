@@ -55,6 +55,8 @@ AGENT_SETTINGS = (
     "bpf-lb-algorithm",
     "bpf-lb-maglev-table-size",
     "auto-direct-node-routes",
+    "ipv4-native-routing-cidr",
+    "ipv6-native-routing-cidr",
     "enable-ipv6",
     "clustermesh-probe-backends",
     "enable-endpoint-health-checking",

@@ -20,7 +20,12 @@ from lab.plan import LabPlan, make
 
 LAB = of_checkout("native")
 CLUSTERS = ["east", "west"]
-NATIVE = ("--config", "routing-mode=native", "--config", "auto-direct-node-routes=true")
+SETTINGS = (
+    "routing-mode=native",
+    "auto-direct-node-routes=true",
+    "ipv4-native-routing-cidr=10.0.0.0/8",
+    "ipv6-native-routing-cidr=fd00:10::/32",
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,9 @@ def native() -> Iterator[Driver]:
     """Two connected clusters of two nodes each, with web on all of them and a client in east."""
     lab = Driver(LAB)
     try:
-        asyncio.run(lab.command("lab", "--name", LAB, "up", "--nodes", "2", *NATIVE))
+        asyncio.run(
+            lab.command("lab", "--name", LAB, "up", "--nodes", "2", *map("--config={}".format, SETTINGS))
+        )
         asyncio.run(_prepare(lab))
         yield lab
     finally:
@@ -44,7 +51,9 @@ async def _prepare(lab: Driver) -> None:
     host_client["spec"]["template"]["spec"]["hostNetwork"] = True
     for cluster in CLUSTERS:
         client = deployment("client", replicas=1, image=SLEEP_IMAGE)
-        await lab.apply(cluster, deployment("web", replicas=2), service("web"), client, host_client)
+        web6 = service("web6")
+        web6["spec"] |= {"ipFamilyPolicy": "RequireDualStack", "selector": {"app": "web"}}
+        await lab.apply(cluster, deployment("web", replicas=2), service("web"), web6, client, host_client)
     for cluster in CLUSTERS:
         for app, count in (("client", 1), ("web", 2), ("host-client", 1)):
             await lab.wait_pods(cluster, app, count)
@@ -55,10 +64,35 @@ async def url(lab: Driver) -> str:
     return f"http://{await lab.cluster_ip('east', 'web')}/"
 
 
-async def address(lab: Driver, cluster: str, app: str) -> str:
+async def url6(lab: Driver) -> str:
+    asked = ("lab", "--name", lab.lab, "service-ip", "east", "web6", "--ipv6")
+    return f"http://[{(await lab.command(*asked)).strip()}]/"
+
+
+async def addresses(lab: Driver, cluster: str, app: str) -> list[str]:
+    """Of the first pod, IPv4 before IPv6."""
     async with lab.kubernetes(cluster) as api:
         raw, *_ = await api.list(POD, NAMESPACE, label_selector=f"app={app}")
-        return str(json.loads(raw)["status"]["podIP"])
+        return [each["ip"] for each in json.loads(raw)["status"]["podIPs"]]
+
+
+async def address(lab: Driver, cluster: str, app: str) -> str:
+    return (await addresses(lab, cluster, app))[0]
+
+
+async def answered_by_all(lab: Driver, client: str, place: str) -> None:
+    """Once a pod on every node has answered."""
+    answered = set()
+    async with lab.curling("east", client, place) as answers:
+        async for answer in answers:
+            assert answer.served_by
+            answered.add(answer.served_by)
+            if len(answered) == 4:
+                return
+
+
+def place(ip: str) -> str:
+    return f"http://[{ip}]:{ECHO_PORT}/" if ":" in ip else f"http://{ip}:{ECHO_PORT}/"
 
 
 def inside(plan: LabPlan, *command: str) -> str:
@@ -72,20 +106,27 @@ async def test_pods_and_nodes_are_answered_by_both_clusters_without_a_tunnel(
     native: Driver, app: str
 ) -> None:
     (client,) = await native.wait_pods("east", app, 1)
-    answered = set()
-    async with native.curling("east", client, await url(native)) as answers:
-        async for answer in answers:
-            assert answer.served_by
-            answered.add(answer.served_by)
-            if len(answered) == 4:  # a pod on every node
-                break
-    far = await address(native, "west", "web")
-    assert (await native.curl("east", client, f"http://{far}:{ECHO_PORT}/")).cluster == "west"
+    await answered_by_all(native, client, await url(native))
+    await answered_by_all(native, client, await url6(native))
+    for far in await addresses(native, "west", "web"):
+        assert (await native.curl("east", client, place(far))).cluster == "west"
     plan = make(LAB, CLUSTERS, 2)
     assert "cilium_vxlan" not in inside(plan, "ip", "-br", "link")
     ways = inside(plan, "ip", "route")
     assert "10.1.2.0/24 via 198.18.1.12 dev eth0 proto 110" in ways
     assert "10.2.1.0/24 via 198.18.2.11 dev eth0 proto 110" in ways
+    ways = inside(plan, "ip", "-6", "route")
+    assert "fd00:10:1:2::/64 via fd00:18::1:c dev eth0 proto 110" in ways
+    assert "fd00:10:2:1::/64 via fd00:18::2:b dev eth0 proto 110" in ways
+
+
+async def test_nothing_is_masqueraded_in_either_family(native: Driver) -> None:
+    (client,) = await native.wait_pods("east", "client", 1)
+    own = await addresses(native, "east", "client")
+    for mine, far in zip(own, await addresses(native, "west", "web"), strict=True):
+        curl = ("exec", "east", client, "--", "curl", "-sS", "--max-time", "2", place(far))
+        said = json.loads(await native.command("lab", "--name", LAB, *curl))
+        assert (said["cluster"], said["peer"]) == ("west", mine)
 
 
 async def test_a_node_port_is_served_to_clients_outside_without_a_tunnel(native: Driver) -> None:
@@ -108,17 +149,19 @@ async def test_pods_have_the_network_s_own_mtu(native: Driver) -> None:
 
 async def test_a_remote_identity_is_denied_by_its_address(native: Driver) -> None:
     (client,) = await native.wait_pods("east", "client", 1)
-    far = f"http://{await address(native, 'west', 'web')}:{ECHO_PORT}/"
+    far, far6 = map(place, await addresses(native, "west", "web"))
     await native.apply("west", deny_policy("no-east", protects="web", app="client", cluster="east"))
     try:
-        assert await is_denied(native, client, far)
         (near,) = await native.wait_pods("west", "client", 1)
-        assert (await native.curl("west", near, far)).cluster == "west"
+        for each in (far, far6):
+            assert await is_denied(native, client, each)
+            assert (await native.curl("west", near, each)).cluster == "west"
     finally:
         await native.delete("west", "CiliumNetworkPolicy", "no-east")
     async with asyncio.timeout(20):
-        while not (await native.curl("east", client, far)).served_by:
-            pass
+        for each in (far, far6):
+            while not (await native.curl("east", client, each)).served_by:
+                pass
 
 
 async def test_a_cluster_of_the_other_mode_is_refused_before_anything_changes(native: Driver) -> None:

@@ -61,4 +61,6 @@ def _configure(node: NodePlan) -> None:
     with netlink.opened() as link:
         link.up("lo")
         link.address("eth0", str(node.ip), plan.UNDERLAY.prefixlen)
+        if node.ip6:
+            link.address("eth0", str(node.ip6), plan.UNDERLAY6.prefixlen)
         link.up("eth0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from lab.errors import LabError
@@ -20,6 +20,7 @@ CONTROL = "control"
 CONTROL_LABEL = "clustermesh.io/control"
 
 UNDERLAY = IPv4Network("198.18.0.0/15")
+UNDERLAY6 = IPv6Network("fd00:18::/64")
 API_PORT = 6443
 KUBE_ETCD_PORT = 2381
 POD_MTU = 1450
@@ -59,6 +60,12 @@ class NodePlan:
         if self.is_control:
             return control_ip(self.cluster_id)
         return IPv4Address(f"198.18.{self.cluster_id}.{10 + self.index}")
+
+    @property
+    def ip6(self) -> IPv6Address | None:
+        """Beside `ip`; the tunnel does without, direct routes of IPv6 lead there."""
+        host = 10 + self.index if self.index else 2
+        return IPv6Address(f"fd00:18::{self.cluster_id:x}:{host:x}") if self.ipv6 else None
 
     @property
     def pod_cidr(self) -> IPv4Network:

@@ -128,7 +128,7 @@ def node_body(node: NodePlan) -> dict[str, Any]:
         "spec": {"podCIDR": str(node.pod_cidr), "podCIDRs": list(node.pod_cidrs)},
         "status": {
             "addresses": [
-                {"type": "InternalIP", "address": str(node.ip)},
+                *({"type": "InternalIP", "address": str(ip)} for ip in (node.ip, node.ip6) if ip),
                 {"type": "Hostname", "address": node.name},
             ],
             "conditions": [

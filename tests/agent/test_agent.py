@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,9 +13,10 @@ from agent.config import find_cgroup_root
 from agent.errors import ConfigError
 from agent.ipam import AddressPool, Pools
 from agent.ipcache import IPCacheEntry, Level, Rank
-from agent.node import cilium_node, internal_ip
+from agent.node import cilium_node, internal_ip, internal_ip6
 from k8s.objects import Node
 from kvstore.memory import MemoryBackend
+from mesh.routingmode import RoutingMode
 from peering.clusterids import ClusterIDs
 from peering.peers import Peers
 from tests.agent.peering import Peering
@@ -62,6 +64,9 @@ def test_our_record_says_how_to_reach_us() -> None:
         "health": {"ipv4": "10.1.1.254"},
         "bootid": "boot",
     }
+    dual = replace(NODE, routing_mode=RoutingMode.NATIVE, ip6="fd00:18::1:b")
+    body6 = cilium_node(dual, msgspec.convert(raw, Node), Pools(AddressPool("10.1.1.0/24")), "boot")
+    assert body6["spec"]["addresses"][1] == {"type": "InternalIP", "ip": "fd00:18::1:b"}
     assert body["metadata"]["labels"] == {"zone": "a"}
     assert body["metadata"]["annotations"] == {"clustermesh.io/routing-mode": "tunnel"}
     assert body["metadata"]["ownerReferences"][0]["uid"] == "u"
@@ -70,10 +75,11 @@ def test_our_record_says_how_to_reach_us() -> None:
 def test_the_nodes_own_ipv4_address_is_the_tunnels() -> None:
     addresses = [
         {"type": "Hostname", "address": "node-1"},
-        {"type": "InternalIP", "address": "fd00::1"},
+        {"type": "InternalIP", "address": "FD00:0::1"},
         {"type": "InternalIP", "address": "198.18.1.11"},
     ]
-    assert internal_ip(msgspec.convert({"status": {"addresses": addresses}}, Node)) == "198.18.1.11"
+    node = msgspec.convert({"status": {"addresses": addresses}}, Node)
+    assert (internal_ip(node), internal_ip6(node), internal_ip6(Node())) == ("198.18.1.11", "fd00::1", "")
     with pytest.raises(ConfigError, match="--node-ip"):
         internal_ip(Node())
 

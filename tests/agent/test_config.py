@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.config import checked_ip, local_cluster, routing, seconds
+from agent.config import checked_ip, local_cluster, native_cidrs, routing, seconds
 from agent.errors import ConfigError
 from mesh.routingmode import RoutingMode
 
@@ -50,3 +50,15 @@ def test_direct_routes_are_for_native_routing_only() -> None:
     assert not routing(RoutingMode.TUNNEL, direct=False)
     with pytest.raises(ConfigError, match="--routing-mode=native"):
         routing(RoutingMode.TUNNEL, direct=True)
+
+
+def test_native_routing_cidrs_are_networks_of_their_family_or_left_open() -> None:
+    assert native_cidrs("", "") == ()
+    assert native_cidrs("10.0.0.0/8", "FD00:10::0/32") == ("10.0.0.0/8", "fd00:10::/32")
+    for ipv4, ipv6, flag in (
+        ("fd00::/16", "", "--ipv4-native-routing-cidr"),
+        ("", "10.0.0.0/8", "--ipv6-native-routing-cidr"),
+        ("10.1.0.0/8", "", "--ipv4-native-routing-cidr .* host bits"),
+    ):
+        with pytest.raises(ConfigError, match=flag):
+            native_cidrs(ipv4, ipv6)

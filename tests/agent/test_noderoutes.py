@@ -175,3 +175,53 @@ def test_equal_leading_bits_of_two_families_do_not_overlap() -> None:
         node("w1", "198.18.2.11", "32.1.13.0/24"), ipv6_pod_cidr="2001:d00::/32"
     )  # 32.1.13 = 2001:0d
     assert len(plan({peer("w1"): dual}, OWN, own_cidr6="fd00::/64").routes) == 2
+
+
+def dual(name: str, ip6: str, cidr6: str, *cidrs: str) -> Node:
+    made = replace(node(name, f"198.18.2.{name[1:]}", *cidrs), ipv6_pod_cidr=cidr6)
+    return replace(made, addresses=(*made.addresses, NodeAddress("InternalIP", ip6))) if ip6 else made
+
+
+def test_with_native_routing_ipv6_leads_to_the_node_s_ipv6_address() -> None:
+    nodes = {
+        peer("w1"): dual("w1", "fd00:18::2:b", "fd00:10:2:1::/64", "10.2.1.0/24"),
+        peer("w2"): dual("w2", "", "fd00:10:2:2::/64", "10.2.2.0/24"),
+        peer("w3"): dual("w3", "fd00:18::2:d", "fd00:18::/120"),
+    }
+    found = plan(nodes, OWN, mode=RoutingMode.NATIVE, own_cidr6="fd00:10:1:1::/64")
+    assert found.routes == {
+        "10.2.1.0/24": "198.18.2.1",
+        "fd00:10:2:1::/64": "fd00:18::2:b",
+        "10.2.2.0/24": "198.18.2.2",
+        "fd00:18::/120": "fd00:18::2:d",
+    }
+    assert found.refused == {
+        "west/w2 fd00:10:2:2::/64": "its node tells no IPv6 address that could be the gateway"
+    }
+    w4 = {peer("w4"): dual("w4", "", "fd00:18::/96")}  # around the address of another node
+    assert "overlaps fd00:18::2:b" in str(
+        plan(nodes | w4, OWN, mode=RoutingMode.NATIVE, own_cidr6="fd00:10:1:1::/64").refused
+    )
+
+
+@pytest.mark.parametrize("mode", RoutingMode)
+def test_with_native_routing_nothing_outside_the_native_routing_cidr_is_routed(mode: RoutingMode) -> None:
+    nodes = {
+        peer("w1"): dual("w1", "fd00:18::b", "fd00:10:2:1::/64", "10.2.1.0/24", "10.9.0.0/16"),
+        peer("w2"): dual("w2", "fd00:18::c", "fd00:11::/64", "192.0.2.0/24"),
+    }
+
+    def routed(*native: str) -> set[str]:
+        found = plan(nodes, OWN, mode=mode, own_cidr6="fd00:10:1:1::/64", native_cidrs=native)
+        assert len(found.routes) + len(found.refused) == 5
+        return set(found.routes)
+
+    everything = {"fd00:10:2:1::/64", "10.2.1.0/24", "10.9.0.0/16", "fd00:11::/64", "192.0.2.0/24"}
+    assert routed() == everything
+    if mode is RoutingMode.TUNNEL:
+        assert routed("10.2.0.0/16", "fd00:10::/32") == everything
+    else:
+        assert routed("fd00:10::/32") == everything - {"fd00:11::/64"}
+        assert routed("10.2.0.0/16") == everything - {"10.9.0.0/16", "192.0.2.0/24"}
+        assert routed("10.2.1.0/24", "fd00:10:2:1::/64") == {"10.2.1.0/24", "fd00:10:2:1::/64"}
+        assert routed("10.2.1.0/25") == everything - {"10.2.1.0/24", "10.9.0.0/16", "192.0.2.0/24"}

@@ -12,12 +12,14 @@ from functools import partial
 import pytest
 
 from agent import netlink
+from agent.local import LocalNode
 from agent.noderoutes import Changes, NodeRoutes
 from agent.routetable import Direct, RouteTable, Seen, Tunnelled
 from agent.routing import Routing
 from aiokit.wait import eventually
+from mesh.routingmode import RoutingMode
 from tests.agent.nodespace import node_namespace
-from tests.agent.test_noderoutes import node, ours, peer
+from tests.agent.test_noderoutes import dual, node, ours, peer
 from tests.agent.values import NODE
 from tests.bpf.world import ip, within
 
@@ -58,9 +60,9 @@ def routes(namespace: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    nodes: NodeRoutes, table: Inside, *, spoke: bool = True, cidr6: str = ""
+    nodes: NodeRoutes, table: Inside, *, spoke: bool = True, cidr6: str = "", node: LocalNode = NODE
 ) -> AsyncIterator[Routing]:
-    routing = Routing(nodes, table, node=NODE, cidr=CIDR, cidr6=cidr6, spoke=lambda: spoke, resync=0.1)
+    routing = Routing(nodes, table, node=node, cidr=CIDR, cidr6=cidr6, spoke=lambda: spoke, resync=0.1)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(routing.run())
         yield routing
@@ -148,10 +150,46 @@ async def test_with_native_routing_neighbours_are_gateways_and_others_are_told(
 
 
 def test_what_is_for_no_pod_of_ours_does_not_leave(namespace: str) -> None:
-    for cidr in ("10.9.9.0/24", CIDR, CIDR):
-        within(namespace, partial(netlink.ensure_unreachable, cidr))
-    shown = json.loads(ip("-j", "route", "show", "type", "unreachable", namespace=namespace))
-    assert [each["dst"] for each in shown] == [CIDR]
+    def shown(family: str) -> list[str]:
+        said = json.loads(ip(family, "-j", "route", "show", "type", "unreachable", namespace=namespace))
+        return [each["dst"] for each in said]
+
+    first, second = "fd00:10:1:9::/64", "fd00:10:1:1::/64"
+    for cidrs in (("10.9.9.0/24", first), (CIDR, second), (CIDR, second)):
+        within(namespace, partial(netlink.ensure_unreachable, *cidrs))
+    assert (shown("-4"), shown("-6")) == ([CIDR], [second])
+    within(namespace, partial(netlink.ensure_unreachable, CIDR))  # the next life has no IPv6
+    assert (shown("-4"), shown("-6")) == ([CIDR], [])
+
+
+async def test_with_native_routing_ipv6_leads_to_neighbours_too(namespace: str) -> None:
+    ip("addr", "add", "fd00:18::1:b/64", "dev", "eth0", "nodad", namespace=namespace)
+
+    def direct() -> dict[str, str]:
+        shown = json.loads(ip("-6", "-j", "route", "show", "proto", "110", namespace=namespace))
+        return {each["dst"]: each["gateway"] for each in shown if each["dev"] == "eth0"}
+
+    nodes, inside6, cidr6 = NodeRoutes(), "fd00:10:1:1::1", "fd00:10:1:1::/64"
+    near = {"fd00:10:2:1::/64": "fd00:18::2:b", "fd00:10:2:2::/64": "fd00:18::2:c"}
+    for name, gateway, pods in (
+        ("w1", "fd00:18::2:b", "fd00:10:2:1::/64"),
+        ("w2", "fd00:18::2:c", "fd00:10:2:2::/64"),
+        ("w3", "fd00:99::3", "fd00:10:2:3::/64"),
+        ("w4", "fd00:18::2:e", "fd00:18::/112"),
+    ):
+        nodes.claim(peer(name), dual(name, gateway, pods))
+    native = replace(NODE, routing_mode=RoutingMode.NATIVE, ip6="fd00:18::1:b")
+    table = Inside(namespace, Direct(), inside6=inside6)
+    async with running(nodes, table, cidr6=cidr6, node=native) as routing:
+        await eventually(lambda: direct() == near)
+        ip("-6", "route", "del", "fd00:10:2:1::/64", namespace=namespace)
+        wrong = ("via", "fd00:18::99", "dev", "eth0", "proto", "110")
+        ip("-6", "route", "change", "fd00:10:2:2::/64", *wrong, namespace=namespace)
+        await eventually(lambda: direct() == near)
+        status = routing.status()
+        assert status["routes"] == 2
+        assert list(status["problems"]) == ["fd00:10:2:3::/64"]
+        assert list(status["refused"]) == ["west/w4 fd00:18::/112"]
 
 
 async def test_ipv6_leads_into_the_tunnel_without_a_gateway(namespace: str) -> None:

@@ -137,7 +137,8 @@ async def test_a_new_cluster_has_its_nodes_and_knows_who_it_is(client: Client) -
     node = await get(client, NODE, "node-1")
     assert node is not None
     assert node["spec"]["podCIDR"] == "10.1.1.0/24"
-    assert {"type": "InternalIP", "address": "198.18.1.11"} in node["status"]["addresses"]
+    own = [each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP"]
+    assert own == ["198.18.1.11", "fd00:18::1:b"]
     control = await get(client, NODE, "control")
     assert control is not None and plan.CONTROL_LABEL in control["metadata"]["labels"]
     config = await get(client, CONFIGMAP, "cilium-config", "kube-system")

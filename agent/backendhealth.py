@@ -25,7 +25,8 @@ class Answer(Enum):
 
 
 class Target(NamedTuple):
-    """One backend as it is asked. `service` is the peer's "namespace/name"."""
+    """One backend as it is asked. `service` is the peer's "namespace/name"; `port` is of TCP, 0: there is
+    none, and its address is asked for an echo."""
 
     cluster: str
     service: str
@@ -37,13 +38,14 @@ class Target(NamedTuple):
 
 
 def targets(told: Iterable[tuple[str, str, GlobalService]]) -> dict[str, Target]:
-    """Every backend that has a TCP port. `told`: a service's key, a peer, and what it says of the service."""
+    """Every backend; by a TCP port where any service gives it one. `told`: a service's key, a peer, and what
+    it says of the service."""
     found: dict[str, Target] = {}
     for key, peer, service in told:
         for ip, ports in service.backends.items():
             tcp = [port.port for port in ports.values() if port.protocol == "TCP"]
-            if tcp:
-                found.setdefault(ip, Target(peer, key, min(tcp)))
+            if ip not in found or (tcp and not found[ip].port):
+                found[ip] = Target(peer, key, min(tcp, default=0))
     return found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 from agent.backendhealth import Answer, BackendHealths, Target, targets
+from agent.icmpecho import echoed
 from agent.tables import Tables
 from agent.withdrawals import BACKENDS
 
@@ -26,7 +27,10 @@ AT_ONCE = 64  # open ones: each is a socket
 TIMEOUT_SECONDS = 1.0
 FIRST_ASK_SECONDS = 300.0  # between two attempts to be let in by a service, while its cluster is well
 FIRST_ASKS = 10  # services that are asked for the first time in one round
-NO_EVIDENCE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.EPERM)
+NO_EVIDENCE = (
+    *(errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.EPERM),
+    errno.EAFNOSUPPORT,  # of IPv6, on a kernel without
+)
 
 
 class BackendProbing:
@@ -112,7 +116,13 @@ class BackendProbing:
 
 
 async def asked(ip: str, port: int, limit: float) -> Answer:
-    """What a connection to a backend's port comes to within `limit` seconds; it is closed at once."""
+    """What a connection to a backend's port comes to within `limit` seconds; it is closed at once. Without a
+    port, what an ICMP echo does: that the pod's address lives says nothing of its process."""
+    if not port:
+        try:
+            return Answer.OPEN if await echoed(ip, limit) else Answer.SILENT
+        except OSError as error:
+            return _told(error)
     try:
         async with asyncio.timeout(limit):
             _, writer = await asyncio.open_connection(ip, port)
@@ -121,9 +131,13 @@ async def asked(ip: str, port: int, limit: float) -> Answer:
     except TimeoutError:
         return Answer.SILENT
     except OSError as error:
-        return Answer.NONE if error.errno in NO_EVIDENCE else Answer.SILENT
+        return _told(error)
     writer.close()
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(limit):
             await writer.wait_closed()
     return Answer.OPEN
+
+
+def _told(error: OSError) -> Answer:
+    return Answer.NONE if error.errno in NO_EVIDENCE else Answer.SILENT

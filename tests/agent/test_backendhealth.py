@@ -78,11 +78,16 @@ def test_nothing_is_doubted_without_three_failures_at_the_end(answers: list[tupl
         assert KNOWN[ip].group in heard or Answer.CLOSED in last
 
 
-def test_a_backend_is_asked_at_its_lowest_tcp_port_and_udp_is_not_asked() -> None:
+def test_a_backend_is_asked_at_its_lowest_tcp_port_and_one_without_for_an_echo() -> None:
     ports = {"a": Port("TCP", 9000), "b": Port("TCP", 80), "c": Port("UDP", 53)}
     told = {"10.2.1.5": ports, "10.2.1.6": {"c": Port("UDP", 53)}}
     service = GlobalService("west", "shop", "web", {}, told, cluster_id=ClusterID(2))
-    assert targets([("shop/web", "west", service)]) == {"10.2.1.5": Target("west", "shop/web", 80)}
+    found = targets([("shop/web", "west", service)])
+    assert found == {"10.2.1.5": Target("west", "shop/web", 80), "10.2.1.6": Target("west", "shop/web", 0)}
+    later = GlobalService("west", "shop", "db", {}, {"10.2.1.6": ports}, cluster_id=ClusterID(2))
+    both = [("shop/web", "west", service), ("shop/db", "west", later)]
+    assert targets(both)["10.2.1.6"] == Target("west", "shop/db", 80)
+    assert targets(reversed(both))["10.2.1.6"] == Target("west", "shop/db", 80)
 
 
 @pytest.mark.parametrize("by", [NODES, BACKENDS])

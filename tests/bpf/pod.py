@@ -36,10 +36,10 @@ class Pod:
             threading.Thread(target=self._accept, args=(tcp,), daemon=True).start()
             threading.Thread(target=self._answer, args=(udp,), daemon=True).start()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket, work: Callable[[socket.socket], None] | None = None) -> None:
         while True:
             stream, _ = listener.accept()
-            threading.Thread(target=self._echo, args=(stream,), daemon=True).start()
+            threading.Thread(target=work or self._echo, args=(stream,), daemon=True).start()
 
     def _echo(self, stream: socket.socket) -> None:
         with stream:
@@ -50,6 +50,21 @@ class Pod:
         while True:
             data, peer = listener.recvfrom(65536)
             listener.sendto(f"{self.name}:".encode() + data, peer)
+
+    def mirror(self, port: int) -> None:
+        """Send everything back that a connection brings, once it has all come."""
+        for anywhere in ("0.0.0.0", "::"):
+            listener = socket.create_server((anywhere, port), family=_family(anywhere))
+            self.listeners.append(listener)
+            threading.Thread(target=self._accept, args=(listener, _mirrored), daemon=True).start()
+
+    def transfer(self, ip: str, port: int, size: int, patience: float = PATIENCE) -> bool:
+        """Whether so many bytes come back from a mirror as they were sent."""
+        data = os.urandom(size)
+        with socket.create_connection((ip, port), timeout=patience) as stream:
+            stream.sendall(data)
+            stream.shutdown(socket.SHUT_WR)
+            return _all_of(stream) == data
 
     def open(
         self, ip: str, port: int, patience: float = PATIENCE, source: str = "", source_port: int = 0
@@ -174,6 +189,18 @@ class Pod:
         """One whole packet of IPv6, in hexadecimal digits."""
         with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
             sock.sendto(bytes.fromhex(packet), (ip, 0, 0, socket.if_nametoindex(device)))
+
+
+def _mirrored(stream: socket.socket) -> None:
+    with stream:
+        stream.sendall(_all_of(stream))
+
+
+def _all_of(stream: socket.socket) -> bytes:
+    chunks = []
+    while chunk := stream.recv(65536):
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _family(ip: str) -> socket.AddressFamily:

@@ -1,4 +1,4 @@
-"""Much at once, in both families: large transfers, fragments, checksums by device or software, narrow ways."""
+"""Much at once, both families: large transfers, fragments, checksums by device or software, narrow ways."""
 
 import ctypes
 import fcntl

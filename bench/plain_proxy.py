@@ -20,7 +20,7 @@ from clustermesh_apiserver.proxy.quota import DEFAULT
 from clustermesh_apiserver.proxy.server import Front, listening
 from clustermesh_apiserver.proxy.session import Sessions
 from clustermesh_apiserver.proxy.source import connect_source
-from clustermesh_apiserver.proxy.upstream import OPTIONS, connect
+from clustermesh_apiserver.proxy.upstream import connect
 
 _NOBODYS = Certificate(0, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), b"")
 
@@ -36,7 +36,7 @@ async def serve(address: str, upstream_address: str) -> None:
     sessions = Sessions(door.shut_out)
     async with (
         connect(upstream_address, metrics) as upstream,
-        connect_source(upstream_address, OPTIONS) as source,
+        connect_source(upstream_address) as source,
         running_hub(source) as hub,
         asyncio.TaskGroup() as group,
     ):

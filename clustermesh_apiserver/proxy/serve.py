@@ -24,7 +24,7 @@ from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.server import Front, listening
 from clustermesh_apiserver.proxy.session import Sessions
 from clustermesh_apiserver.proxy.source import connect_source
-from clustermesh_apiserver.proxy.upstream import OPTIONS, connect
+from clustermesh_apiserver.proxy.upstream import connect
 from clustermesh_apiserver.proxy.views import marked
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ async def running(config: ProxyConfig) -> AsyncGenerator[Running]:
     certificates = Certificates(config.cert_dir, metrics, gate.trust)
     async with (
         connect(config.upstream, metrics) as upstream,
-        connect_source(config.upstream, OPTIONS) as source,
+        connect_source(config.upstream) as source,
         running_hub(source) as hub,
         asyncio.TaskGroup() as group,
         serve_tcp(

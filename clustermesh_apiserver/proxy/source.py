@@ -25,6 +25,7 @@ from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.reply import NO_WATCH, Heard
 from clustermesh_apiserver.proxy.status import UPSTREAM_LOST, Status, of_upstream
+from clustermesh_apiserver.proxy.wirecall import WireChannel
 from kvstore.messages import WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest
 
 REQUIRE_LEADER = (("hasleader", "true"),)  # a member cut off from its quorum ends the stream, not stalls
@@ -59,7 +60,7 @@ class Source(Protocol):
 
 
 class GrpcSource:
-    """Watches over one channel."""
+    """Watches over one channel: gRPC's own, or `wirecall.WireChannel`."""
 
     def __init__(self, channel: Any) -> None:
         self._open = channel.stream_stream(WATCH.path)
@@ -115,7 +116,7 @@ class _Stream:
         self._asking: set[int] = set()
         self._next_id = 1
         self._has_ended = False
-        # iter() with a sentinel: gRPC's own thread asks for the next request and blocks until there is one
+        # iter() with a sentinel: the call's own thread asks for the next request and blocks until there is one
         self._call = open_stream(iter(self._requests.get, None), metadata=REQUIRE_LEADER)
         self._thread = threading.Thread(target=self._read, name="watches at etcd", daemon=True)
         self._thread.start()
@@ -192,11 +193,10 @@ class _Stream:
 
 
 @asynccontextmanager
-async def connect_source(target: str, options: Any) -> AsyncGenerator[GrpcSource]:
+async def connect_source(target: str) -> AsyncGenerator[GrpcSource]:
     """A source at `target` (host:port). Does not wait for an answer."""
-    with grpc.insecure_channel(target, options=options) as channel:
-        source = GrpcSource(channel)
-        try:
-            yield source
-        finally:
-            source.close()
+    source = GrpcSource(WireChannel(target))
+    try:
+        yield source
+    finally:
+        source.close()

@@ -58,12 +58,12 @@ class StreamFault(Exception):
 
 
 class Reader:
-    """Cuts what a client sends into frames; the first bytes must be the preface."""
+    """Cuts what is received into frames; of a client the first bytes must be the preface."""
 
     __slots__ = ("_expects_preface", "_rest")
 
-    def __init__(self) -> None:
-        self._expects_preface = True
+    def __init__(self, *, expects_preface: bool = True) -> None:
+        self._expects_preface = expects_preface
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterable[Frame]:

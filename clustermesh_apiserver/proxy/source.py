@@ -116,7 +116,7 @@ class _Stream:
         self._asking: set[int] = set()
         self._next_id = 1
         self._has_ended = False
-        # iter() with a sentinel: the call's own thread asks for the next request and blocks until there is one
+        # iter() with a sentinel: the call's own thread asks for the next request and waits for it
         self._call = open_stream(iter(self._requests.get, None), metadata=REQUIRE_LEADER)
         self._thread = threading.Thread(target=self._read, name="watches at etcd", daemon=True)
         self._thread.start()

@@ -1,9 +1,9 @@
 """A stream of messages with etcd over a socket of its own, read by the thread that iterates over it.
 
-gRPC's library takes a live watch through three threads (one that polls, one that completes, one that reads): of
-the 75 µs of CPU that an event cost the proxy, 60 went there, most of it for changing between them. Here the thread
-that reads is the one that waits for the socket. What is called has the form of the library's: `proxy.source` is
-the only user, and does not know which it has.
+gRPC's library takes a live watch through three threads (one polls, one completes, one reads): of 80 µs of CPU
+that a live event cost the proxy, half went into changing between them. Here the thread that reads is the one
+that waits for the socket. What is called has the form of the library's: `proxy.source` is the only user, and
+does not know which it has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from clustermesh_apiserver.proxy.status import Ended
 
 CONNECT_SECONDS = 5.0
 SEND_SECONDS = 15  # for etcd to take a request
-UNANSWERED_SECONDS = 20  # of TCP's own probes: a machine that is gone must not look like one where nothing happens
+UNANSWERED_SECONDS = (
+    20  # of TCP's own probes: a machine that is gone must not look like one where nothing happens
+)
 _READ_BYTES = 1 << 18
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 Requests = Iterable[bytes]
@@ -46,7 +48,7 @@ class CallError(grpc.RpcError):  # type: ignore[misc]  # grpc has no types
 
 
 class WireChannel:
-    """Opens streams at `target`, HOST:PORT, each with a connection of its own. In plain text, as etcd is beside us."""
+    """Opens streams at `target`, HOST:PORT, in plain text, each with a connection of its own."""
 
     def __init__(self, target: str) -> None:
         self._target = target.rpartition("/")[2]
@@ -72,6 +74,10 @@ class WireCall:
         self._socket: socket.socket | None = None
         self._is_cancelled = False
 
+    @property
+    def is_connected(self) -> bool:
+        return self._socket is not None
+
     def cancel(self) -> None:
         self._is_cancelled = True
         if self._socket is not None:
@@ -83,7 +89,10 @@ class WireCall:
                 self._socket = connection
                 if self._is_cancelled:  # while we connected
                     return
-                writer = threading.Thread(target=self._write, args=[connection], daemon=True, name="watch requests")
+                connection.sendall(self._exchange.take())
+                writer = threading.Thread(
+                    target=self._write, args=[connection], daemon=True, name="watch requests"
+                )
                 writer.start()
                 yield from self._messages(connection)
         except (OSError, ConnectionFault, StreamFault, Ended) as error:

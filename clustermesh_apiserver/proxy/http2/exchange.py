@@ -1,7 +1,7 @@
 """One call of ours to etcd, on a connection of its own: bytes in, messages out. Pure.
 
-The client's side of HTTP/2 as far as a stream of messages takes it (RFC 9113). What is to be sent next is for the
-caller to `take` and to write in that order; a call may be asked from one thread and heard in another, under a lock.
+The client's side of HTTP/2 as far as a stream of messages takes it (RFC 9113). What is to be sent next is for
+the caller to `take` and to write in that order; one thread may ask and another hear, under a lock.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Ending:
 
 
 class Exchange:
-    """`ending` is None until the server has ended the call. A fault ends the connection: the server is no etcd."""
+    """`ending` is None until the server has ended the call. After a fault the connection is of no use."""
 
     def __init__(self, path: str, authority: str, metadata: Iterable[Header]) -> None:
         self.ending: Ending | None = None

@@ -76,7 +76,9 @@ def test_messages_come_whole_however_they_are_cut(
 ) -> None:
     server = Server()
     raw = server.headers(ANSWER, cut=head) + data(b"".join(map(message, messages)), most)
-    raw += server.headers([("grpc-status", "14"), ("grpc-message", "no%20leader")], last=True, cut=head)
+    raw += server.headers(
+        [*ANSWER[1:], ("grpc-status", "14"), ("grpc-message", "no%20leader")], last=True, cut=head
+    )
     exchange, _ = opened()
     heard = list[bytes]()
     for cut in [*cuts, len(raw)]:

@@ -36,6 +36,7 @@ def tear_down(lab: str) -> list[str]:
 
 
 def _make_bridge() -> None:
+    netlink.unfilter_bridges()
     with netlink.opened() as link:
         link.up("lo")
         link.bridge(_BRIDGE)

@@ -60,6 +60,17 @@ def test_a_node_forwards_and_does_not_filter_by_return_path(lab: LabPlan) -> Non
     assert netns.run(lab.nodes[1].namespace, read) == "1\n"
 
 
+def test_what_crosses_the_fabric_passes_no_packet_filter(lab: LabPlan) -> None:
+    network.build(lab)
+
+    def switches() -> set[str]:
+        return {path.read_text() for path in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*")}
+
+    machines = switches()
+    assert netns.run(lab.fabric, switches) <= {"0\n"}
+    assert switches() == machines
+
+
 def test_work_in_a_namespace_leaves_the_caller_where_it_was(lab: LabPlan) -> None:
     network.build(lab)
     before = {name for _, name in socket.if_nameindex()}

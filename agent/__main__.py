@@ -36,6 +36,7 @@ from aiokit.flag import toggle
 from bpf import maglev
 from bpf.errors import BPFError
 from k8s.errors import AccessError
+from mesh.enforcement import Enforcement
 from mesh.routingmode import RoutingMode
 from mesh.servicemode import ServiceMode
 
@@ -85,6 +86,13 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     default=True,
     show_default=True,
     help="Whether a policy's selector that names no cluster selects pods of the local one only.",
+)
+@click.option(
+    "--enable-policy",
+    type=click.Choice([mode.value for mode in Enforcement]),
+    default=Enforcement.DEFAULT.value,
+    show_default=True,
+    help="default: a pod's direction is closed once a policy selects it; always: before, too; never: open.",
 )
 @click.option(
     "--bpf-lb-algorithm",
@@ -168,6 +176,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     clustermesh_cache_ttl: str,
     clustermesh_address_check: str,
     policy_default_local_cluster: bool,
+    enable_policy: str,
     bpf_lb_algorithm: str,
     bpf_lb_maglev_table_size: str,
     enable_service_topology: bool,
@@ -200,6 +209,7 @@ def main(  # noqa: PLR0917 - click gives them by name
             cache_ttl_seconds=seconds(clustermesh_cache_ttl, "--clustermesh-cache-ttl"),
             address_check=Mode(clustermesh_address_check),
             policy_default_local_cluster=policy_default_local_cluster,
+            enforcement=Enforcement(enable_policy),
             service_topology=enable_service_topology,
             maglev_size=maglev_size(bpf_lb_algorithm, bpf_lb_maglev_table_size),
             routing_mode=RoutingMode(routing_mode),

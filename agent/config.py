@@ -13,6 +13,7 @@ from pathlib import Path
 from agent.addresscheck import Mode
 from agent.errors import ConfigError
 from mesh.addressing import PeerScope, member_scope
+from mesh.enforcement import Enforcement
 from mesh.errors import MeshError
 from mesh.routingmode import RoutingMode
 from mesh.servicemode import ServiceMode
@@ -51,6 +52,7 @@ class Config:
     cache_ttl_seconds: float = 0.0  # 0: a lost peer's services stay
     address_check: Mode = Mode.WARN
     policy_default_local_cluster: bool = True
+    enforcement: Enforcement = Enforcement.DEFAULT
     service_topology: bool = False
     maglev_size: int = 0  # slots of a node port's table; 0: backends are chosen at random
     routing_mode: RoutingMode = RoutingMode.TUNNEL

@@ -24,6 +24,7 @@ from agent.labels import from_texts
 from agent.peerports import PeerPorts
 from mesh.addressing import ClusterName, Identity
 from mesh.cidr import Network
+from mesh.enforcement import Enforcement
 from mesh.identity import Labels
 from mesh.namedports import NamedPorts, gathered
 from mesh.policy import EndpointPolicy, Policy, PolicyEntry, Scope, resolve
@@ -80,12 +81,14 @@ class Policies:
         *,
         default_local_cluster: bool = True,
         dual_stack: bool = False,
+        enforcement: Enforcement = Enforcement.DEFAULT,
     ) -> None:
         self.entries: Desired[PolicyKey, bool] = Desired(clock)  # value: deny
         self.endpoints: Desired[str, ProgrammedEndpoint] = Desired(clock)  # key: address
         self._cluster = cluster
         self._default_local_cluster = default_local_cluster
         self._dual_stack = dual_stack
+        self._enforcement = enforcement
         self.cidrs = CIDRIdentities(dual_stack=dual_stack)
         self._ipcache = ipcache
         self._peer_ports = peer_ports
@@ -238,6 +241,7 @@ class Policies:
             peer_ports=self._peer_ports.all,
             cidrs=cidrs,
             dual_stack=self._dual_stack,
+            enforcement=self._enforcement,
         )
 
     def _publish(

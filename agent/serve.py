@@ -100,6 +100,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
     tables = agent.tables = Tables(
         local,
         default_local_cluster=config.policy_default_local_cluster,
+        enforcement=config.enforcement,
         knows_zones=config.service_topology,
     )
     async with _loaded(config, local, devices, pools.ipv4.gateway) as loaded:

@@ -24,6 +24,7 @@ from agent.policy import Policies, PolicyKey
 from agent.recovery import Silent, cluster_of, may_be_owned, silent
 from agent.services import Services
 from mesh.addressing import ClusterID, Identity
+from mesh.enforcement import Enforcement
 from mesh.merge import Backend, Frontend
 
 PeerListing = tuple[ClusterID | None, bool]  # cluster id if known, is listed
@@ -40,6 +41,7 @@ class Tables:
         node: LocalNode,
         *,
         default_local_cluster: bool = True,
+        enforcement: Enforcement = Enforcement.DEFAULT,
         knows_zones: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +68,7 @@ class Tables:
             self.peer_ports,
             default_local_cluster=default_local_cluster,
             dual_stack=node.dual_stack,
+            enforcement=enforcement,
         )
         self.api_servers = APIServers(self.ipcache, self.identities, node.ip)
         self.endpoints: dict[int, Endpoint] = {}

@@ -51,6 +51,8 @@ def said_by(whole: EndpointPolicy, policies: Mapping[str, EndpointPolicy], asked
         return Said(verdict, f"{verdict} by {_listed(says, verdict)}", says)
     if verdict == ALLOWED:
         return Said(verdict, "allowed to the node itself", says)
+    if not enforcing:
+        return Said(verdict, f"{NOT_ALLOWED}, and enable-policy is always", says)
     return Said(verdict, f"{NOT_ALLOWED}: {', '.join(enforcing)} select it and do not", says)
 
 

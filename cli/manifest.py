@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cli import crd, peerfile, rbac, renewal, secret, users
+from cli import configkeys, crd, peerfile, rbac, renewal, secret, users
 from cli.container import hardened, on_control_node, unprivileged
 from cli.settings import (
     AGENT,
@@ -49,6 +49,8 @@ AGENT_SETTINGS = (
     "policy-default-local-cluster",
     "enable-service-topology",
     "clustermesh-cache-ttl",
+    "clustermesh-service-v2",
+    "enable-policy",
     "clustermesh-address-check",
     "clustermesh-withdraw-after",
     "routing-mode",
@@ -263,6 +265,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
             f"--health-port={EXPORTER_HEALTH_PORT}",
             *(["--clustermesh-enable-mcs-api"] if settings.mcs_api else []),
         ],
+        "env": configkeys.variables(CONFIG_MAP, configkeys.EXPORTER),
         "ports": [_port("export-metrics", EXPORTER_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", EXPORTER_HEALTH_PORT),
     }
@@ -311,6 +314,7 @@ def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
             f"--clustermesh-config={peerfile.DIRECTORY}",
             f"--health-port={KVSTOREMESH_HEALTH_PORT}",
         ],
+        "env": configkeys.variables(CONFIG_MAP, configkeys.KVSTOREMESH),
         "ports": [_port("mesh-metrics", KVSTOREMESH_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", KVSTOREMESH_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
@@ -329,6 +333,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
             f"--health-port={OPERATOR_HEALTH_PORT}",
             "--clustermesh-enable-endpoint-sync",  # names of headless imports resolve from slices
         ],
+        "env": configkeys.variables(CONFIG_MAP, configkeys.OPERATOR),
         "ports": [_port("metrics", OPERATOR_HEALTH_PORT)],
         "readinessProbe": _probe("/readyz", OPERATOR_HEALTH_PORT),
         "volumeMounts": [{"name": "peers", "mountPath": peerfile.DIRECTORY, "readOnly": True}],
@@ -350,7 +355,7 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
         "env": [
             _from_field("NODE_NAME", "spec.nodeName"),
             _from_field("NODE_IP", "status.hostIP"),
-            *(_from_config(f"CLUSTERMESH_{key.replace('-', '_').upper()}", key) for key in AGENT_SETTINGS),
+            *configkeys.variables(CONFIG_MAP, AGENT_SETTINGS),
         ],
         "securityContext": {"privileged": True, "runAsUser": 0},  # loads programs, writes maps, makes links
         "ports": [_port("metrics", AGENT_HEALTH_PORT)],
@@ -405,12 +410,6 @@ def _port(name: str, number: int) -> dict[str, Any]:
 
 def _probe(path: str, port: int) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": port}, "periodSeconds": PROBE_SECONDS}
-
-
-def _from_config(name: str, key: str) -> dict[str, Any]:
-    """Set in the cluster's configuration, as in Cilium's; absent there: the program's default."""
-    reference = {"name": CONFIG_MAP, "key": key, "optional": True}
-    return {"name": name, "valueFrom": {"configMapKeyRef": reference}}
 
 
 def _from_field(name: str, path: str) -> dict[str, Any]:

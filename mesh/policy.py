@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import EVERYWHERE, Network, covered, labels_of
+from mesh.enforcement import Enforcement
 from mesh.identity import CLUSTER_LABEL, K8S, Label, Labels, reserved_labels
 from mesh.namedports import NamedPorts, from_labels, merged
 from mesh.policy_parse import parse_policy
@@ -76,6 +77,7 @@ class Scope:
     peer_ports: Mapping[Identity, NamedPorts] = field(default_factory=dict)
     cidrs: Mapping[Identity, Network] = field(default_factory=dict)
     dual_stack: bool = False
+    enforcement: Enforcement = Enforcement.DEFAULT
 
     @cached_property
     def prefixes(self) -> Mapping[Identity, Network]:
@@ -117,19 +119,25 @@ def resolve(policies: Iterable[Policy], endpoint_labels: Labels, scope: Scope) -
 
 def _side(sides: list[Side], scope: Scope, *, egress: bool) -> frozenset[PolicyEntry] | None:
     """The entries of one direction; None: not enforced."""
-    if not any(side.default_deny or side.denies for side in sides):
+    if not _is_enforced(sides, scope.enforcement):
         return None
     allows = {match for side in sides for item in side.allows for match in _matches(item, scope, egress)}
     denies = {match for side in sides for item in side.denies for match in _matches(item, scope, egress)}
     if not egress:
         allows.add((ReservedIdentity.HOST, ANY, ANY, 0))  # the node's own probes, as Cilium does
-    if not any(side.default_deny for side in sides):
+    if scope.enforcement is not Enforcement.ALWAYS and not any(side.default_deny for side in sides):
         allows.add((ANY, ANY, ANY, 0))
     return frozenset(
         PolicyEntry(number, port, protocol, deny, egress, bits)
         for deny, matches in ((False, allows - denies), (True, denies))
         for number, port, protocol, bits in matches
     )
+
+
+def _is_enforced(sides: list[Side], mode: Enforcement) -> bool:
+    if mode is Enforcement.DEFAULT:
+        return any(side.default_deny or side.denies for side in sides)
+    return mode is Enforcement.ALWAYS
 
 
 def _matches(item: Traffic, scope: Scope, egress: bool) -> Iterable[Match]:

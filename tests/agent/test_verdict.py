@@ -12,8 +12,9 @@ from agent.labels import from_texts
 from agent.tables import Tables
 from agent.verdict import ALLOWED, DENIED, NO_POLICY, Connection, looked_up, said_by
 from mesh.addressing import Identity
+from mesh.enforcement import Enforcement
 from mesh.policy import parse_policy
-from tests.agent.values import endpoint, labels, number, tables
+from tests.agent.values import NODE, endpoint, labels, number, tables
 
 FRIEND, STRANGER = number(1, 20), number(2, 21)
 PORTS = [[], [{"port": "80", "protocol": "TCP"}], [{"port": "64", "endPort": 127, "protocol": "TCP"}]]
@@ -87,3 +88,15 @@ def test_the_reason_names_the_policies(rules: list[dict[str, Any]], reason: str)
     world = world_of(rules)
     whole, single = world.policies.meaning(labels("web"), {}, Identity(FRIEND))
     assert said_by(whole, single, INWARD).reason == reason
+
+
+def test_where_policy_is_always_enforced_a_pod_without_any_is_closed_and_the_reason_says_so() -> None:
+    world = Tables(NODE, enforcement=Enforcement.ALWAYS)
+    world.set_peer_listings(list)
+    world.upsert_endpoint(endpoint(1))
+    world.own_listed()
+    member = world.policies.endpoints.entries["10.1.1.2"]
+    assert (member.enforced, member.egress_enforced) == (True, True)
+    said = said_by(*world.policies.meaning(labels("web"), {}, Identity(FRIEND)), INWARD)
+    assert (said.verdict, said.reason) == (DENIED, "no policy allows it, and enable-policy is always")
+    assert looked_up(world.policies.entries.entries.get, 1, INWARD) == DENIED

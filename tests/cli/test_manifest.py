@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import click
+import pytest
 import yaml
 
 from agent.__main__ import main as agent
-from cli import manifest, secret
+from cli import configkeys, manifest, secret
 from cli.manifesttext import as_yaml
 from cli.settings import MeshSettings
+from clustermesh_apiserver.__main__ import clustermesh as exporter
+from clustermesh_apiserver.kvstoremesh.command import kvstoremesh as mirror
+from clustermesh_operator.__main__ import main as operator
 
 SETTINGS = MeshSettings(
     cluster_name="east",
@@ -64,6 +69,10 @@ args:
 - --etcd-endpoint=http://127.0.0.1:2378
 - --clustermesh-config=/var/lib/cilium/clustermesh
 - --health-port=9881
+env:
+- name: CLUSTERMESH_CLUSTERMESH_CACHE_TTL
+  valueFrom:
+    configMapKeyRef: {name: cilium-config, key: clustermesh-cache-ttl, optional: true}
 ports:
 - {name: mesh-metrics, containerPort: 9881, protocol: TCP}
 readinessProbe:
@@ -223,6 +232,37 @@ def test_all_objects_are_plain_enough_for_yaml() -> None:
     text = as_yaml(manifest.objects(SETTINGS, {}))
     assert "&id" not in text  # a value in two places is written twice
     assert [each["kind"] for each in yaml.safe_load_all(text)].count("ServiceAccount") == 3
+
+
+def read_by(program: str) -> tuple[set[str], set[str]]:
+    """Keys of the cluster's configuration, and the names of the variables that they become."""
+    bodies = [each.complete for each in manifest.objects(replace(SETTINGS, mcs_api=True), {})]
+    (container,) = (
+        each
+        for body in bodies
+        if body["kind"] == "Deployment"
+        for each in body["spec"]["template"]["spec"]["containers"]
+        if each["name"] == program
+    )
+    references = {each["name"]: each["valueFrom"]["configMapKeyRef"] for each in container["env"]}
+    assert all(each["name"] == "cilium-config" and each["optional"] for each in references.values())
+    return {each["key"] for each in references.values()}, set(references)
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "keys"),
+    [
+        ("apiserver", exporter, configkeys.EXPORTER),
+        ("kvstoremesh", mirror, configkeys.KVSTOREMESH),
+        ("operator", operator, configkeys.OPERATOR),
+    ],
+)
+def test_each_program_takes_its_settings_from_the_clusters_configuration(
+    program: str, command: click.Command, keys: tuple[str, ...]
+) -> None:
+    found, variables = read_by(program)
+    assert found == set(keys)
+    assert variables <= {f"CLUSTERMESH_{(option.name or '').upper()}" for option in command.params}
 
 
 def test_the_agents_take_settings_from_the_clusters_configuration() -> None:

@@ -115,6 +115,18 @@ tolerations:
       - {key: claims.yaml, path: claims.yaml}
 {{- end -}}
 
+{{/* What a program reads of cilium-config; what is not said there has the program's default. */}}
+{{- define "clustermesh.config-keys" -}}
+{{- range . }}
+- name: CLUSTERMESH_{{ . | replace "-" "_" | upper }}
+  valueFrom:
+    configMapKeyRef:
+      name: cilium-config
+      key: {{ . }}
+      optional: true
+{{- end }}
+{{- end -}}
+
 {{- define "clustermesh.server-names" -}}
 - clustermesh-apiserver.{{ .Release.Namespace }}.svc
 - clustermesh-apiserver

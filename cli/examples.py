@@ -103,6 +103,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "clustermesh version": ("clustermesh version -o json",),
     "clustermesh-dbg bpf ct list global": ("clustermesh-dbg bpf ct list global",),
     "clustermesh-dbg bpf endpoint list": ("clustermesh-dbg bpf endpoint list",),
+    "clustermesh-dbg bpf ipcache get": ("clustermesh-dbg bpf ipcache get 10.2.1.5",),
+    "clustermesh-dbg bpf ipcache match": (
+        "clustermesh-dbg bpf ipcache match k8s:app=web k8s:io.cilium.k8s.policy.cluster=west",
+    ),
     "clustermesh-dbg bpf ipcache list": ("clustermesh-dbg bpf ipcache list -o json",),
     "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list", "clustermesh-dbg bpf lb list --backends"),
     "clustermesh-dbg bpf nat list": ("clustermesh-dbg bpf nat list",),

@@ -18,6 +18,7 @@ from cli import agentpod, tracetext
 from cli.agentpod import AgentPod
 from cli.errors import CommandError
 from cli.running import run, say
+from cli.sourcepod import choose
 from cli.target import Target, split, with_target
 from cli.tracedestination import Destination, with_destination
 from k8s import objects
@@ -43,9 +44,9 @@ def trace(
 ) -> None:
     """Tell the way of a new connection from pod SRC to DST:PORT, without opening one.
 
-    SRC is namespace/pod. DST is a service (name, namespace/name, name.namespace.svc), a pod of the same
-    cluster (namespace/name) or an address. Exit status 0: every way is allowed, and the kernels say the
-    same; 1: else.
+    SRC is namespace/pod, or a Deployment's name instead of its pod's. DST is a service (name,
+    namespace/name, name.namespace.svc), a pod of the same cluster (namespace/name) or an address. Exit
+    status 0: every way is allowed, and the kernels say the same; 1: else.
     """
     found = run(_trace(target, source, destination, split(contexts)))
     try:
@@ -82,15 +83,24 @@ async def _from_source(
     """The first agent's answer, and all agents of its cluster by their nodes' addresses."""
     space, slash, name = source.rpartition("/")
     space = space if slash else client.namespace
-    raw = await client.get(POD, name, space)
-    if raw is None:
-        raise CommandError(f"there is no pod {space}/{name}")
-    node = objects.decode(raw, Pod).spec.nodeName
+    pod = await _pod(client, space, name)
+    name, node = pod.metadata.name, pod.spec.nodeName
     known = await _agents(client, namespace)
     agent = next((each for each in known.values() if each.node == node), None)
     if agent is None:
         raise CommandError(f"no agent runs on node {node or '(none)'}, where {space}/{name} is")
     return await agent.ask(*_words(f"{space}/{name}", destination)), known
+
+
+async def _pod(client: Client, space: str, name: str) -> Pod:
+    raw = await client.get(POD, name, space)
+    listed = [raw] if raw is not None else await client.list(POD, space)
+    pod = choose([objects.decode(each, Pod) for each in listed], name)
+    if pod is None:
+        raise CommandError(f"there is no pod {space}/{name}, and none of a Deployment of that name")
+    if pod.metadata.name != name:
+        say(f"asking for pod {space}/{pod.metadata.name}")
+    return pod
 
 
 async def _agents(client: Client, namespace: str) -> dict[str, AgentPod]:

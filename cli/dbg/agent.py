@@ -28,8 +28,7 @@ async def get(host: str, path: str, seconds: float = DEFAULT_SECONDS) -> bytes:
         ):
             body = await answer.read()
             if answer.status != 200:
-                text = body[:200].decode("utf-8", "replace")
-                raise CommandError(f"the agent answered {answer.status} to {path}: {text}")
+                raise CommandError(_refusal(answer.status, path, body))
             return body
     except TimeoutError as error:
         raise CommandError(f"the agent at {socket} did not answer within {seconds:g} s") from error
@@ -49,8 +48,7 @@ async def lines(host: str, path: str) -> AsyncGenerator[bytes]:
             session.get(f"http://localhost{path}") as answer,
         ):
             if answer.status != 200:
-                text = (await answer.read())[:200].decode("utf-8", "replace")
-                raise CommandError(f"the agent answered {answer.status} to {path}: {text}")
+                raise CommandError(_refusal(answer.status, path, await answer.read()))
             async for line in answer.content:
                 if line.strip():
                     yield line.strip()
@@ -58,6 +56,16 @@ async def lines(host: str, path: str) -> AsyncGenerator[bytes]:
         raise CommandError(f"the agent at {socket} says nothing any more") from error
     except (aiohttp.ClientError, OSError) as error:
         raise CommandError(f"no agent answers at {socket}: is it running on this node? ({error})") from error
+
+
+def _refusal(status: int, path: str, body: bytes) -> str:
+    """The agent's own words where it has some."""
+    import msgspec  # noqa: PLC0415 - help stays quick
+
+    try:
+        return f"the agent answered {status}: {msgspec.json.decode(body)['message']}"
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"the agent answered {status} to {path}: {body[:200].decode('utf-8', 'replace')}"
 
 
 def with_host(command: Callable[..., Any]) -> Callable[..., Any]:

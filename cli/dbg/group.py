@@ -50,7 +50,13 @@ bpf = _group(
 ct = _group("ct", "Connections of this node's endpoints.", list=Entry(_HERE, "ct_list", "List them."))
 ct_list = _group("list", "List them.", **{"global": Entry(_LISTS, "bpf_ct", "All of this node.")})
 bpf_endpoint = _list_group("endpoint", "bpf_endpoints", "Endpoints of this node.")
-ipcache = _list_group("ipcache", "bpf_ipcache", "CIDRs, their identities and tunnels.")
+ipcache = _group(
+    "ipcache",
+    "CIDRs, their identities and tunnels.",
+    get=Entry("cli.dbg.ipcache", "ipcache_get", "Show the entry of one address."),
+    list=Entry(_LISTS, "bpf_ipcache", "List them."),
+    match=Entry("cli.dbg.ipcache", "ipcache_match", "Show those of identities with these labels."),
+)
 lb = _list_group("lb", "bpf_lb", "Service frontends and backends.")
 nat = _list_group("nat", "bpf_nat", "Clients of node ports that this node stands for.")
 policy = _group(

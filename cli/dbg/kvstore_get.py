@@ -63,7 +63,8 @@ async def _read(path: Path, key: bytes, seconds: float, *, recursive: bool) -> l
             pair = await etcd.get(key)
             return [pair] if pair else []
     except KVStoreError as error:
-        raise CommandError(f"{path}: {error}. `clustermesh-dbg troubleshoot` walks the way") from error
+        text = str(error).removeprefix(f"{path}: ").rstrip(".")
+        raise CommandError(f"{path}: {text}. `clustermesh-dbg troubleshoot` walks the way") from error
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}") from error
 

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cli import tracetext
+from cli.sourcepod import choose
 from cli.tracedestination import parse
+from k8s.objects import ObjectMeta, Pod
 from tests.cli.conftest import Clusters
 from tests.cli.dbg.test_dbg import dbg
 
@@ -132,7 +135,31 @@ async def test_the_agents_client_shows_the_ladder_and_its_status(tmp_path: Path)
     assert (result.exit_code, "is not DST:PORT" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("names", "asked", "meant"),
+    [
+        (["web-5e9-aa", "web"], "web", "web"),
+        (["web-5e9-bb", "web-5e9-aa"], "web", "web-5e9-aa"),
+        (["web-0"], "web", "web-0"),
+        (["web-api-5e9-aa", "webby-5e9-aa"], "web", None),
+        ([], "web", None),
+    ],
+)
+def test_a_deployments_name_stands_for_its_first_pod(names: list[str], asked: str, meant: str | None) -> None:
+    pods = [Pod(metadata=ObjectMeta(name=name)) for name in names]
+    found = choose(pods, asked)
+    assert (found.metadata.name if found else None) == meant
+
+
+def test_a_pod_that_has_a_node_goes_first_and_one_that_ends_is_not_meant() -> None:
+    ending = Pod(metadata=ObjectMeta(name="web-1-a", deletionTimestamp="2026-01-01T00:00:00Z"))
+    waiting, running = Pod(metadata=ObjectMeta(name="web-1-b")), Pod(metadata=ObjectMeta(name="web-1-c"))
+    running = structs.replace(running, spec=structs.replace(running.spec, nodeName="node-1"))
+    assert choose([ending, waiting, running], "web") is running
+    assert choose([ending], "web") is None
+
+
 async def test_a_pod_that_is_not_there_is_said(clusters: Clusters) -> None:
     result = await clusters.run("trace", "shop/nobody", "web:80")
     assert result.exit_code == 1
-    assert result.stderr == "error: there is no pod shop/nobody\n"
+    assert result.stderr == "error: there is no pod shop/nobody, and none of a Deployment of that name\n"

@@ -19,6 +19,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from k8s.errors import AccessError
+from k8s.kubeconfig import DEFAULT, contexts
 from k8s.kubeconfig import read as read_plain
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -83,8 +84,10 @@ def tls_context(access: Access) -> ssl.SSLContext:
 
 def _load_once(kubeconfig: Path | None, context: str | None) -> Access:
     file = str(kubeconfig) if kubeconfig else None
-    with _readable_errors(f"kubeconfig {file or '(default)'}"), tempfile.TemporaryDirectory() as scratch:
+    named = file or os.environ.get("KUBECONFIG") or str(DEFAULT)
+    with _readable_errors(f"kubeconfig {named}"), tempfile.TemporaryDirectory() as scratch:
         configuration = _configuration()
+        _expect(named, context)
         _loader().load_kube_config(
             config_file=file,
             context=context,
@@ -92,10 +95,21 @@ def _load_once(kubeconfig: Path | None, context: str | None) -> Access:
             persist_config=False,
             temp_file_path=scratch,
         )
-        contexts, active = _loader().list_kube_config_contexts(config_file=file)
+        listed, active = _loader().list_kube_config_contexts(config_file=file)
         if context:
-            active = next(entry for entry in contexts if entry["name"] == context)
+            active = next(entry for entry in listed if entry["name"] == context)
         return _access(configuration, active["context"].get("namespace") or "default")
+
+
+def _expect(named: str, context: str | None) -> None:
+    """Raises ValueError where the loader's own words would leave one guessing; the loader finds the rest."""
+    files = [path for name in named.split(os.pathsep) if name and (path := Path(name).expanduser()).exists()]
+    if not files:
+        raise ValueError("no such file: give --kubeconfig, or set KUBECONFIG")
+    known = [contexts(file) for file in files]
+    names = [name for each in known for name in each]
+    if context and all(known) and context not in names:
+        raise ValueError(f"there is no context {context!r}; its contexts: {', '.join(names)}")
 
 
 def _loader() -> Any:

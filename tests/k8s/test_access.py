@@ -109,12 +109,20 @@ def test_rotated_client_certificates_are_read_again_when_asked(tmp_path: Path) -
 def test_a_context_is_chosen_by_name(tmp_path: Path) -> None:
     config = kubeconfig(tmp_path / "config", {"server": "http://api"}, {"token": "t"})
     assert access.load(config, "west").namespace == "default"
-    with pytest.raises(AccessError, match="north"):
+    with pytest.raises(AccessError, match=f"{config}: there is no context 'north'; its contexts: east, west"):
         access.load(config, "north")
 
 
+def test_a_context_may_be_in_any_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = kubeconfig(tmp_path / "config", {"server": "http://api"}, {"token": "t"})
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{config}")
+    assert access.load(None, "west").server == "http://api"
+    with pytest.raises(AccessError, match="there is no context 'north'; its contexts: east, west"):
+        access.load(None, "north")
+
+
 def test_a_missing_kubeconfig_is_an_access_error(tmp_path: Path) -> None:
-    with pytest.raises(AccessError):
+    with pytest.raises(AccessError, match=f"kubeconfig {tmp_path}/none: no such file"):
         access.load(tmp_path / "none")
 
 

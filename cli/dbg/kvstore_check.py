@@ -76,7 +76,7 @@ def check(file: str, output: str) -> None:
         report = check_pairs(read_dump(_read(file)))
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        click.echo(f"error: {file}: {why}", err=True)
+        click.echo(f"{file}: {why}", err=True)
         raise SystemExit(EXIT_UNREADABLE) from error
     click.echo(as_json(report) if output == "json" else as_table(report))
     for key in report.different[:_SHOWN]:

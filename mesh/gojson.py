@@ -191,7 +191,7 @@ def _as_fields(shape: inspect.StructType, tree: Any) -> Any:
     if tree is None:
         return {}
     if not isinstance(tree, _Pairs):
-        return tree if not isinstance(tree, list) else _NOT_AN_INTEGER
+        return tree
     exact = {field.encode_name: field for field in shape.fields}
     folded = {_fold(name): field for name, field in exact.items()}
     members: dict[str, Any] = {}

@@ -113,9 +113,7 @@ def test_a_context_is_chosen_by_name(tmp_path: Path) -> None:
         access.load(config, "north")
 
 
-def test_a_context_that_is_in_none_of_several_files_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_context_that_no_file_has_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = kubeconfig(tmp_path / "config", {"server": "http://api"}, {"token": "t"})
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/none:{config}")
     with pytest.raises(AccessError, match="there is no context 'north'; its contexts: east, west"):

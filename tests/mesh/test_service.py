@@ -130,7 +130,6 @@ def test_backends_with_null_ports_are_backends_without_ports() -> None:
         ({"backends": {"10.0.0.1": {"http": {"Port": 65536}}}}, "Expected `int` <= 65535"),
         ({"backends": {"10.0.0.1": []}}, "Expected `object"),
         ({"backends": {"10.0.0.1": {"http": []}}}, "Expected `object | null`, got `array`"),
-        ({"zones": {"x": [["zone", "a"]]}}, "Expected `object | null`, got `array`"),
         ({"labels": {"a": 1}}, "Expected `str`"),
         ({"shared": "true"}, "Expected `bool`"),
         ({"clusterID": 2**32}, "Expected `int` <= "),

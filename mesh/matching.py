@@ -50,8 +50,11 @@ Found = Mapping[str, Backend]  # by address, in canonical text
 
 
 class _Last(NamedTuple):
+    """`is_plain`: each address was told in its own form, so that one that goes leaves no other form of it."""
+
     source: Source
     found: Found
+    is_plain: bool = True
 
 
 class Matcher:
@@ -69,10 +72,13 @@ class Matcher:
             last = None
         if last is not None and last.source.endpoints is source.endpoints:
             return last.found
-        found = _updated(last, source, port) if last is not None and version == 4 else None
+        found = _updated(last, source, port) if last is not None and last.is_plain and version == 4 else None
+        is_plain = True
         if found is None:
-            found = dict(_matching(source.endpoints.items(), port, version, source.cluster_id))
-        self._last[key] = _Last(source, found)
+            matching = list(_matching(source.endpoints.items(), port, version, source.cluster_id))
+            found = {backend.ip: backend for _, backend in matching}
+            is_plain = version == 6 or all(":" not in text for text, _ in matching)
+        self._last[key] = _Last(source, found, is_plain)
         return found
 
     def forget_unused(self) -> None:
@@ -99,6 +105,7 @@ def _updated(last: _Last, source: Source, port: ServicePort) -> dict[str, Backen
 def _matching(
     endpoints: Iterable[tuple[str, Mapping[str, Port]]], wanted: ServicePort, version: int, cluster_id: int
 ) -> Iterable[tuple[str, Backend]]:
+    """With the addresses as their source writes them."""
     name, protocol = wanted.name, wanted.protocol
     for text, ports in endpoints:
         port = ports.get(name)
@@ -106,4 +113,4 @@ def _matching(
             continue
         ip = text if ":" not in text else canonical_ip(text) or text  # peers may write IPv6 in any form
         if (":" in ip) == (version == 6):
-            yield ip, Backend(ip, port.port, protocol, cluster_id)
+            yield text, Backend(ip, port.port, protocol, cluster_id)

@@ -46,6 +46,15 @@ def test_an_address_in_another_form_goes_too() -> None:
     assert matcher.match(Source("a", 2, {"10.2.0.2": http}), port, 4).keys() == {"10.2.0.2"}
 
 
+def test_an_address_told_in_two_forms_stays_while_one_of_them_has_the_port() -> None:
+    matcher, port = Matcher(), ServicePort("http", "TCP", 80)
+    http, mapped = {"http": Port("TCP", 1)}, "::ffff:10.2.0.1"
+    assert matcher.match(Source("a", 2, {"10.2.0.1": http, mapped: http}), port, 4).keys() == {"10.2.0.1"}
+    assert matcher.match(Source("a", 2, {"10.2.0.1": {}, mapped: http}), port, 4).keys() == {"10.2.0.1"}
+    assert matcher.match(Source("a", 2, {mapped: http}), port, 4).keys() == {"10.2.0.1"}
+    assert not matcher.match(Source("a", 2, {mapped: {}}), port, 4)
+
+
 def test_a_source_that_changed_its_cluster_is_matched_anew() -> None:
     matcher, port = Matcher(), ServicePort("http", "TCP", 80)
     endpoints = {"10.2.0.1": {"http": Port("TCP", 1)}}

@@ -16,6 +16,7 @@ from cli.meshstatus import UNKNOWN, Connectivity
 # The first that matches counts: our own certificate explains why somebody hangs up, not the other way round.
 _RULES: Sequence[tuple[str, Check]] = [
     (r"our own .*(expired)", Check.CLIENT_CERTIFICATE_EXPIRED),
+    (r"our own .*(not valid before)", Check.CLIENT_CERTIFICATE_CLOCK),
     (r"our own .*(no valid chain)", Check.CA_MISMATCH),
     (r"certificate has expired|certificate expired at", Check.SERVER_CERTIFICATE_EXPIRED),
     (r"certificate is not (yet )?valid", Check.SERVER_CERTIFICATE_CLOCK),
@@ -39,6 +40,7 @@ _RULES: Sequence[tuple[str, Check]] = [
 
 _MENDS = {
     Check.CLIENT_CERTIFICATE_EXPIRED: "run 'clustermesh certs renew{flags}'",
+    Check.CLIENT_CERTIFICATE_CLOCK: "set the clocks, then run 'clustermesh certs renew --force{flags}'",
     Check.CA_MISMATCH: "run 'clustermesh connect{flags} --destination-context {peer} --allow-mismatching-ca'",
     Check.SERVER_CERTIFICATE_EXPIRED: "in {peer}, run 'clustermesh certs renew'",
     Check.SERVER_CERTIFICATE_CLOCK: "set {peer}'s clock, then run 'clustermesh certs renew --force' there",

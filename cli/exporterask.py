@@ -17,8 +17,9 @@ class _Kind(msgspec.Struct, rename="kebab"):
     last_error: str = ""
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, rename="kebab"):
     kinds: list[_Kind] = []
+    heartbeat_error: str = ""
 
 
 def full_stores(answers: Iterable[Answer]) -> list[str]:
@@ -28,6 +29,7 @@ def full_stores(answers: Iterable[Answer]) -> list[str]:
 
 def _errors(body: bytes) -> list[str]:
     try:
-        return [kind.last_error for kind in msgspec.json.decode(body, type=_Status).kinds]
+        said = msgspec.json.decode(body, type=_Status)
+        return [said.heartbeat_error, *(kind.last_error for kind in said.kinds)]
     except msgspec.DecodeError:  # nothing, or an exporter of another version
         return []

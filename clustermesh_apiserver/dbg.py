@@ -45,10 +45,11 @@ class _Kind(msgspec.Struct, rename="kebab"):
     last_error: str = ""
 
 
-class _Exported(msgspec.Struct):
+class _Exported(msgspec.Struct, rename="kebab"):
     cluster: str
     ready: bool
     kinds: list[_Kind]
+    heartbeat_error: str = ""
 
 
 @click.group()
@@ -85,6 +86,8 @@ def export_status(address: str, timeout: float, output: str) -> None:
     except ValueError as error:
         raise click.ClickException(f"the answer is no status of an exporter: {error}") from error
     click.echo(f"Cluster {said.cluster}: {'ready' if said.ready else 'not-ready'}")
+    if said.heartbeat_error:
+        click.echo(f"Heartbeat not written: {said.heartbeat_error}")
     row = "{:<20}{:<8}{:>10}{:>10}{:>9}  {}"
     click.echo(row.format("SCOPE", "SYNCED", "STORED", "QUEUED", "REFUSED", "DIGEST"))
     for kind in said.kinds:

@@ -35,6 +35,7 @@ class Report:
     kinds: tuple[KindReport, ...]
     bootstrap_seconds: float
     kvstore_sessions: int  # how often all was compared with an etcd and published
+    heartbeat_error: str = ""  # why our etcd takes no writes, though there may be nothing else to write
 
     @property
     def ready(self) -> bool:
@@ -49,6 +50,7 @@ def as_object(report: Report) -> dict[str, Any]:
         "ready": report.ready,
         "bootstrap-seconds": round(report.bootstrap_seconds, 3),
         "kvstore-sessions": report.kvstore_sessions,
+        "heartbeat-error": report.heartbeat_error,
         "kinds": [
             {
                 "scope": kind.scope,

@@ -23,10 +23,11 @@ async def beat(
     *,
     interval: float = INTERVAL_SECONDS,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    told: Callable[[str], object] = str,
 ) -> None:
-    """Beat until cancelled."""
+    """Beat until cancelled. `told`: why the etcd does not take the beat, "" while it does."""
     while True:
-        await write(backend, leases, HEARTBEAT, rfc3339(now()))
+        await write(backend, leases, HEARTBEAT, rfc3339(now()), told=told)
         await asyncio.sleep(interval)
 
 

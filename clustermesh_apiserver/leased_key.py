@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from aiokit.backoff import Backoff
@@ -27,12 +27,18 @@ class Leases(Protocol):
     async def check(self, leases: Iterable[int]) -> None: ...
 
 
-async def write(backend: Writable, leases: Leases, key: bytes, value: bytes) -> None:
+async def write(
+    backend: Writable, leases: Leases, key: bytes, value: bytes, *, told: Callable[[str], object] = str
+) -> None:
+    """`told` gets the error of each attempt that failed, and "" once the key is written."""
     backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
     while True:
         try:
-            return await _write_once(backend, leases, key, value)
+            await _write_once(backend, leases, key, value)
+            told("")
+            return
         except (TransientError, LeaseLostError) as error:
+            told(str(error))
             log.warning("key not written, trying again key=%s error=%s", key.decode(), error)
         await asyncio.sleep(backoff.next())
 

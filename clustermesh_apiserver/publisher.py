@@ -67,6 +67,7 @@ class Publisher:
         self.meter = Meter()
         self.sessions = 0
         self.bootstrap_seconds = 0.0
+        self._heartbeat_error = ""
 
     def report(self) -> Report:
         """For readiness and metrics."""
@@ -75,6 +76,7 @@ class Publisher:
             kinds=tuple(self._kind_report(exporter) for exporter in self._exporters),
             bootstrap_seconds=self.bootstrap_seconds,
             kvstore_sessions=self.sessions,
+            heartbeat_error=self._heartbeat_error,
         )
 
     def _kind_report(self, exporter: Exporter) -> KindReport:
@@ -108,7 +110,8 @@ class Publisher:
             async with asyncio.TaskGroup() as group:
                 enforcing = clusterconfig.enforce(backend, leases, self._scope, self._own_config)
                 group.create_task(enforcing, name="clusterconfig")
-                group.create_task(heartbeat.beat(backend, leases, now=self._now), name="heartbeat")
+                beating = heartbeat.beat(backend, leases, now=self._now, told=self._note_beat)
+                group.create_task(beating, name="heartbeat")
                 standing = asyncio.Event()
                 group.create_task(self._guard(backend, standing), name="guard")
                 await standing.wait()
@@ -137,6 +140,9 @@ class Publisher:
             propagation=self.meter.propagation(prefix, name),
             prunes=exporter.prunes,
         )
+
+    def _note_beat(self, error: str) -> None:
+        self._heartbeat_error = error
 
     async def _note_synced(self, backoff: Backoff) -> None:
         for store in list(self._stores.values()):

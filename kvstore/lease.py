@@ -55,6 +55,7 @@ class LeasePool:
         self._bound: dict[bytes, int] = {}
         self._roomy: dict[int, None] = {}  # leases with room, oldest first
         self._lost = 0
+        self._inherited: dict[bytes, set[int]] = {}  # by whom they are needed
 
     def status(self) -> LeaseStatus:
         return LeaseStatus(len(self._leases), len(self._bound), self._lost)
@@ -106,6 +107,12 @@ class LeasePool:
         for key in [key for key in self._bound if key.startswith(prefix)]:
             self.release(key)
 
+    async def inherit(self, owner: bytes, leases: Iterable[int]) -> None:
+        """Keep alive these leases of an earlier life, too, which hold keys of `owner`: the store may refuse
+        to take them anew for longer than they last. None: no more. Raises TransientError."""
+        self._inherited[owner] = set(leases) - self._leases.keys() - {0}
+        await self._refresh_inherited()
+
     async def check(self, leases: Iterable[int] | None = None) -> None:
         """Refresh these leases (default: all) now; lost ones are reported. Raises TransientError."""
         for lease in list(self._leases) if leases is None else list(leases):
@@ -113,6 +120,16 @@ class LeasePool:
                 await self._backend.lease_keepalive(lease)
             except LeaseLostError:
                 self._forget(lease)
+        if leases is None:
+            await self._refresh_inherited()
+
+    async def _refresh_inherited(self) -> None:
+        for lease in set().union(*self._inherited.values()):
+            try:
+                await self._backend.lease_keepalive(lease)
+            except LeaseLostError:
+                for needed in self._inherited.values():
+                    needed.discard(lease)
 
     def _bind(self, key: bytes) -> int:
         lease = next(iter(self._roomy))

@@ -3,8 +3,9 @@
 Promises: what the source wants is stored, whatever fails in between; bytes that stand there with the
 right lease are not written again; keys of lost leases are written again, as are keys that somebody else
 changed or deleted (found by comparing everything from time to time); keys left over from an earlier run
-are deleted only after the source's first complete listing, and only then, with everything stored, is
-the synced key written. It does not survive another etcd cluster: ClusterChangedError ends `run`.
+live on, under that run's leases, until they are written anew; they are deleted only after the source's
+first complete listing, and only then, with everything stored, is the synced key written. It does not
+survive another etcd cluster: ClusterChangedError ends `run`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Protocol
 
 from aiokit.backoff import Backoff
 from aiokit.histogram import Histogram
-from kvstore.backend import DeleteOp, Op, PutOp, Readable, Writable
+from kvstore.backend import DeleteOp, KeyValue, Op, PutOp, Readable, Writable
 from kvstore.errors import ClusterChangedError, KVStoreError, LeaseLostError, RefusedError
 from kvstore.lease import LeasePool
 from kvstore.ledger import Ledger, Step
@@ -86,6 +87,8 @@ class SyncStore:
         self._work = asyncio.Event()
         self._compare_at = 0.0
         self._is_announced = False
+        self._has_inherited = False
+        self._prunes = prunes
         self._errors = 0
         self._last_error = ""
 
@@ -132,6 +135,9 @@ class SyncStore:
             await self._flush()
         if self._ledger.is_listed and not self._ledger.parked and not self._is_announced:
             await self._announce()
+        if self._has_inherited and self._ledger.is_listed and not self._ledger.parked:
+            await self._leases.inherit(self._prefix, ())
+            self._has_inherited = False
         await self._digest()
 
     async def _digest(self) -> None:
@@ -156,7 +162,15 @@ class SyncStore:
             pair = await self._backend.get(self._synced_key)
             lease = self._leases.bound_to(self._synced_key)
             self._is_announced = pair is not None and pair.lease == lease
+        if self._prunes:  # else others write here: their keys are not ours to keep
+            await self._inherit(actual)
         self._compare_at = _clock() + self._resync_seconds
+
+    async def _inherit(self, actual: Iterable[KeyValue]) -> None:
+        canary = await self._backend.get(self._synced_key) if self._synced_key is not None else None
+        leases = {pair.lease for pair in (*actual, *([canary] if canary else ()))}
+        self._has_inherited = True
+        await self._leases.inherit(self._prefix, leases)
 
     async def _flush(self) -> None:
         """One round of batches. They hold different keys, so their order does not matter."""

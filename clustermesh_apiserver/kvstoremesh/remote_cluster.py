@@ -121,12 +121,13 @@ class RemoteCluster:
 
     async def reflect(self, backend: Backend, leases: LeasePool) -> None:
         """Keep our etcd's copies as the peer has them, until cancelled. Raises KVStoreError."""
-        await self._take_over(backend)
+        await self._take_over(backend, leases)
         while True:
             await self._accepted.wait()
             self._drained.clear()
             self._rewrite.clear()
             await write(backend, leases, cluster_config(self.name), self._config)
+            await leases.inherit(synced_prefix(self.name), ())  # from here on the stores see to it
             await self._keep(backend, leases)
             await clear(backend, leases, self.name)
 
@@ -171,13 +172,17 @@ class RemoteCluster:
                 self._rewrite.clear()
                 await write(backend, leases, key, self._config)
 
-    async def _take_over(self, backend: Backend) -> None:
-        """Our etcd may have outlived us: what it has of a peer that has not spoken yet is not to expire."""
+    async def _take_over(self, backend: Backend, leases: LeasePool) -> None:
+        """Our etcd may have outlived us: what it has of a peer that has not spoken yet is not to expire, nor
+        what it has while it takes nothing new."""
         config = await backend.get(cluster_config(self.name))
-        canaries = {pair.key for pair in await backend.get_prefix(synced_prefix(self.name))}
+        synced = await backend.get_prefix(synced_prefix(self.name))
+        canaries = {pair.key for pair in synced}
         found = {
             kind: await backend.get_prefix(reflector.prefix) for kind, reflector in self.reflectors.items()
         }
+        standing = [*synced, *([config] if config else ()), *(p for pairs in found.values() for p in pairs)]
+        await leases.inherit(synced_prefix(self.name), {pair.lease for pair in standing})
         if self._has_begun or config is None:
             return
         for kind, reflector in self.reflectors.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -114,12 +115,24 @@ async def test_a_peer_that_kvstoremesh_has_lost_is_named_though_agents_have_its_
         assert "KVStoreMesh: 1/1 configured, 0/1 connected, 0/1 ready" in result.stdout
 
 
-async def test_an_etcd_that_is_full_is_named_though_all_are_connected(clusters: Clusters) -> None:
+FULL = "etcdserver: mvcc: database space exceeded"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"kinds": [{"scope": "nodes/v1"}, {"scope": "ip/v1", "last-error": FULL, "digest": ""}]},
+        {"kinds": [{"scope": "ip/v1", "last-error": ""}], "heartbeat-error": FULL},  # a quiet cluster
+    ],
+    ids=["an entry", "the heartbeat"],
+)
+async def test_an_etcd_that_is_full_is_named_though_all_are_connected(
+    clusters: Clusters, trouble: dict[str, Any]
+) -> None:
     await connected(clusters)
-    full = {"scope": "ip/v1", "last-error": "etcdserver: mvcc: database space exceeded", "digest": ""}
 
     async def said(_: web.Request) -> web.Response:
-        return web.json_response({"cluster": "east", "kinds": [{"scope": "nodes/v1"}, full]})
+        return web.json_response({"cluster": "east", **trouble})
 
     app = web.Application()
     app.add_routes([web.get(exporterask.PATH, said)])

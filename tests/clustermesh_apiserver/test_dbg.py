@@ -65,14 +65,15 @@ async def test_the_exporters_status_says_why_an_entry_is_not_stored() -> None:
     )
 
     async def status(_: web.Request) -> web.Response:
-        return web.json_response(as_object(Report("west", kinds, 0.5, 1)))
+        return web.json_response(as_object(Report("west", kinds, 0.5, 1, "database space exceeded")))
 
     app = web.Application()
     app.router.add_get("/v1/status", status)
     async with serve_tcp(app, "127.0.0.1", 0) as port:
         code, text, talk = await run("clustermesh-dbg", "status", "--address", f"127.0.0.1:{port}")
     assert code == 0, talk
-    assert [line.split() for line in text.splitlines()[2:]] == [
+    assert text.splitlines()[1] == "Heartbeat not written: database space exceeded"
+    assert [line.split() for line in text.splitlines()[3:]] == [
         ["ip/v1", "true", "3", "1", "0", "-"],
         ["└", "last", "error:", "database", "space", "exceeded"],
         ["nodes/v1", "true", "3", "0", "0", "5eed"],

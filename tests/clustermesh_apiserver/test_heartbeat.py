@@ -38,6 +38,19 @@ async def test_a_lost_lease_and_a_failed_write_do_not_stop_the_heart() -> None:
         task.cancel()
 
 
+async def test_why_a_beat_is_not_taken_is_told_until_one_is() -> None:
+    etcd = MemoryBackend()
+    told: list[str] = []
+    async with LeasePool(etcd).running() as leases, asyncio.TaskGroup() as group:
+        await leases.lease_for(KEY)
+        etcd.fail_writes(1)
+        task = group.create_task(beat(etcd, leases, told=told.append), name="beat")
+        await eventually(lambda: KEY in etcd.entries)
+        task.cancel()
+    assert len(told) == 2
+    assert told[0] and not told[1]
+
+
 def test_times_are_written_as_go_writes_them() -> None:
     moment = datetime(2026, 11, 23, 9, 15, 2, 999, timezone(timedelta(hours=1)))
     assert rfc3339(moment) == b"2026-11-23T08:15:02Z"

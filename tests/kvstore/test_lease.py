@@ -59,3 +59,29 @@ async def test_leases_are_refreshed_while_running_also_after_failures() -> None:
         assert reported == []
         backend.expire(lease)
         await eventually(lambda: reported == [b"a"])
+
+
+async def test_leases_of_an_earlier_life_are_refreshed_until_nobody_needs_them() -> None:
+    backend = MemoryBackend()
+    old = [await backend.lease_grant(60) for _ in range(3)]
+    refreshed: list[int] = []
+    keepalive = backend.lease_keepalive
+
+    async def counting(lease: int) -> int:
+        refreshed.append(lease)
+        return await keepalive(lease)
+
+    backend.lease_keepalive = counting  # type: ignore[method-assign]
+    pool = LeasePool(backend)
+    own = await pool.lease_for(b"a")
+    await pool.inherit(b"one/", [0, own, *old[:2]])
+    await pool.inherit(b"two/", old[1:])
+    assert set(refreshed) == set(old)  # at once: they may be near their end
+    refreshed.clear()
+    await pool.inherit(b"one/", ())
+    backend.expire(old[2])
+    await pool.check()
+    refreshed.clear()
+    await pool.check()
+    assert refreshed == [own, old[1]]
+    assert pool.status().lost == 0  # what was lost of others is nobody's to write again

@@ -14,7 +14,7 @@ from aiokit.wait import eventually
 from kvstore.backend import Backend
 from kvstore.config import EtcdConfig
 from kvstore.digest import Digest
-from kvstore.errors import ClusterChangedError, RefusedError
+from kvstore.errors import ClusterChangedError, RefusedError, TransientError
 from kvstore.etcd import connect
 from kvstore.lease import LeasePool
 from kvstore.memory import MemoryBackend
@@ -301,3 +301,51 @@ async def test_a_change_is_timed_from_when_it_was_asked_for_until_it_is_stored()
         task.cancel()
     assert propagation.buckets() == [("1", 0), ("5", 1), ("+Inf", 1)]
     assert propagation.total == 3.0
+
+
+class FullBackend(MemoryBackend):
+    """As an etcd without space: it reads and refreshes leases, and takes nothing."""
+
+    def __init__(self, like: MemoryBackend) -> None:
+        vars(self).update(vars(like.another_client()))
+        self.is_full = True
+        self.refreshed: set[int] = set()
+
+    async def lease_grant(self, ttl_seconds: int) -> int:
+        self._check_space()
+        return await super().lease_grant(ttl_seconds)
+
+    async def lease_keepalive(self, lease: int) -> int:
+        self.refreshed.add(lease)
+        return await super().lease_keepalive(lease)
+
+    def _check_space(self) -> None:
+        if self.is_full:
+            raise TransientError("database space exceeded")
+
+
+async def test_what_a_full_store_does_not_take_anew_lives_on_under_the_earlier_lives_leases() -> None:
+    first = MemoryBackend()
+    async with syncing(first) as store:
+        store.upsert(b"a", b"1")
+        store.mark_listed()
+        await wait_holds(first, {b"a": b"1"})
+    pair = await first.get(SYNCED)
+    assert pair is not None
+    full = FullBackend(first)
+    leases = LeasePool(full, 60)
+    async with syncing(full, leases) as store:
+        store.upsert(b"a", b"1")
+        store.mark_listed()
+        await eventually(lambda: store.status().errors > 1)
+        full.refreshed.clear()
+        await leases.check()
+        assert full.refreshed == {pair.lease}
+        full.is_full = False
+        await eventually(lambda: store.status().synced)
+        moved = await first.get(PREFIX + b"a")
+        assert moved is not None and moved.lease != pair.lease
+        full.refreshed.clear()
+        await eventually(lambda: not store.status().queued)
+        await leases.check()
+        assert full.refreshed == {moved.lease}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import aiohttp
+import grpc
 import msgspec
 
 from aiokit.wait import eventually
@@ -150,6 +152,48 @@ async def test_a_second_life_keeps_the_first_ones_copies_while_the_peer_is_away(
         await west.delete(Kind.IPS, b"plain")
         now = entries()
         del now[Kind.IPS][b"plain"]
+        await mirroring.wait_copied("west", now)
+
+
+RENEWED = "etcd_debugging_lease_renewed_total "
+ALARM = "/etcdserverpb.Maintenance/Alarm"
+RAISE, DISARM = b"\x08\x01\x18\x01", b"\x08\x02\x18\x01"  # NOSPACE, of no member in particular
+
+
+async def _alarm(etcd: RunningEtcd, action: bytes) -> None:
+    async with grpc.aio.insecure_channel(etcd.endpoint) as channel:
+        await channel.unary_unary(ALARM)(action, timeout=10)
+
+
+async def _renewals(etcd: RunningEtcd) -> float:
+    """How many leases the etcd has renewed since it started."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://{etcd.endpoint}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(RENEWED))
+
+
+async def test_a_second_life_keeps_what_an_etcd_without_space_has_and_fills_it_up_once_there_is_room(
+    mirroring: Mirroring, west: Source
+) -> None:
+    """Without space no lease can be had: the copies would end with the first life's."""
+    await west.publish(HISTORY)
+    mirroring.add(west)
+    async with mirroring.running():
+        await mirroring.wait_copied("west", HISTORY)
+    before = {pair.lease for key, pair in (await stored(mirroring.own)).items() if b"/cache/" in key}
+    await _alarm(mirroring.own, RAISE)
+    renewed = await _renewals(mirroring.own)
+    async with mirroring.running():
+
+        async def are_renewed() -> bool:
+            return await _renewals(mirroring.own) >= renewed + len(before)
+
+        await eventually(are_renewed, 15.0)
+        await mirroring.wait_copied("west", HISTORY)
+        await _alarm(mirroring.own, DISARM)
+        await west.put(Kind.IPS, b"late", b"x")
+        now = entries(b"first")
+        now[Kind.IPS][b"late"] = b"x"
         await mirroring.wait_copied("west", now)
 
 

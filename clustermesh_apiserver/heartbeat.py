@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from clustermesh_apiserver.leased_key import Leases, write
+from clustermesh_apiserver.leased_key import Leases, nobody, write
 from kvstore.backend import Writable
 from mesh.keys import HEARTBEAT
 
@@ -23,7 +23,7 @@ async def beat(
     *,
     interval: float = INTERVAL_SECONDS,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    told: Callable[[str], object] = str,
+    told: Callable[[str], None] = nobody,
 ) -> None:
     """Beat until cancelled. `told`: why the etcd does not take the beat, "" while it does."""
     while True:

@@ -27,8 +27,12 @@ class Leases(Protocol):
     async def check(self, leases: Iterable[int]) -> None: ...
 
 
+def nobody(_: str) -> None:
+    """Where nobody wants to know."""
+
+
 async def write(
-    backend: Writable, leases: Leases, key: bytes, value: bytes, *, told: Callable[[str], object] = str
+    backend: Writable, leases: Leases, key: bytes, value: bytes, *, told: Callable[[str], None] = nobody
 ) -> None:
     """`told` gets the error of each attempt that failed, and "" once the key is written."""
     backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)

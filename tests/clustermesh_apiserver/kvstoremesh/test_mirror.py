@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import aiohttp
-import grpc
 import msgspec
 
 from aiokit.wait import eventually
@@ -27,6 +27,7 @@ from tests.clustermesh_apiserver.kvstoremesh.source import (
     entries,
 )
 from tests.conftest import RunningEtcd
+from tests.kvstore.test_syncstore import no_space
 
 HISTORY = entries(b"first")
 
@@ -155,21 +156,11 @@ async def test_a_second_life_keeps_the_first_ones_copies_while_the_peer_is_away(
         await mirroring.wait_copied("west", now)
 
 
-RENEWED = "etcd_debugging_lease_renewed_total "
-ALARM = "/etcdserverpb.Maintenance/Alarm"
-RAISE, DISARM = b"\x08\x01\x18\x01", b"\x08\x02\x18\x01"  # NOSPACE, of no member in particular
-
-
-async def _alarm(etcd: RunningEtcd, action: bytes) -> None:
-    async with grpc.aio.insecure_channel(etcd.endpoint) as channel:
-        await channel.unary_unary(ALARM)(action, timeout=10)
-
-
 async def _renewals(etcd: RunningEtcd) -> float:
-    """How many leases the etcd has renewed since it started."""
+    """How often leases were kept alive."""
     async with aiohttp.ClientSession() as session, session.get(f"http://{etcd.endpoint}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(RENEWED))
+        text = await answer.text()
+    return float(re.findall(r"^etcd_debugging_lease_renewed_total (\S+)$", text, re.MULTILINE)[0])
 
 
 async def test_a_second_life_keeps_what_an_etcd_without_space_has_and_fills_it_up_once_there_is_room(
@@ -181,7 +172,7 @@ async def test_a_second_life_keeps_what_an_etcd_without_space_has_and_fills_it_u
     async with mirroring.running():
         await mirroring.wait_copied("west", HISTORY)
     before = {pair.lease for key, pair in (await stored(mirroring.own)).items() if b"/cache/" in key}
-    await _alarm(mirroring.own, RAISE)
+    await no_space(mirroring.own, "ACTIVATE")
     renewed = await _renewals(mirroring.own)
     async with mirroring.running():
 
@@ -190,7 +181,7 @@ async def test_a_second_life_keeps_what_an_etcd_without_space_has_and_fills_it_u
 
         await eventually(are_renewed, 15.0)
         await mirroring.wait_copied("west", HISTORY)
-        await _alarm(mirroring.own, DISARM)
+        await no_space(mirroring.own, "DEACTIVATE")
         await west.put(Kind.IPS, b"late", b"x")
         now = entries(b"first")
         now[Kind.IPS][b"late"] = b"x"

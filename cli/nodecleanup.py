@@ -16,7 +16,7 @@ from cli.dbg.column import columns
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.rollout import daemonset_missing
-from cli.running import run, say
+from cli.running import confirms_removal, run, say
 from cli.settings import AGENT
 from cli.target import Target, with_target
 from cli.version import installed
@@ -158,15 +158,7 @@ def _is_clean(said: Said) -> bool:
 
 
 def _is_confirmed(planned: Said) -> bool:
-    if _is_clean(planned):
-        return True
-    try:
-        if click.confirm("This cannot be undone. Remove all of these?", err=True):
-            return True
-    except click.Abort:  # nobody there
-        say("")
-    say("nothing was removed (--force does not ask)")
-    return False
+    return _is_clean(planned) or confirms_removal()
 
 
 def _text(said: Mapping[str, Mapping[str, Any]]) -> str:

@@ -38,3 +38,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def say(text: str) -> None:
     """Talk goes to stderr; stdout is for data."""
     click.echo(text, err=True)
+
+
+def confirms_removal() -> bool:
+    """Whether the user says yes to removing what was just listed. Who is not there says no."""
+    try:
+        if click.confirm("This cannot be undone. Remove all of these?", err=True):
+            return True
+    except click.Abort:  # nobody there
+        say("")
+    say("nothing was removed (--force does not ask)")
+    return False

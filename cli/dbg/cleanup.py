@@ -21,7 +21,7 @@ from agent.leftovers import Item, Kept, Kind, Plan
 from bpf.errors import BPFError
 from cli.dbg.agent import with_host, with_output
 from cli.dbg.column import columns
-from cli.running import say
+from cli.running import confirms_removal, say
 
 PRESENT, REMOVED, FAILED = "present", "removed", "failed"
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -97,15 +97,7 @@ def _in_words() -> Iterator[None]:
 
 
 def _is_confirmed(plan: Plan) -> bool:
-    if not plan.remove:
-        return True
-    try:
-        if click.confirm("This cannot be undone. Remove all of these?", err=True):
-            return True
-    except click.Abort:  # nobody there
-        say("")
-    say("nothing was removed (--force does not ask)")
-    return False
+    return not plan.remove or confirms_removal()
 
 
 def _remove(places: Places, items: Sequence[Item]) -> dict[Item, str]:

@@ -18,7 +18,7 @@ from bpf import (
 )
 from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
-from bpf.lb_plan import Dumps
+from bpf.lb_steps import Dumps
 
 Dump = Callable[[], list[dict[str, Any]]]
 Words = Callable[[Mapping[bytes, bytes]], list[dict[str, Any]]]

@@ -19,7 +19,10 @@ from agent.services import Services
 from agent.servicesync import ServiceSync, ServiceTarget
 from bpf import affinity_map, lb_map, source_range_map, spec
 from bpf.address import Family, family
-from bpf.lb_plan import BACKEND_IDS, NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps, Mirror, Step, Table
+from bpf.lb_backends import BACKEND_IDS
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Dumps, Step, Table
+from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
 from mesh.merge import Frontend
 
 NAMES = {
@@ -128,7 +131,7 @@ def differing(
         table = held[step.table]
         found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
         found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
-    fresh = _written({}, Mirror(of).plan(wanted, sticky=sticky, flags=flags, ranges=ranges))
+    fresh = _written({}, Mirror(of=of).plan(wanted, sticky=sticky, flags=flags, ranges=ranges))
     right, mended = meanings(_dumps(fresh), of), meanings(_dumps(_written(held, steps)), of)
     for key in filter(None, map(_master, steady)):
         if right.get(key) != mended.get(key):  # the writer does not see it
@@ -138,7 +141,7 @@ def differing(
 
 def _planned(dumps: Dumps, steady: _Said, moving: Set[Frontend], of: Family) -> list[Step]:
     """What the writer would write."""
-    mirror = Mirror.recover(dumps, of)
+    mirror = Mirror(dumps, of)
     wanted, sticky, flags, ranges = steady
     if not moving:
         return mirror.plan(wanted, sticky=sticky, flags=flags, ranges=ranges)

@@ -1,6 +1,6 @@
 """The services table and the kernel maps that a service is made of.
 
-`bpf.lb_plan` decides the writes and their order; this file says what is wanted, and looks at the maps again
+`bpf.lb_plan` decides the writes; this file says what is wanted, and looks at the maps again
 after a failure.
 """
 
@@ -17,7 +17,8 @@ from bpf import lb_map
 from bpf.address import Family, family
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room, fit
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps
+from bpf.lb_steps import Dumps
+from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
 from mesh.merge import Backend, Frontend
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,10 @@ What `cilium_lb_affinity_match` holds, by reverse NAT id. A backend that a servi
 that its clients choose again, although another service may still use it.
 """
 
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Container, Iterable
 
 from bpf import affinity_map
+from bpf.lb_steps import Writes
 
 
 class Matches:
@@ -22,17 +23,18 @@ class Matches:
     def __len__(self) -> int:
         return sum(len(ids) for ids in list(self._held.values()))
 
-    def replace(self, rev_nat: int, ids: Iterable[int]) -> tuple[list[bytes], list[bytes]]:
-        """The service's backends become `ids`: keys to write, and keys to remove."""
+    def replace(self, rev_nat: int, ids: Iterable[int], writes: Writes) -> None:
+        """The service's backends become `ids`."""
         held, wanted = self._held.pop(rev_nat, set()), set(ids)
         if wanted:
             self._held[rev_nat] = wanted
-        return _keys(rev_nat, wanted - held), _keys(rev_nat, held - wanted)
+        writes.matches += [(key, affinity_map.MATCH) for key in _keys(rev_nat, wanted - held)]
+        writes.old_matches += _keys(rev_nat, held - wanted)
 
-    def prune(self, used: Collection[int]) -> list[bytes]:
-        """Keys of services that are no more."""
-        gone = [rev_nat for rev_nat in self._held if rev_nat not in used]
-        return [key for rev_nat in gone for key in self.replace(rev_nat, ())[1]]
+    def prune(self, used: Container[int], writes: Writes) -> None:
+        """Remove those of services that are no more."""
+        for rev_nat in [rev_nat for rev_nat in self._held if rev_nat not in used]:
+            self.replace(rev_nat, (), writes)
 
 
 def _keys(rev_nat: int, ids: Iterable[int]) -> list[bytes]:

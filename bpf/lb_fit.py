@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bpf.lb_plan import MAX_BACKENDS_OF_SERVICE, MAX_REV_NAT, MAX_SHARE, BackendLike, FrontendLike
+from bpf.lb_lists import MAX_BACKENDS_OF_SERVICE
+from bpf.lb_rev_nat import MAX_REV_NAT
+from bpf.lb_wanted import MAX_SHARE, BackendLike, FrontendLike
 
 F = TypeVar("F", bound=FrontendLike)
 B = TypeVar("B", bound=BackendLike)

@@ -2,7 +2,7 @@
 
 Cilium's layouts, frozen. A text decides the family of what is packed, the length that of bytes. In the
 services map slot 0 is the master entry, whose `count` says how many slots follow; each slot names a backend
-by id. What to write in which order is decided in `lb_plan.py`.
+by id. What to write in which order is decided in `lb_plan.py` and `lb_steps.py`.
 
 Where clusters have shares, a slot names a *group* instead: the list of one cluster's
 backends, which stands under the same address and port in a scope of its own. Cilium

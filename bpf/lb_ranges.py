@@ -3,9 +3,10 @@
 What `cilium_lb4_source_range` holds, by reverse NAT id.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 
 from bpf import source_range_map
+from bpf.lb_steps import Writes
 
 
 class Ranges:
@@ -17,15 +18,16 @@ class Ranges:
     def __len__(self) -> int:
         return sum(len(keys) for keys in list(self._held.values()))
 
-    def replace(self, rev_nat: int, networks: Iterable[str]) -> tuple[list[bytes], list[bytes]]:
-        """The service's clients become those of `networks`: keys to write, and keys to remove."""
+    def replace(self, rev_nat: int, networks: Iterable[str], writes: Writes) -> None:
+        """The service's clients become those of `networks`."""
         held = self._held.pop(rev_nat, set())
         wanted = {source_range_map.pack_key(rev_nat, network) for network in networks}
         if wanted:
             self._held[rev_nat] = wanted
-        return sorted(wanted - held), sorted(held - wanted)
+        writes.ranges += [(key, source_range_map.RANGE) for key in sorted(wanted - held)]
+        writes.old_ranges += sorted(held - wanted)
 
-    def prune(self, used: Collection[int]) -> list[bytes]:
-        """Keys of services that are no more."""
-        gone = [rev_nat for rev_nat in self._held if rev_nat not in used]
-        return [key for rev_nat in gone for key in self.replace(rev_nat, ())[1]]
+    def prune(self, used: Container[int], writes: Writes) -> None:
+        """Remove those of services that are no more."""
+        for rev_nat in [rev_nat for rev_nat in self._held if rev_nat not in used]:
+            self.replace(rev_nat, (), writes)

@@ -8,7 +8,9 @@ from typing import assert_never
 from bpf.address import Family
 from bpf.errors import MapError
 from bpf.lb_fit import Room
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps, F, Mirror, Step, Table
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Dumps, Step, Table
+from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, F
 from bpf.maglev_plan import Plan
 from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
@@ -103,7 +105,7 @@ class ServiceMaps:
 
     def _carry_out_of(self, family: Family, planning: Callable[[Mirror], list[Step]]) -> int:
         # until everything is written a mirror runs ahead of the maps
-        mirror = self._mirrors.pop(family, None) or Mirror.recover(self.dump(family), family)
+        mirror = self._mirrors.pop(family, None) or Mirror(self.dump(family), family)
         writes = 0
         steps = planning(mirror)
         self._sizes[family] = mirror.sizes()
@@ -117,7 +119,7 @@ class ServiceMaps:
 
     def maglev_plan(self) -> tuple[Plan, Mapping[bytes, bytes], Mapping[bytes, bytes]]:
         """What the maps of Maglev tables lack of what the services maps call for, and what they hold."""
-        mirror = Mirror.recover(self.dump())
+        mirror = Mirror(self.dump())
         return self.maglev.planned(mirror.node_ports(), mirror.id_of)
 
     def _write(self, family: Family, steps: Sequence[Step]) -> int:

@@ -9,7 +9,9 @@ from agent.tables import Tables
 from bpf.address import Family
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, Dumps, Mirror, Step, Table
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Dumps, Step, Table
+from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
 from mesh.merge import Frontend
 
 
@@ -106,7 +108,7 @@ class FakeServices:
     def _write(self, planning: Callable[[Mirror], list[Step]]) -> int:
         count = 0
         for family in Family:
-            for step in planning(Mirror.recover(self.dump(family), family)):
+            for step in planning(Mirror(self.dump(family), family)):
                 table = self.of(family)[step.table]
                 table.update(step.upserts)
                 table.delete(step.deletes)

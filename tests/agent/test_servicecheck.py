@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from agent.servicecheck import differing
 from bpf import affinity_map, lb_map
 from bpf.address import Family
-from bpf.lb_plan import NO_AFFINITY, Dumps, Mirror, Table
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Dumps, Table
+from bpf.lb_wanted import NO_AFFINITY
 from mesh.merge import Backend, Frontend
 from tests.agent.fakemap import FakeServices
 from tests.bpf.test_lb_affinity import STICKY, Sticky
@@ -22,7 +24,7 @@ Services = Mapping[Frontend, Sequence[Backend]]
 def written(*histories: Services, sticky: Sticky = NO_AFFINITY) -> Maps:
     maps = Maps()
     for services in histories:
-        maps.write(Mirror.recover(maps.dumps).plan(services, sticky=sticky))
+        maps.write(Mirror(maps.dumps).plan(services, sticky=sticky))
     return maps
 
 

@@ -16,7 +16,7 @@ from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.trace import Names, Tracer
 from bpf import endpoint_map, ipcache_map, policy_map
-from bpf.lb_plan import Table
+from bpf.lb_steps import Table
 from mesh.merge import LocalBackend, LocalService, ServicePort
 from mesh.policy import parse_policy
 from mesh.service import Port

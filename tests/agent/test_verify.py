@@ -19,7 +19,7 @@ from aiokit.wait import eventually
 from bpf import endpoint_map, ipcache_map, lb_map, policy_map, spec
 from bpf.datapath import Attachment
 from bpf.datapath import Datapath as LoadedDatapath
-from bpf.lb_plan import Table
+from bpf.lb_steps import Table
 from mesh.merge import Frontend
 from mesh.policy import parse_policy
 from tests.agent.fakemap import FakeKernel

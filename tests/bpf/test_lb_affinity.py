@@ -9,7 +9,8 @@ from bpf import affinity_map, lb_map, lb_plan
 from bpf.address import Family
 from bpf.affinity_map import Client
 from bpf.lb_affinity import Matches
-from bpf.lb_plan import Mirror, Table
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Table, Writes
 from mesh.merge import Backend, Frontend
 from tests.bpf.strategies import u16, u32
 from tests.bpf.test_lb_plan import (
@@ -124,8 +125,10 @@ def test_a_time_out_that_changes_is_one_write() -> None:
 def test_a_match_survives_the_way_to_bytes_and_back(backend_id: int, rev_nat: int) -> None:
     packed = affinity_map.pack_match(backend_id, rev_nat)
     assert affinity_map.unpack_match(packed) == (backend_id, rev_nat)
-    assert Matches([packed]).prune({rev_nat}) == []
-    assert Matches([packed]).prune(()) == [packed]
+    for used, gone in (({rev_nat}, []), (set[int](), [packed])):
+        writes = Writes()
+        Matches([packed]).prune(used, writes)
+        assert writes.old_matches == gone
 
 
 def test_the_bytes_are_those_of_cilium() -> None:

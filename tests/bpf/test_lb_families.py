@@ -10,7 +10,9 @@ from bpf import affinity_map, lb_map, lb_plan
 from bpf.address import Family, family
 from bpf.datapath import Datapath
 from bpf.errors import MapFullError
-from bpf.lb_plan import BACKEND_IDS, Dumps, Mirror, Table
+from bpf.lb_backends import BACKEND_IDS
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Dumps, Table
 from bpf.services import ServiceMaps
 from mesh.merge import Backend, Frontend
 from tests.bpf.test_lb_plan import FRONTENDS, LISTS, Maps, Services
@@ -66,7 +68,7 @@ def test_a_plan_of_one_family_leaves_the_other_s_entries_alone(before: Services,
     for which, held in maps.maps.items():
         sticky = dict.fromkeys(after, 60)
         assert lb_plan.plan(after, held.dumps, sticky=sticky, of=which) == []
-        sizes = Mirror.recover(held.dumps, which).sizes()
+        sizes = Mirror(held.dumps, which).sizes()
         assert sizes[Table.BACKENDS] == len(held.tables[Table.BACKENDS])
 
 

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpf.lb_fit import Room, fit
-from bpf.lb_plan import Mirror, Table
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Table
 from mesh.merge import Frontend
 from tests.bpf.test_lb_plan import SERVICES, WEB, Maps, Services, backend
 

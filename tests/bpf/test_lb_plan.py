@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from bpf import lb_map, lb_plan
 from bpf.errors import MapFullError
-from bpf.lb_plan import Dumps, Mirror, Step, Table
+from bpf.lb_plan import Mirror
+from bpf.lb_steps import Dumps, Step, Table
+from bpf.lb_wanted import MAX_SHARE
 from mesh.merge import Backend, Frontend
 
 Services = Mapping[Frontend, Sequence[Backend]]
@@ -237,7 +239,7 @@ def test_a_cluster_keeps_its_group_while_others_come_and_go() -> None:
 def test_a_share_without_bound_is_cut() -> None:
     maps = Maps()
     maps.write(lb_plan.plan({WEB: [backend(1)._replace(weight=10**9)]}, maps.dumps))
-    assert list(maps.shares_of(WEB).values()) == [lb_plan.MAX_SHARE]
+    assert list(maps.shares_of(WEB).values()) == [MAX_SHARE]
 
 
 def test_ids_stay_through_a_restart_and_freed_ones_are_not_given_out_at_once() -> None:

@@ -19,7 +19,7 @@ from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.tables import Tables
 from bpf import ipcache_map
-from bpf.lb_plan import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
+from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
 from kvstore.watch import Delta, Holding

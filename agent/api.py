@@ -94,6 +94,7 @@ def application(agent: Agent) -> web.Application:
             web.get("/v1/global-service", _global_services),
             web.get("/v1/resolve/{host}", _resolve),
             web.get("/v1/cluster/nodes", _nodes),
+            web.get("/v1/node/ids", _node_ids),
             web.get("/v1/policy", _policies),
             web.get("/v1/monitor", _monitor),
             web.get("/v1/map", _maps),
@@ -186,6 +187,12 @@ async def _resolve(request: web.Request) -> web.Response:
 
 async def _nodes(request: web.Request) -> web.Response:
     return _json(request.app[AGENT].nodes())
+
+
+async def _node_ids(request: web.Request) -> web.Response:
+    tables = request.app[AGENT].tables
+    numbered = tables.node_ids.all() if tables else {}
+    return _json([{"id": number, "ips": ips} for number, ips in numbered.items()])
 
 
 async def _policies(request: web.Request) -> web.Response:

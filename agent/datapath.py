@@ -40,11 +40,12 @@ class Kernel(Protocol):
     def recovered_prefixes(self) -> Mapping[str, IPCacheEntry]: ...
     def recovered_backends(self) -> Mapping[Frontend, tuple[Backend, ...]]: ...
     def recovered_policy(self) -> Mapping[PolicyKey, bool]: ...
+    def recovered_nodes(self) -> Mapping[str, int]: ...
 
 
 # the order of upserts; removals go the other way round
-IPCACHE, POLICY, ENDPOINTS, SERVICES = "ipcache", "policy", "endpoints", "services"
-ORDER = (POLICY, IPCACHE, ENDPOINTS, SERVICES)
+IPCACHE, POLICY, ENDPOINTS, SERVICES, NODES = "ipcache", "policy", "endpoints", "services", "nodes"
+ORDER = (POLICY, IPCACHE, ENDPOINTS, SERVICES, NODES)
 OWN_FIRST = (POLICY, ENDPOINTS, SERVICES)  # not touched before Kubernetes is listed
 
 
@@ -127,7 +128,8 @@ class Datapath:
         prefixes = await asyncio.to_thread(kernel.recovered_prefixes)
         backends = await asyncio.to_thread(kernel.recovered_backends)
         policy = await asyncio.to_thread(kernel.recovered_policy)
-        self._tables.recover(prefixes, backends, policy)
+        nodes = await asyncio.to_thread(kernel.recovered_nodes)
+        self._tables.recover(prefixes, backends, policy, nodes)
         log.info("taken over from the kernel: %s prefixes, %s frontends", len(prefixes), len(backends))
 
     async def _round(self, revision: int) -> None:

@@ -166,11 +166,11 @@ class KubernetesSync:
                 self._tables.services.set_zone(node.labels.get(ZONE_LABEL, ""))
             rank = Rank(Level.OWN_NODE if own else Level.LOCAL_NODE, owner=f"node/{key}")
             self._claim_node(key, rank, node_entries(node, own=own))
-            self._tables.routes.claim(rank, node)
+            self._tables.claim_node(rank, node)
         for key in delta.removes:
             self.view.nodes.pop(key, None)
             self._claim_node(key, None, {})
-            self._tables.routes.claim(Rank(Level.LOCAL_NODE, owner=f"node/{key}"), None)
+            self._tables.claim_node(Rank(Level.LOCAL_NODE, owner=f"node/{key}"), None)
 
     def _claim_node(self, key: str, rank: Rank | None, new: Mapping[str, IPCacheEntry]) -> None:
         old_rank, old = self._node_claims.pop(key, (rank, {}))

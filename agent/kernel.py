@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from agent import mapdump
-from agent.datapath import ENDPOINTS, IPCACHE, POLICY, SERVICES
+from agent.datapath import ENDPOINTS, IPCACHE, NODES, POLICY, SERVICES
 from agent.difference import MapState, as_object
 from agent.ipcache import IPCacheEntry
 from agent.maglevcheck import MaglevCheck, MaglevTarget
@@ -17,12 +17,12 @@ from agent.servicecheck import ServiceCheck
 from agent.servicesync import ServiceSync, ServiceTarget, backends_of
 from agent.tablecheck import Check, Codec, Readable, TableCheck
 from agent.tables import Tables
-from bpf import endpoint_map, ipcache_map, policy_map, spec
+from bpf import endpoint_map, ipcache_map, node_map, policy_map, spec
 from bpf.address import Family
 from mesh.merge import Backend, Frontend
 
 MAGLEV = "maglev"  # of checks: no table of ours is written to these maps
-SPECS = {IPCACHE: spec.IPCACHE, POLICY: spec.POLICY, ENDPOINTS: spec.ENDPOINTS}
+SPECS = {IPCACHE: spec.IPCACHE, POLICY: spec.POLICY, ENDPOINTS: spec.ENDPOINTS, NODES: spec.NODES}
 
 
 class KernelMaps:
@@ -36,6 +36,7 @@ class KernelMaps:
         policy: Readable,
         endpoints: Readable,
         services: ServiceTarget,
+        nodes: Readable,
         maglev: MaglevTarget | None = None,
         native: bool = False,
     ) -> None:
@@ -47,6 +48,7 @@ class KernelMaps:
         self._ipcache = ipcache
         self._endpoints = endpoints
         self._policy = policy
+        self._nodes = nodes
         self._services = services
         self._maglev = maglev
         known = tables.services
@@ -64,6 +66,7 @@ class KernelMaps:
             ),
             ENDPOINTS: MapSync(tables.policies.endpoints, endpoints, endpoint_map.pack_key, pack_endpoint),
             SERVICES: self._service_sync,
+            NODES: MapSync(tables.node_ids.wanted, nodes, node_map.pack_key, node_map.pack_value),
         }
 
     @property
@@ -77,11 +80,13 @@ class KernelMaps:
         )
         policy = Codec(pack_policy_key, pack_deny, unpack_policy_key)
         endpoints = Codec(endpoint_map.pack_key, pack_endpoint, endpoint_map.unpack_key)
+        nodes = Codec(node_map.pack_key, node_map.pack_value, node_map.unpack_key)
         wanted = self._wanted
         return {
             IPCACHE: TableCheck(spec.IPCACHE.name, wanted.ipcache.wanted, self._ipcache, ipcache),
             POLICY: TableCheck(spec.POLICY.name, wanted.policies.entries, self._policy, policy),
             ENDPOINTS: TableCheck(spec.ENDPOINTS.name, wanted.policies.endpoints, self._endpoints, endpoints),
+            NODES: TableCheck(spec.NODES.name, wanted.node_ids.wanted, self._nodes, nodes),
             SERVICES: ServiceCheck(wanted.services, self._service_sync, self._services),
             **({MAGLEV: MaglevCheck(self._maglev)} if self._maglev else {}),
         }
@@ -136,6 +141,10 @@ class KernelMaps:
     def held_endpoint(self, ip: str) -> endpoint_map.Endpoint | None:
         raw = self._endpoints.lookup(endpoint_map.pack_key(ip))
         return None if raw is None else endpoint_map.unpack_value(raw)
+
+    def recovered_nodes(self) -> dict[str, int]:
+        held = self._nodes.dump().items()
+        return {node_map.unpack_key(key): node_map.unpack_value(raw) for key, raw in held}
 
     def recovered_policy(self) -> dict[PolicyKey, bool]:
         found: dict[PolicyKey, bool] = {}

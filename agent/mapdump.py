@@ -13,6 +13,7 @@ from bpf import (
     ipcache_map,
     lb_map,
     nat_map,
+    node_map,
     policy_map,
     source_range_map,
 )
@@ -48,6 +49,7 @@ def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
     known: dict[str, Words] = {
         "cilium_ipcache_v2": _ipcache,
         "cilium_lxc": _endpoints,
+        "cilium_node_map_v2": _nodes,
         "cilium_policy": _policy,
         "cilium_lb4_services_v2": lambda entries: _services(entries, backends),
         "cilium_lb4_backends_v3": _backends,
@@ -67,6 +69,7 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
     return {
         "cilium_ipcache_v2": lambda: _ipcache(loaded.ipcache.dump()),
         "cilium_lxc": lambda: _endpoints(loaded.endpoints.dump()),
+        "cilium_node_map_v2": lambda: _nodes(loaded.nodes.dump()),
         "cilium_ct4_global": lambda: _connections(loaded.connections.dump()),
         "cilium_snat_v4_external": lambda: _translations(loaded.translations.dump()),
         "cilium_policy": lambda: _policy(loaded.policy.dump()),
@@ -135,6 +138,11 @@ def _endpoints(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _nodes(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    found = [(node_map.unpack_value(raw), node_map.unpack_key(raw_key)) for raw_key, raw in entries.items()]
+    return [{"key": ip, "value": f"id={number}", "id": number, "spi": 0} for number, ip in sorted(found)]
 
 
 def _connections(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

@@ -200,7 +200,7 @@ class PeerState:
         rank = Rank(Level.PEER_NODE, self.name, name)
         before = node_entries(old) if old else {}
         self._tables.ipcache.replace(rank, before, node_entries(new) if new else {})
-        self._tables.routes.claim(rank, new)
+        self._tables.claim_node(rank, new)
         return self._check.changed(old, new)
 
     def _apply_identities(self, accepted: Accepted[SecurityIdentity]) -> None:

@@ -112,6 +112,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             policy=loaded.policy,
             endpoints=loaded.endpoints,
             services=loaded.services,
+            nodes=loaded.nodes,
             maglev=loaded.services,
             native=local.routing_mode is RoutingMode.NATIVE,
         )

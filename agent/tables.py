@@ -18,6 +18,7 @@ from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank, host_prefix
 from agent.labels import from_texts
 from agent.local import LocalNode
+from agent.nodeids import NodeIDs
 from agent.noderoutes import NodeRoutes
 from agent.peerports import PeerPorts
 from agent.policy import Policies, PolicyKey
@@ -26,6 +27,7 @@ from agent.services import Services
 from mesh.addressing import ClusterID, Identity
 from mesh.enforcement import Enforcement
 from mesh.merge import Backend, Frontend
+from mesh.node import Node
 
 PeerListing = tuple[ClusterID | None, bool]  # cluster id if known, is listed
 
@@ -60,6 +62,7 @@ class Tables:
         self.identities = Identities()
         self.peer_ports = PeerPorts()
         self.routes = NodeRoutes()
+        self.node_ids = NodeIDs(self.clock)
         self.policies = Policies(
             self.clock,
             node.cluster.name,
@@ -90,6 +93,11 @@ class Tables:
         self.policies.start()
         self.settle()
 
+    def claim_node(self, rank: Rank, node: Node | None) -> None:
+        """What a node tells of itself now; None: it is gone. Its addresses' identities are its owner's to enter."""
+        self.routes.claim(rank, node)
+        self.node_ids.claim(rank, node)
+
     def upsert_endpoint(self, endpoint: Endpoint) -> int:
         """An endpoint of this node: its ipcache entry, and its policy; the revision that has both.
 
@@ -117,6 +125,7 @@ class Tables:
         prefixes: Mapping[str, IPCacheEntry],
         backends: Mapping[Frontend, tuple[Backend, ...]],
         policy: Mapping[PolicyKey, bool],
+        nodes: Mapping[str, int],
     ) -> None:
         """Take over what the kernel has. Call once, before anything is written."""
         own = self.node.cluster.cluster_id
@@ -131,6 +140,7 @@ class Tables:
             if key.endpoint in self.endpoints and self._cluster_of(key.identity) not in (None, own)
         }
         self.policies.set_recovered(self._recovered_policy)
+        self.node_ids.recover(nodes)
         self.services.set_recovered(_by_cluster(backends, own))
         self.settle()
 
@@ -158,9 +168,11 @@ class Tables:
     def settle(self) -> None:
         """Let go of recovered entries that nobody silent can own any more."""
         self.routes.clock.tick()  # routes of an earlier life too
+        who = self.silent()
+        if not who.anybody:
+            self.node_ids.everybody_spoke()
         if not self._has_recovered():
             return
-        who = self.silent()
         own = self.node.cluster.cluster_id
         listed = frozenset(c for c, is_listed in self._peer_listings() or () if is_listed and c is not None)
 

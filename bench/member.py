@@ -114,6 +114,7 @@ class Member:
             policy=maps.policy,
             endpoints=maps.endpoints,
             services=maps.services,
+            nodes=maps.nodes,
         )
         self.datapath = Datapath(self.tables, self.kernel, health=Health())
         self.states: dict[str, PeerState] = {}

@@ -37,6 +37,7 @@ from bpf.spec import (
     MAGLEV_SLOTS,
     MAGLEV_TABLES,
     METRICS,
+    NODES,
     OVERLAY_PROGRAMS,
     POD_PROGRAMS,
     POLICY,
@@ -73,6 +74,7 @@ class Datapath:
             self.connections6 = enter(CT6)
             self.translations = enter(SNAT4)
             self.metrics = enter(METRICS)
+            self.nodes = enter(NODES)
             self.event_config = enter(EVENT_CONFIG)
             self.events = opened.enter_context(Ring.open(pins.map(EVENTS), EVENTS))
             self.services = ServiceMaps(

@@ -194,6 +194,8 @@ EVENT = Layout(
     ),
 )
 EVENT_CONFIG_VALUE = Layout("event_config_value", (("drops", "I"), ("trace_every", "I")))
+NODE_KEY = Layout("node_key", (("pad1", "H"), ("pad2", "B"), ("family", "B"), ("address", "16s")))
+NODE_VALUE = Layout("node_value", (("node_id", "H"), ("spi", "B"), ("pad", "B")))
 NODE_CONFIG_KEY = Layout("int", (("index", "I"),))  # the kernel wants a plain integer for an array
 NODE_CONFIG_VALUE = Layout(
     "node_config_value",

@@ -17,6 +17,7 @@ SOURCES = (
     "include/maps.h",
     "include/maps6.h",
     "include/natmaps.h",
+    "include/nodemap.h",
     "include/metrics.h",
     "include/packet.h",
     "include/packet6.h",
@@ -199,6 +200,8 @@ NODEPORT_CONFIG = MapSpec(
     1,
     flags=0,
 )
+# Cilium's default is 16,384 entries: too few for two addresses of each node of a large mesh
+NODES = MapSpec("cilium_node_map_v2", MapType.HASH, layout.NODE_KEY, layout.NODE_VALUE, 131_072)
 METRICS = MapSpec("cilium_metrics", MapType.PERCPU_HASH, layout.METRICS_KEY, layout.METRICS_VALUE, 1_024)
 NODE_CONFIG = MapSpec(
     "cilium_node_config", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout.NODE_CONFIG_VALUE, 1, flags=0
@@ -232,6 +235,7 @@ MAPS = (
     MAGLEV_TABLES,
     MAGLEV_SLOTS,
     METRICS,
+    NODES,
     NODE_CONFIG,
     NODEPORT_CONFIG,
     EVENTS,

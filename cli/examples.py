@@ -110,6 +110,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "clustermesh-dbg bpf ipcache list": ("clustermesh-dbg bpf ipcache list -o json",),
     "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list", "clustermesh-dbg bpf lb list --backends"),
     "clustermesh-dbg bpf nat list": ("clustermesh-dbg bpf nat list",),
+    "clustermesh-dbg bpf nodeid list": ("clustermesh-dbg bpf nodeid list",),
     "clustermesh-dbg bpf policy get": ("clustermesh-dbg bpf policy get 12",),
     "clustermesh-dbg bpf policy list": ("clustermesh-dbg bpf policy list -o json",),
     "clustermesh-dbg endpoint get": (
@@ -132,6 +133,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh-dbg monitor --type trace --every 100 -o json",
     ),
     "clustermesh-dbg node list": ("clustermesh-dbg node list",),
+    "clustermesh-dbg nodeid list": ("clustermesh-dbg nodeid list -o json",),
     "clustermesh-dbg post-uninstall-cleanup": (
         "clustermesh-dbg post-uninstall-cleanup --dry-run",
         "clustermesh-dbg post-uninstall-cleanup --force",

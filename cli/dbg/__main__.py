@@ -18,6 +18,7 @@ COMMANDS = {
     "map": Entry(_GROUPS, "maps", "Kernel maps by name."),
     "monitor": Entry("cli.dbg.monitor", "monitor", "Show packets as they are dropped or forwarded."),
     "node": Entry(_GROUPS, "node", "Nodes of all clusters."),
+    "nodeid": Entry(_GROUPS, "node_ids", "Nodes' numbers on this node."),
     "post-uninstall-cleanup": Entry(
         "cli.dbg.cleanup", "post_uninstall_cleanup", "Remove what a stopped agent left on this node."
     ),

@@ -25,6 +25,7 @@ identity = _group(
 )
 service = _list_group("service", "services", "Services: frontends and the backends that answer for them.")
 node = _list_group("node", "nodes", "Nodes of this cluster and of its peers.")
+node_ids = _list_group("nodeid", "node_ids", "Nodes' numbers on this node.")
 endpoint = _group(
     "endpoint",
     "The endpoints on this node.",
@@ -45,6 +46,7 @@ bpf = _group(
     ipcache=Entry(_HERE, "ipcache", "CIDRs, their identities and tunnels."),
     lb=Entry(_HERE, "lb", "Service frontends and backends."),
     nat=Entry(_HERE, "nat", "Clients of node ports that this node stands for."),
+    nodeid=Entry(_HERE, "bpf_node_ids", "Nodes' numbers and their addresses."),
     policy=Entry(_HERE, "policy", "Who may reach which endpoint."),
 )
 ct = _group("ct", "Connections of this node's endpoints.", list=Entry(_HERE, "ct_list", "List them."))
@@ -58,6 +60,7 @@ ipcache = _group(
     match=Entry("cli.dbg.ipcache", "ipcache_match", "Show those of identities with these labels."),
 )
 lb = _list_group("lb", "bpf_lb", "Service frontends and backends.")
+bpf_node_ids = _list_group("nodeid", "bpf_node_ids", "Nodes' numbers and their addresses.")
 nat = _list_group("nat", "bpf_nat", "Clients of node ports that this node stands for.")
 policy = _group(
     "policy",

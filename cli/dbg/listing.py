@@ -49,6 +49,7 @@ def _joined(path: str, body: bytes, more: bytes) -> bytes:
 identities = _listing("/v1/identity", table.identities, "List identities and their labels.")
 services = _listing("/v1/service", table.services, "List services and their backends.")
 nodes = _listing("/v1/cluster/nodes", table.nodes, "List the nodes of all clusters.")
+node_ids = _listing("/v1/node/ids", table.node_ids, "List nodes' numbers on this node and their addresses.")
 endpoints = _listing("/v1/endpoint", table.endpoints, "List this node's endpoints.")
 bpf_ipcache = _listing(
     "/v1/map/cilium_ipcache_v2",
@@ -71,6 +72,9 @@ bpf_nat = _listing(
     "/v1/map/cilium_snat_v4_external",
     table.map_entries("CONNECTION", "TRANSLATION"),
     "List what this node stands for towards other nodes' backends.",
+)
+bpf_node_ids = _listing(
+    "/v1/map/cilium_node_map_v2", table.bpf_node_ids, "List nodes' numbers and addresses as the kernel has them."
 )
 maps = _listing("/v1/map", table.maps, "List the kernel maps that can be shown.")
 bpf_policy = _listing(

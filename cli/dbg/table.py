@@ -96,6 +96,16 @@ def nodes(found: Object) -> str:
     return columns(head, rows)
 
 
+def node_ids(found: Sequence[Object]) -> str:
+    rows = [(str(each["id"]), _lines(each.get("ips"))) for each in found if each.get("ips")]
+    return columns(("NODE ID", "IP ADDRESSES"), rows)
+
+
+def bpf_node_ids(found: Object) -> str:
+    rows = [(f"{each['id']:#x}", each["key"], str(each.get("spi") or 0)) for each in found.get("entries") or ()]
+    return columns(("NODE ID", "IP ADDRESSES", "SPI"), rows)
+
+
 def endpoints(found: Sequence[Object]) -> str:
     head = (
         *("ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY"),

@@ -124,6 +124,7 @@ class FakeKernel:
         self.ipcache = FakeMap("ipcache", self.log)
         self.policy = FakeMap("policy", self.log)
         self.endpoints = FakeMap("endpoints", self.log)
+        self.nodes = FakeMap("nodes", self.log)
         self.services = FakeServices(self.log)
 
     def maps(self, tables: Tables) -> KernelMaps:
@@ -133,6 +134,7 @@ class FakeKernel:
             policy=self.policy,
             endpoints=self.endpoints,
             services=self.services,
+            nodes=self.nodes,
         )
 
     def writes(self) -> list[tuple[str, str]]:

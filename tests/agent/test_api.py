@@ -196,6 +196,8 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
         nodes = (await ask(session, "/v1/cluster/nodes"))[1]
         assert nodes["self"] == "east/node-1"
         assert [node["name"] for node in nodes["nodes"]] == ["west/node-1"]
+        numbered = (await ask(session, "/v1/node/ids"))[1]
+        assert numbered == [{"id": 0, "ips": []}, {"id": 1, "ips": [WEST.node_ip, "10.2.1.1"]}]
 
 
 async def test_a_removed_peer_is_not_shown_any_more(station: Station, tmp_path: Path) -> None:

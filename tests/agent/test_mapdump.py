@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.mapdump import dumps
-from bpf import address, affinity_map, endpoint_map, ipcache_map, policy_map
+from bpf import address, affinity_map, endpoint_map, ipcache_map, node_map, policy_map
 from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.layout import CT_KEY, CT_VALUE
@@ -23,6 +23,7 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
             (ipcache_map.pack_key("198.18.2.11/32"), ipcache_map.pack_value(6, None)),
         ]
     )
+    node.nodes.update([(node_map.pack_key("198.18.2.11"), node_map.pack_value(2))])
     member = endpoint_map.Endpoint(7, 1, 65541, "02:00:00:00:00:01", "02:00:00:00:00:02", True)
     node.endpoints.update([(endpoint_map.pack_key("10.1.1.5"), endpoint_map.pack_value(member))])
     node.policy.update([(policy_map.pack_key(1, 131079, 80, 6), policy_map.pack_value(deny=True))])
@@ -52,6 +53,7 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         "cilium_lxc": [
             ("10.1.1.5", "id=1 sec_id=65541 ifindex=7 mac=02:00:00:00:00:01 nodemac=02:00:00:00:00:02")
         ],
+        "cilium_node_map_v2": [("198.18.2.11", "id=2")],
         "cilium_ct4_global": [
             (
                 "TCP IN 10.1.1.9:40000 -> 10.2.1.4:80",

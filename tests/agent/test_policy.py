@@ -140,7 +140,7 @@ def test_prefixes_of_both_families_keep_their_numbers_over_a_restart() -> None:
     left = dict(first.ipcache.wanted.entries)
     second.policies.commit(said)
     second.own_listed()
-    second.recover(left, {}, {})
+    second.recover(left, {}, {}, {})
     assert left.keys() == {"10.0.0.0/8", "fd00:9::/32", "0.0.0.0/0"}
     assert second.ipcache.wanted.entries == left
 
@@ -156,7 +156,7 @@ def test_a_prefix_keeps_its_number_over_a_restart() -> None:
     second.policies.commit({"11.0.0.0/8": said["11.0.0.0/8"], "12.0.0.0/8": more})
     second.set_peer_listings(lambda: [(ClusterID(2), False)])
     second.own_listed()
-    second.recover(left, {}, {})
+    second.recover(left, {}, {}, {})
     assert second.ipcache.wanted.entries["11.0.0.0/8"] == left["11.0.0.0/8"]
     assert second.ipcache.wanted.entries["12.0.0.0/8"].identity not in {e.identity for e in left.values()}
     assert "10.0.0.0/8" not in second.ipcache.wanted.entries  # its policy has gone meanwhile

@@ -36,7 +36,7 @@ class Restarted:
         self.tables = tables()
         self.states = {data.name: PeerState(data.name, self.tables) for data in peers}
         self.tables.set_peer_listings(lambda: [(s.cluster_id, s.is_listed) for s in self.states.values()])
-        self.tables.recover(FOUND, {FRONT: (Backend("10.2.1.5", 8080, "TCP", 2),)}, {})
+        self.tables.recover(FOUND, {FRONT: (Backend("10.2.1.5", 8080, "TCP", 2),)}, {}, {})
 
     def list_peer(self, data: PeerData) -> None:
         for kind, entries in data.pairs().items():
@@ -98,7 +98,7 @@ def test_policy_entries_of_vanished_endpoints_are_not_taken_over() -> None:
     world.upsert_endpoint(endpoint(1))
     known, gone = PolicyKey(1, WEST.identity, 0, 0), PolicyKey(9, WEST.identity, 0, 0)
     own, reserved = PolicyKey(1, number(1, 3), 0, 0), PolicyKey(1, 1, 0, 0)
-    world.recover({}, {}, {known: False, gone: False, own: False, reserved: False})
+    world.recover({}, {}, {known: False, gone: False, own: False, reserved: False}, {})
     assert world.policies.entries.entries == {known: False}
 
 
@@ -109,7 +109,7 @@ def test_policy_entries_of_a_listed_peer_are_what_the_policies_say_again() -> No
     world.own_listed()
     restarted.states["west"] = PeerState("west", world)
     kept = PolicyKey(1, number(2, 99), 0, 0)
-    world.recover({}, {}, {kept: False})
+    world.recover({}, {}, {kept: False}, {})
     assert kept in world.policies.entries.entries
     restarted.list_peer(WEST)
     assert kept not in world.policies.entries.entries
@@ -130,7 +130,7 @@ def test_a_peer_cannot_take_what_an_earlier_life_knew_of_our_own_cluster() -> No
     world = tables()
     pod, other_node = IPCacheEntry(number(1, 3), "198.18.1.12"), IPCacheEntry(6, None)
     found = {"10.1.2.6/32": pod, "198.18.1.12/32": other_node, "198.18.2.11/32": other_node}
-    world.recover(found, {}, {})
+    world.recover(found, {}, {}, {})
     for prefix in found:
         world.ipcache.upsert(prefix, Rank(Level.PEER_NODE, "west"), IPCacheEntry(WEST.identity, "192.0.2.9"))
     assert world.ipcache.wanted.entries == found

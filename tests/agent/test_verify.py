@@ -76,7 +76,7 @@ async def test_what_the_data_path_wrote_is_equal() -> None:
     assert said["applied"] == said["revision"]
     counts = {each["name"]: (each["wanted"], each["entries"]) for each in said["maps"]}
     assert counts.keys() == {
-        *("cilium_ipcache_v2", "cilium_policy", "cilium_lxc", "links"),
+        *("cilium_ipcache_v2", "cilium_policy", "cilium_lxc", "cilium_node_map_v2", "links"),
         *("cilium_lb4_services_v2", "cilium_lb4_backends_v3"),
         *("cilium_lb4_reverse_nat", "cilium_lb_affinity_match", "cilium_lb4_source_range"),
         *("cilium_lb6_services_v2", "cilium_lb6_backends_v3", "cilium_lb6_reverse_nat"),

@@ -105,6 +105,15 @@ ANSWERS: dict[str, Any] = {
             }
         ]
     },
+    "/v1/node/ids": [
+        {"id": 0, "ips": ["198.18.1.11"]},
+        {"id": 2, "ips": ["198.18.2.11", "10.2.1.1"]},
+        {"id": 3, "ips": []},
+    ],
+    "/v1/map/cilium_node_map_v2": {
+        "name": "cilium_node_map_v2",
+        "entries": [{"key": "198.18.2.11", "value": "id=18", "id": 18, "spi": 0}],
+    },
     "/v1/endpoint": [
         {
             "id": 7,
@@ -158,6 +167,10 @@ LISTS = {
     ("node", "list"): [
         "west/node-1   198.18.2.11    10.2.1.0/24                                    clustermesh"
     ],
+    ("nodeid", "list"): [
+        "NODE ID   IP ADDRESSES\n0         198.18.1.11\n2         198.18.2.11\n          10.2.1.1\n"
+    ],
+    ("bpf", "nodeid", "list"): ["NODE ID   IP ADDRESSES   SPI\n0x12      198.18.2.11    0\n"],
     ("endpoint", "list"): [
         "7          Enabled            Disabled          65537      k8s:app=client                "
         "fd00:10:1:1::4   10.1.1.4   ready",

@@ -1,8 +1,8 @@
 """Which number stands for a node on this node, and for which addresses (spec 6.1, cilium_node_map_v2). Pure.
 
-A number is this node's own word and means nothing elsewhere. A node keeps its number while it is known, and over
-restarts of the agent: what the kernel's map has is taken over. 0 is the node itself, which is not in the
-map. An address that several nodes claim is the first one's, our own cluster's before a peer's.
+A number is this node's own word and means nothing elsewhere. A node keeps its number while it is known, and
+over restarts of the agent: what the kernel's map has is taken over. 0 is the node itself, which is not in
+the map. An address that several nodes claim is the first one's, our own cluster's before a peer's.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class NodeIDs:
             del self._used[number]
 
     def recover(self, held: Mapping[str, int]) -> None:
-        """Take over what an earlier life left in the map. Nodes that have spoken already get their old numbers."""
+        """Take over what an earlier life left in the map. Nodes that have spoken already get theirs back."""
         self._recovered = dict(held)
         self._waiting = frozenset(held.values())
         self._numbers.clear()

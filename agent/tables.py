@@ -94,7 +94,7 @@ class Tables:
         self.settle()
 
     def claim_node(self, rank: Rank, node: Node | None) -> None:
-        """What a node tells of itself now; None: it is gone. Its addresses' identities are its owner's to enter."""
+        """What a node tells of itself now; None: it is gone. Its ipcache entries are the caller's."""
         self.routes.claim(rank, node)
         self.node_ids.claim(rank, node)
 

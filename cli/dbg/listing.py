@@ -74,7 +74,9 @@ bpf_nat = _listing(
     "List what this node stands for towards other nodes' backends.",
 )
 bpf_node_ids = _listing(
-    "/v1/map/cilium_node_map_v2", table.bpf_node_ids, "List nodes' numbers and addresses as the kernel has them."
+    "/v1/map/cilium_node_map_v2",
+    table.bpf_node_ids,
+    "List nodes' numbers and addresses as the kernel has them.",
 )
 maps = _listing("/v1/map", table.maps, "List the kernel maps that can be shown.")
 bpf_policy = _listing(

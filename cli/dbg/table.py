@@ -102,7 +102,9 @@ def node_ids(found: Sequence[Object]) -> str:
 
 
 def bpf_node_ids(found: Object) -> str:
-    rows = [(f"{each['id']:#x}", each["key"], str(each.get("spi") or 0)) for each in found.get("entries") or ()]
+    rows = [
+        (f"{each['id']:#x}", each["key"], str(each.get("spi") or 0)) for each in found.get("entries") or ()
+    ]
     return columns(("NODE ID", "IP ADDRESSES", "SPI"), rows)
 
 

@@ -274,7 +274,12 @@ def add_service(world: Tables, ip: str = "172.20.1.5", name: str = "web", backen
 
 def of_kernel(world: Tables, node: LoadedDatapath) -> KernelMaps:  # noqa: F811
     return KernelMaps(
-        world, ipcache=node.ipcache, policy=node.policy, endpoints=node.endpoints, services=node.services, nodes=node.nodes
+        world,
+        ipcache=node.ipcache,
+        policy=node.policy,
+        endpoints=node.endpoints,
+        services=node.services,
+        nodes=node.nodes,
     )
 
 

@@ -58,7 +58,14 @@ def made() -> Iterator[Made]:
             small(spec.LB4_SOURCE_RANGE),
         )
         policy, endpoints = small(spec.POLICY), small(spec.ENDPOINTS)
-        kernel = KernelMaps(world, ipcache=ipcache, policy=policy, endpoints=endpoints, services=services, nodes=small(spec.NODES))
+        kernel = KernelMaps(
+            world,
+            ipcache=ipcache,
+            policy=policy,
+            endpoints=endpoints,
+            services=services,
+            nodes=small(spec.NODES),
+        )
         listed_alone(world)
         yield world, kernel, ipcache, services
 

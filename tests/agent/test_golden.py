@@ -76,7 +76,12 @@ async def test_the_kernel_has_exactly_what_cilium_wrote(
     states = {name: PeerState(name, tables) for name in CLUSTERS}
     tables.set_peer_listings(lambda: [(s.cluster_id, s.is_listed) for s in states.values()])
     kernel = KernelMaps(
-        tables, ipcache=node.ipcache, policy=node.policy, endpoints=node.endpoints, services=node.services, nodes=node.nodes
+        tables,
+        ipcache=node.ipcache,
+        policy=node.policy,
+        endpoints=node.endpoints,
+        services=node.services,
+        nodes=node.nodes,
     )
     datapath = Datapath(tables, kernel, health=Health())
     content = f"endpoints: [http://{etcd.endpoint}]\n".encode()

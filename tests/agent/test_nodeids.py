@@ -89,7 +89,9 @@ CLAIMS = st.lists(
 )
 
 
-@given(st.dictionaries(st.sampled_from([f"10.0.0.{last}" for last in range(1, 7)]), st.integers(1, 9)), CLAIMS)
+@given(
+    st.dictionaries(st.sampled_from([f"10.0.0.{last}" for last in range(1, 7)]), st.integers(1, 9)), CLAIMS
+)
 def test_after_any_claims_each_address_is_its_first_claimants(
     held: dict[str, int], claims: list[tuple[Rank, set[str] | None]]
 ) -> None:

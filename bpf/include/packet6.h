@@ -119,6 +119,25 @@ __inline_always void icmp6_ports(struct ct6_key *tuple, __u8 type, __u16 id)
 	tuple->dport = type == ICMPV6_ECHO_REPLY ? id : 0;
 }
 
+/* Only a datagram's first fragment has its ports, also where an error quotes a later one: a sender's every
+ * fragment that is too big for the way is told of. */
+__inline_always int quoted_later(struct chain *chain, struct ct6_key *about)
+{
+	struct frag6_key datagram = {};
+	struct frag_value *known;
+
+	datagram.id = chain->id;
+	datagram.proto = chain->fragmented;
+	datagram.saddr = about->saddr;
+	datagram.daddr = about->daddr;
+	known = cilium_ipv6_frag_datagrams.lookup(&datagram);
+	if (!known)
+		return 0;
+	about->sport = known->sport;
+	about->dport = known->dport;
+	return 1;
+}
+
 /* What an ICMPv6 error quotes: as much of a packet as had room. */
 __inline_always int parse_quoted6(struct __sk_buff *skb, __u32 offset, struct ct6_key *about)
 {
@@ -130,13 +149,15 @@ __inline_always int parse_quoted6(struct __sk_buff *skb, __u32 offset, struct ct
 		return 0;
 	chain.offset = offset + IP6_HEADER;
 	chain.next = ip.next_header;
-	if (walk(skb, &chain) || (chain.fragment & FRAGMENT6_OFFSET))
-		return 0;
-	if (bpf_skb_load_bytes(skb, chain.offset, words, sizeof(words)))
+	if (walk(skb, &chain))
 		return 0;
 	about->saddr = ip.saddr;
 	about->daddr = ip.daddr;
 	about->nexthdr = chain.next;
+	if (chain.fragment & FRAGMENT6_OFFSET)
+		return quoted_later(&chain, about);
+	if (bpf_skb_load_bytes(skb, chain.offset, words, sizeof(words)))
+		return 0;
 	if (chain.next == PROTO_ICMPV6) {
 		icmp6_ports(about, words[0] & 0xff, words[2]);
 	} else {

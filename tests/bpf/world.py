@@ -141,6 +141,11 @@ def v6(address: str) -> str:
     return f"fd00:{net.replace('.', ':')}::{last}"
 
 
+def speak_at_once() -> None:
+    """No address waits until it is known to be nobody else's: the first packets would wait with it."""
+    Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+
+
 def ifindex(namespace: str, device: str) -> int:
     (shown,) = json.loads(ip("-j", "link", "show", device, namespace=namespace))
     return int(shown["ifindex"])
@@ -172,11 +177,12 @@ class World:
             pod.do("serve", port=8080)
         self._tell_nodes()
 
-    def _namespace(self, name: str) -> str:
+    def namespace(self, name: str) -> str:
         full = f"{self._tag}-{name}"
         ip("netns", "add", full)
         self._stack.callback(ip, "netns", "del", full)
         ip("link", "set", "lo", "up", namespace=full)
+        within(full, speak_at_once)
         return full
 
     def _make_cgroup(self, path: Path) -> Path:
@@ -185,7 +191,7 @@ class World:
         return path
 
     def _connect(self) -> None:
-        east, west = self._namespace("east"), self._namespace("west")
+        east, west = self.namespace("east"), self.namespace("west")
         ip("link", "add", "eth0", "netns", east, "type", "veth", "peer", "name", "eth0", "netns", west)
         for namespace, address in ((east, "198.18.1.11/24"), (west, "198.18.1.12/24")):
             ip("addr", "add", address, "dev", "eth0", namespace=namespace)
@@ -210,7 +216,7 @@ class World:
         return node
 
     def _pod(self, node: Node, name: str, address: str, identity: int, number: int) -> Pod:
-        namespace, host_side = self._namespace(name), f"lxc{name}"
+        namespace, host_side = self.namespace(name), f"lxc{name}"
         veth = ("type", "veth", "peer", "name", "eth0", "mtu", "1450", "netns", namespace)
         ip("link", "add", host_side, "mtu", "1450", *veth, namespace=node.namespace)
         ip("link", "set", host_side, "up", namespace=node.namespace)
@@ -238,7 +244,7 @@ class World:
     def outside(self, node: Node, name: str, number: int) -> Pod:
         """A client that is no pod, on a network of its own, 198.18.1<number>.0/24, with `node` as its
         router: the node's end is eth<number>."""
-        namespace, device, network = self._namespace(name), f"eth{number}", f"198.18.1{number}"
+        namespace, device, network = self.namespace(name), f"eth{number}", f"198.18.1{number}"
         veth = ("type", "veth", "peer", "name", "eth0", "netns", namespace)
         ip("link", "add", device, *veth, namespace=node.namespace)
         ends = ((node.namespace, device, 1), (namespace, "eth0", 9), (namespace, "eth0", 10))

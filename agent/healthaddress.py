@@ -1,8 +1,9 @@
-"""The node's health endpoint: an address among its pods', so that who asks there asks through the data path.
+"""The node's health endpoint: an address among its pods', so that who asks there asks through the data path;
+one of each family that pods have.
 
 Cilium's, without a namespace of its own: the address is the node's, and the kernel answers for it (an echo,
 or a closed port) also while no agent runs. Of what comes through the tunnel only other nodes' probes reach it
-(`bpf/include/host.h`). IPv4 alone: the tunnel below is the same for both families.
+(`bpf/include/host.h`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from aiohttp import web
 
 from agent.endpoints import Stored
-from agent.ipam import AddressPool
+from agent.ipam import Addresses, AddressPool, Pools
 from aiokit.http import serve_tcp
 
 log = logging.getLogger(__name__)
@@ -25,12 +26,21 @@ OWNER = "health"  # in the pool; pods' owners have a slash
 _SMALLEST_POOL = 8  # addresses: pods come first
 
 
+def take_health_addresses(pools: Pools, stored: Stored) -> Addresses:
+    return Addresses(
+        take_health_address(pools.ipv4, stored),
+        take_health_address(pools.ipv6, stored) if pools.ipv6 else "",
+    )
+
+
 def take_health_address(pool: AddressPool, stored: Stored) -> str:
     """The address it had in an earlier life, else the last free one; "" where pods need them all."""
-    network = IPv4Network(pool.cidr)
-    pods = {ip for ip, owner in stored.addresses.items() if owner != OWNER}
-    pods |= {endpoint.ipv4 for endpoint in stored.endpoints if endpoint.ipv4}
-    held = [ip for ip, owner in stored.addresses.items() if owner == OWNER and IPv4Address(ip) in network]
+    network = ip_network(pool.cidr)
+    given = stored.addresses | stored.addresses6
+    pods = {ip for ip, owner in given.items() if owner != OWNER}
+    pods |= {ip for endpoint in stored.endpoints for ip in endpoint.addresses}
+    held = [ip for ip, owner in given.items() if owner == OWNER and ip_address(ip) in network]
+    pods = {ip for ip in pods if ip and ip_address(ip) in network}
     if not held and pool.capacity - len(pods) < _SMALLEST_POOL:
         return ""
     last = (str(network[-at]) for at in range(2, network.num_addresses - 1))

@@ -18,7 +18,7 @@ import msgspec
 
 from agent import netlink
 from agent.errors import ConfigError
-from agent.ipam import AddressPool, Pools
+from agent.ipam import Addresses, AddressPool, Pools
 from agent.local import LocalNode
 from aiokit.backoff import Backoff
 from k8s.client import Client
@@ -35,6 +35,7 @@ MTU = 1500  # of the underlay, where it does not say
 TUNNEL_HEADER = 50  # bytes that a pod's packet must leave
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 RETRY_FIRST, RETRY_CAP = 0.2, 10.0
+NO_HEALTH = Addresses()
 REPUBLISH_SECONDS = 60.0  # somebody may have deleted or changed our record
 
 
@@ -80,12 +81,12 @@ def internal_ip6(node: Node) -> str:
     return next((str(ip_address(each)) for each in told if ":" in each), "")
 
 
-async def ensure_devices(local: LocalNode, own: Pools, health: str = "") -> Devices:
-    """`health`: the node's health address, "" for none."""
+async def ensure_devices(local: LocalNode, own: Pools, health: Addresses = NO_HEALTH) -> Devices:
+    """`health`: the node's health addresses."""
     underlay = tuple(await asyncio.to_thread(netlink.having, local.ip))
     if not underlay:
         log.warning("no device has the address %s: node ports are not served to clients outside", local.ip)
-    inside = [*(pool.gateway for pool in own.all), *([health] if health else [])]
+    inside = [*(pool.gateway for pool in own.all), *filter(None, (health.ipv4, health.ipv6))]
     host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, *inside)
     if local.routing_mode is RoutingMode.NATIVE:
         # of another mode, if any: whoever still sends through the tunnel must not be believed
@@ -109,7 +110,7 @@ def pools(node: Node, *, ipv6: bool) -> Pools:
 
 
 def cilium_node(
-    node: LocalNode, kubernetes: Node, own: Pools, boot_id: str, health: str = ""
+    node: LocalNode, kubernetes: Node, own: Pools, boot_id: str, health: Addresses = NO_HEALTH
 ) -> dict[str, Any]:
     """The record of this node that our cluster and, through it, the mesh reads."""
     owner = {
@@ -134,7 +135,8 @@ def cilium_node(
             ],
             "ipam": {"podCIDRs": [pool.cidr for pool in own.all]},
             "encryption": {"key": 0},
-            "health": {"ipv4": health} if health else None,
+            # what is not said would stay as an earlier life said it
+            "health": {"ipv4": health.ipv4 or None, "ipv6": health.ipv6 or None},
             "bootid": boot_id,
         },
     }

@@ -4,9 +4,10 @@ Hysteresis: some failures in a row make a node silent, some answers in a row bri
 answered may stand behind a firewall, so its silence counts only when something else speaks for it: another
 node of its cluster answered at some time, or its cluster's control plane is lost too.
 
-A node may have a health endpoint: an address behind its data path, where pods' are. Its answer is the node's,
+A node may have a health endpoint: addresses behind its data path, where pods' are. Its answer is the node's,
 too. Its silence, while the node answers, counts only where it answered before, and when it lasts: Cilium's is
-away for a while whenever an agent starts.
+away for a while whenever an agent starts. Only that at its IPv4 address counts so: versions of ours that know
+no other one leave it in a node's record without answering there.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class NodeHealth:
     silent: bool = False
     seconds: float = 0.0  # that the last answer took
     endpoint: EndpointHealth | None = None  # None: it has none that we ask
+    endpoint6: EndpointHealth | None = None  # at its IPv6 address: told, but nothing is withdrawn for it
 
     @property
     def state(self) -> str:
@@ -80,11 +82,22 @@ class NodeHealth:
             return "silent"
         return "reachable" if self.answered else "unknown"
 
+    @property
+    def endpoints(self) -> tuple[EndpointHealth, ...]:
+        """Of either family."""
+        return tuple(each for each in (self.endpoint, self.endpoint6) if each is not None)
+
     def after(
-        self, *, answered: bool, seconds: float = 0.0, endpoint: EndpointHealth | None = None
+        self,
+        *,
+        answered: bool,
+        seconds: float = 0.0,
+        endpoint: EndpointHealth | None = None,
+        endpoint6: EndpointHealth | None = None,
     ) -> NodeHealth:
-        """`answered`: at either of its addresses. `endpoint`: what is known of the other one now."""
-        return replace(self._counted(answered=answered, seconds=seconds), endpoint=endpoint)
+        """`answered`: at any of its addresses. `endpoint`, `endpoint6`: what is known of these now."""
+        counted = self._counted(answered=answered, seconds=seconds)
+        return replace(counted, endpoint=endpoint, endpoint6=endpoint6)
 
     def _counted(self, *, answered: bool, seconds: float) -> NodeHealth:
         if answered:
@@ -138,18 +151,22 @@ class NodeHealths:
             return NodeHealth(cluster)
         return replace(known, cluster=cluster or known.cluster)
 
-    def probed(self, address: str, answer: Answer, endpoint: Answer | None = None) -> None:
-        """One round's answers of the node and of its health endpoint; None: that was not asked."""
+    def probed(
+        self, address: str, answer: Answer, endpoint: Answer | None = None, endpoint6: Answer | None = None
+    ) -> None:
+        """One round's answers of the node and of its health endpoint, at its IPv4 address and at that of
+        IPv6; None: that was not asked."""
         node = self._nodes.get(address)
         if node is None:
             return
-        known = None
-        if endpoint is not None:
-            known = (node.endpoint or EndpointHealth()).after(
-                answered=endpoint.came, seconds=endpoint.seconds
-            )
-        heard = answer if answer.came or endpoint is None else endpoint
-        self._nodes[address] = node.after(answered=heard.came, seconds=heard.seconds, endpoint=known)
+        asked = [each for each in (answer, endpoint, endpoint6) if each is not None]
+        heard = next((each for each in asked if each.came), answer)
+        self._nodes[address] = node.after(
+            answered=heard.came,
+            seconds=heard.seconds,
+            endpoint=_after(node.endpoint, endpoint),
+            endpoint6=_after(node.endpoint6, endpoint6),
+        )
         if heard.came:
             self._heard.add(node.cluster)
 
@@ -179,6 +196,12 @@ class NodeHealths:
         if node.cluster in self._heard:
             return "it never answered, others of its cluster did"
         return "it never answered, and its control plane is lost" if control_lost else ""
+
+
+def _after(known: EndpointHealth | None, answer: Answer | None) -> EndpointHealth | None:
+    if answer is None:
+        return None
+    return (known or EndpointHealth()).after(answered=answer.came, seconds=answer.seconds)
 
 
 def interval(silence: float, nodes: int) -> float:

@@ -1,7 +1,8 @@
 """Probes the nodes behind remote backends and withdraws what is behind silent ones.
 
 A probe is a TCP connection: accepted or refused, the node answers. It goes to the node and, where the node
-tells of one, to its health endpoint at the same time: that is behind the data path, as pods are. Decisions
+tells of one, to its health endpoint at the same time, at its address of each family that we have: that is
+behind the data path, as pods are. Decisions
 are `agent.nodehealth`'s. What is withdrawn goes to the services table, which keeps it while a service has
 nothing else.
 """
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from agent import healthaddress
+from agent.ipam import Addresses
 from agent.ipcache import IPCacheEntry, host_prefix
 from agent.nodehealth import Answer, ClusterHealth, NodeHealth, NodeHealths, interval
 from agent.tables import Tables
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 JITTER = 0.1  # of the interval, either way: nodes that start together do not probe together
 TIMEOUT_SHARE = 0.8  # of the time between probes: a probe is over before the next begins
 MAX_TIMEOUT = 2.0  # even with a slow rhythm an answer that takes longer is none
-AT_ONCE = 256  # nodes: each is a socket, or two
+AT_ONCE = 256  # nodes: each is a socket, or two or three
 IDLE_SECONDS = 1.0  # between looks for nodes to probe while there are none
 
 
@@ -42,9 +44,10 @@ class Mesh:
 
 
 class Probing:
-    """`run` is its task. `silence` is how long a node is silent before it counts as lost, in seconds."""
+    """`run` is its task. `silence` is how long a node is silent before it counts as lost, in seconds. `ipv6`:
+    whether this node has such an address to ask from."""
 
-    def __init__(self, tables: Tables, mesh: Mesh, *, port: int, silence: float) -> None:
+    def __init__(self, tables: Tables, mesh: Mesh, *, port: int, silence: float, ipv6: bool = False) -> None:
         self._tables = tables
         self._mesh = mesh
         self._port = port
@@ -52,7 +55,8 @@ class Probing:
         self._healths = NodeHealths()
         self._withdrawn: dict[str, str] = {}
         self._behind: dict[str, str] = {}  # remote backend -> node
-        self._health: dict[str, str] = {}  # node -> its health address
+        self._ipv6 = ipv6
+        self._health: dict[str, Addresses] = {}  # node -> its health addresses
         self._seen = -1  # the tables' revision of `_behind`
         self._open = asyncio.Semaphore(AT_ONCE)
 
@@ -62,7 +66,7 @@ class Probing:
         return dict(self._withdrawn)
 
     @property
-    def health_addresses(self) -> Mapping[str, str]:
+    def health_addresses(self) -> Mapping[str, Addresses]:
         """Those that are asked, by node."""
         return dict(self._health)
 
@@ -80,7 +84,7 @@ class Probing:
             gone,
             sum(self._behind.get(ip) in gone for ip in self._tables.services.withdrawn),
             Counter(node.state for node in nodes.values()),
-            Counter(node.endpoint.state for node in nodes.values() if node.endpoint is not None),
+            Counter(endpoint.state for node in nodes.values() for endpoint in node.endpoints),
         )
 
     async def run(self) -> None:
@@ -103,18 +107,16 @@ class Probing:
     async def _probe(self, address: str, start: float, limit: float) -> None:
         await asyncio.sleep(start)
         async with self._open:
-            answer, endpoint = await self._asked(address, limit)
-        self._healths.probed(address, answer, endpoint)
+            answer, endpoint, endpoint6 = await self._asked(address, limit)
+        self._healths.probed(address, answer, endpoint, endpoint6)
         if not answer.came:
             self._decide()
 
-    async def _asked(self, address: str, limit: float) -> tuple[Answer, Answer | None]:
-        """What the node and its health endpoint, if it has one, came to."""
-        health = self._health.get(address)
-        if health is None:
-            return await _timed(address, self._port, limit), None
+    async def _asked(self, address: str, limit: float) -> tuple[Answer, Answer | None, Answer | None]:
+        """What the node came to, and the addresses of its health endpoint that it has."""
+        health = self._health.get(address, Addresses())
         return await asyncio.gather(
-            _timed(address, self._port, limit), _timed(health, healthaddress.PORT, limit)
+            _timed(address, self._port, limit), _endpoint(health.ipv4, limit), _endpoint(health.ipv6, limit)
         )
 
     def _look(self) -> None:
@@ -131,13 +133,17 @@ class Probing:
         }
         addresses = set(self._behind.values())
         known = self._mesh.nodes(addresses)
-        self._health = {
-            address: ip
-            for address, node in known.items()
-            if (ip := node.ipv4_health_ip) and _leads_to(entries.get(host_prefix(ip)), address)
-        }
+        self._health = {address: self._health_of(node, address) for address, node in known.items()}
         self._healths.keep({ip: known[ip].cluster if ip in known else "" for ip in addresses})
         self._publish()
+
+    def _health_of(self, node: Node, address: str) -> Addresses:
+        """Those that the data path takes for that node's health endpoint: a peer may say anything."""
+        entries = self._tables.ipcache.wanted.entries
+        told = (node.ipv4_health_ip, node.ipv6_health_ip if self._ipv6 else "")
+        return Addresses(
+            *(ip if ip and _leads_to(entries.get(host_prefix(ip)), address) else "" for ip in told)
+        )
 
     def _decide(self) -> None:
         before, self._withdrawn = self._withdrawn, self._healths.withdrawn(self._mesh.lost())
@@ -155,8 +161,11 @@ class Probing:
 
 
 def _leads_to(entry: IPCacheEntry | None, node: str) -> bool:
-    """Whether the data path takes an address for that node's health endpoint: a peer may say anything."""
     return entry is not None and (entry.identity, entry.tunnel) == (ReservedIdentity.HEALTH, node)
+
+
+async def _endpoint(address: str, limit: float) -> Answer | None:
+    return await _timed(address, healthaddress.PORT, limit) if address else None
 
 
 async def _timed(address: str, port: int, limit: float) -> Answer:

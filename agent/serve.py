@@ -24,7 +24,7 @@ from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
 from agent.interfaces import PodInterfaces
-from agent.ipam import Pools
+from agent.ipam import Addresses, Pools
 from agent.k8s_sync import KubernetesSync
 from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
@@ -94,7 +94,9 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
     local = _local(config, node, ip, pools)
     agent.health.degraded("loading the data path")
     stored = _stored(config.state_directory / ENDPOINTS_FILE)
-    health = healthaddress.take_health_address(pools.ipv4, stored) if config.health_address else ""
+    health = (
+        healthaddress.take_health_addresses(pools, stored) if config.health_address else own_node.NO_HEALTH
+    )
     devices = await own_node.ensure_devices(local, pools, health)
     agent.mtu = devices.mtu
     tables = agent.tables = Tables(
@@ -149,7 +151,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             group.create_task(own_node.publish(client, record), name="node-record")
             group.create_task(publisher.run(), name="publisher")
             group.create_task(peers.run(), name="peers")
-            group.create_task(healthaddress.answer(*([ip, health] if health else [])), name="health")
+            group.create_task(healthaddress.answer(*_asked_at(ip, health)), name="health")
             if agent.routing is not None:
                 group.create_task(agent.routing.run(), name="routing")
             group.create_task(lifecycle.run_collector(), name="collector")
@@ -167,6 +169,12 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
                 group.create_task(agent.backends.run(), name="backends")
             agent.lifecycle = lifecycle
             agent.health.ok(f"node {local.name} of cluster {local.cluster.name}")
+
+
+def _asked_at(ip: str, health: Addresses) -> list[str]:
+    """Where probes are answered: nowhere without a health endpoint."""
+    inside = [*filter(None, (health.ipv4, health.ipv6))]
+    return [ip, *inside] if inside else []
 
 
 def _local(config: Config, node: Node, ip: str, pools: Pools) -> LocalNode:
@@ -208,6 +216,7 @@ def _add_probing(config: Config, agent: Agent, tables: Tables) -> None:
         ),
         port=config.probe_port,
         silence=config.withdraw_after_seconds,
+        ipv6=tables.node.dual_stack,
     )
     if config.probe_backends:
         mirrors = partial(peerloss.mirror_addresses, services=tables.services)

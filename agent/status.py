@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from agent.ipam import Addresses
 from agent.labels import texts
 from agent.local import LocalNode
 from agent.nodehealth import ClusterHealth, EndpointHealth, NodeHealth
@@ -86,11 +87,12 @@ def node_probes(
     nodes: Mapping[str, NodeHealth],
     withdrawn: Mapping[str, str],
     name: Callable[[str], str],
-    health_addresses: Mapping[str, str],
+    health_addresses: Mapping[str, Addresses],
 ) -> dict[str, Any]:
     """What probes say of each node behind remote backends, and of its health endpoint if it has one; `name`
     calls an address by its node."""
-    endpoints = [node.endpoint for node in nodes.values() if node.endpoint is not None]
+    endpoints = [endpoint for node in nodes.values() for endpoint in node.endpoints]
+    at = {address: health_addresses.get(address, Addresses()) for address in nodes}
     return {
         "reachable": sum(node.state == "reachable" for node in nodes.values()),
         "health-endpoints": len(endpoints),
@@ -103,7 +105,8 @@ def node_probes(
                 "state": node.state,
                 "milliseconds": round(node.seconds * 1000, 2),
                 "withdrawn": withdrawn.get(address, ""),
-                "health-endpoint": _endpoint(node.endpoint, health_addresses.get(address, "")),
+                "health-endpoint": _endpoint(node.endpoint, at[address].ipv4),
+                "health-endpoint-ipv6": _endpoint(node.endpoint6, at[address].ipv6),
             }
             for address, node in sorted(nodes.items())
         ],

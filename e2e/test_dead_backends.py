@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.faults import PROXY, curls_counted, in_namespace, pids_of
+from e2e.test_node_health import said
+from lab.demo.objects import deployment, service
 from lab.demo.steps import until_answered_by
 from lab.node import pod_record
 from lab.paths import LabPaths
 
 QUIET = 60  # answers in a row: with one of four backends dead, no luck reaches so far
 LOST_SECONDS = 40.0
+ASKED_SECONDS = 20.0
 
 
 @asynccontextmanager
@@ -49,3 +54,50 @@ async def test_a_backend_that_died_unheard_is_not_used(mesh: Mesh) -> None:
         quiet = {answer.served_by for answer in answers[-QUIET:]}
         assert {name.partition("/")[0] for name in quiet} == {"east", "west"}  # and not all of west
         assert f"west/{victim}" not in quiet
+
+
+async def test_a_backend_of_udp_alone_is_asked_for_an_echo_through_the_tunnel(mesh: Mesh) -> None:
+    """Of both families. Its pod answers at first, then it does not, then it does again."""
+    told = service("datagrams")
+    told["spec"] |= {"ipFamilyPolicy": "RequireDualStack"}
+    told["spec"]["ports"] = [{"name": "echo", "port": 80, "targetPort": 8080, "protocol": "UDP"}]
+    await mesh.lab.apply("west", deployment("datagrams", replicas=1), told)
+    await mesh.lab.apply("east", told)
+    try:
+        [name] = await mesh.lab.wait_pods("west", "datagrams", 1)
+        pod = pod_record.choose(pod_record.all_of(LabPaths(mesh.lab.lab)), "west", name)
+        before = echoes_asked(pod.network)
+        async with speechless(mesh, "west"):
+            await eventually(partial(were_asked, pod.network, before), ASKED_SECONDS)
+            mute(pod.network, on=True)
+            await eventually(partial(withdrawn, mesh, 2), ASKED_SECONDS, 0.2)
+            mute(pod.network, on=False)
+            await eventually(partial(withdrawn, mesh, 0), ASKED_SECONDS, 0.2)
+    finally:
+        for cluster, kind in (("east", "Service"), ("west", "Service"), ("west", "Deployment")):
+            await mesh.lab.delete(cluster, kind, "datagrams")
+
+
+async def withdrawn(mesh: Mesh, count: int) -> bool:
+    node = await mesh.node_of_client("east")
+    return len((await said(mesh.lab, node, "status"))["backend-health"]["withdrawn"]) == count
+
+
+def were_asked(network: str, before: tuple[int, int]) -> bool:
+    return all(now > then for now, then in zip(echoes_asked(network), before, strict=True))
+
+
+def echoes_asked(network: str) -> tuple[int, int]:
+    """Echo requests that the pod has had, of IPv4 and IPv6."""
+    command = ["nsenter", f"--net=/run/netns/{network}", "cat", "/proc/net/snmp", "/proc/net/snmp6"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+    names, values = (line.split() for line in text.splitlines() if line.startswith("Icmp:"))
+    six = next(line.split()[1] for line in text.splitlines() if line.startswith("Icmp6InEchos "))
+    return int(dict(zip(names, values, strict=True))["InEchos"]), int(six)
+
+
+def mute(network: str, *, on: bool) -> None:
+    """Whether the pod's kernel answers echoes."""
+    switches = ("ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all")
+    script = "; ".join(f"echo {int(on)} > /proc/sys/net/{each}" for each in switches)
+    subprocess.run(["nsenter", f"--net=/run/netns/{network}", "sh", "-c", script], check=True, timeout=10)

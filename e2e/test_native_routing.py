@@ -6,12 +6,16 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from aiokit.wait import eventually
 from e2e.labname import of_checkout
 from e2e.nodeports import targets, until_from, web
 from e2e.outside import knock_from, outside
+from e2e.test_node_health import FINE, SOON, sees
+from e2e.test_withdrawal import workers
 from k8s.resource import CONFIGMAP, POD
 from lab.demo.driver import Driver
 from lab.demo.objects import ECHO_PORT, NAMESPACE, SLEEP_IMAGE, deny_policy, deployment, service
@@ -137,6 +141,14 @@ async def test_a_node_port_is_served_to_clients_outside_without_a_tunnel(native:
         for protocol in ("TCP", "UDP"):
             asked = targets(lab, protocol)
             await until_from(lambda asked=asked: knock_from(namespace, asked), {"east", "west"})
+
+
+async def test_nodes_health_endpoints_answer_without_a_tunnel(native: Driver) -> None:
+    lab = make(LAB, CLUSTERS, 2)
+    for cluster, peer in (("east", "west"), ("west", "east")):
+        fine = {f"{peer}/{node.name}": FINE for node in workers(lab, peer)}
+        for node in workers(lab, cluster):
+            await eventually(partial(sees, native, node, fine), SOON, 0.1)
 
 
 async def test_pods_have_the_network_s_own_mtu(native: Driver) -> None:

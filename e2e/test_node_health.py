@@ -12,15 +12,17 @@ from typing import Any
 
 import msgspec
 
+from agent.ipcache import host_prefix
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.test_withdrawal import workers
+from lab.demo.driver import Driver
 from lab.plan import NodePlan
 from mesh.addressing import ReservedIdentity
 
 SOON = 20.0
-FINE = ["reachable", "reachable"]
-CUT = ["reachable", "silent"]
+FINE = ["reachable", "reachable", "reachable"]  # the node, its health endpoint of IPv4 and of IPv6
+CUT = ["reachable", "silent", "silent"]
 
 
 async def test_a_node_that_answers_while_its_data_path_is_cut_is_told_apart(mesh: Mesh) -> None:
@@ -28,34 +30,39 @@ async def test_a_node_that_answers_while_its_data_path_is_cut_is_told_apart(mesh
     east, west = workers(mesh.plan, "east"), workers(mesh.plan, "west")
     for nodes, peers in ((east, west), (west, east)):
         for node in nodes:
-            await eventually(partial(sees, mesh, node, dict.fromkeys(map(named, peers), FINE)), SOON, 0.1)
+            await eventually(partial(sees, mesh.lab, node, dict.fromkeys(map(named, peers), FINE)), SOON, 0.1)
     peer, other = west
     [entry] = [
-        each for each in (await said(mesh, east[0], "node", "list"))["nodes"] if each["name"] == named(peer)
+        each
+        for each in (await said(mesh.lab, east[0], "node", "list"))["nodes"]
+        if each["name"] == named(peer)
     ]
-    address = entry["health-endpoint-address"]["ipv4"]
-    known = (await said(mesh, east[0], "bpf", "ipcache", "list"))["entries"]
-    [found] = [each for each in known if each["key"] == f"{address}/32"]
-    assert (found["identity"], found["tunnel-endpoint"]) == (ReservedIdentity.HEALTH, str(peer.ip))
+    known = (await said(mesh.lab, east[0], "bpf", "ipcache", "list"))["entries"]
+    for address in entry["health-endpoint-address"].values():
+        [found] = [each for each in known if each["key"] == host_prefix(address)]
+        assert (found["identity"], found["tunnel-endpoint"]) == (ReservedIdentity.HEALTH, str(peer.ip))
     with tunnel_cut(east[0], peer):
-        await eventually(partial(sees, mesh, east[0], {named(peer): CUT, named(other): FINE}), SOON, 0.1)
-        assert await sees(mesh, east[1], {named(peer): FINE, named(other): FINE})
-    await eventually(partial(sees, mesh, east[0], {named(peer): FINE, named(other): FINE}), SOON, 0.1)
+        await eventually(partial(sees, mesh.lab, east[0], {named(peer): CUT, named(other): FINE}), SOON, 0.1)
+        assert await sees(mesh.lab, east[1], {named(peer): FINE, named(other): FINE})
+    await eventually(partial(sees, mesh.lab, east[0], {named(peer): FINE, named(other): FINE}), SOON, 0.1)
 
 
 def named(node: NodePlan) -> str:
     return f"{node.cluster}/{node.name}"
 
 
-async def sees(mesh: Mesh, node: NodePlan, wanted: dict[str, list[str]]) -> bool:
+async def sees(lab: Driver, node: NodePlan, wanted: dict[str, list[str]]) -> bool:
     """Whether that node's agent says this of its peers' nodes: of each, and of its health endpoint."""
-    nodes = (await said(mesh, node, "status")).get("node-health", {}).get("nodes", [])
-    found = {each["name"]: [each["state"], (each["health-endpoint"] or {}).get("state")] for each in nodes}
+    nodes = (await said(lab, node, "status")).get("node-health", {}).get("nodes", [])
+    keys = ("health-endpoint", "health-endpoint-ipv6")
+    found = {
+        each["name"]: [each["state"], *((each[key] or {}).get("state") for key in keys)] for each in nodes
+    }
     return {name: found.get(name) for name in wanted} == wanted
 
 
-async def said(mesh: Mesh, node: NodePlan, *command: str) -> Any:
-    socket = mesh.lab.paths.node(node).agent_socket
+async def said(lab: Driver, node: NodePlan, *command: str) -> Any:
+    socket = lab.paths.node(node).agent_socket
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli.dbg", "--host", str(socket), *command, "-o", "json"),
         stdout=asyncio.subprocess.PIPE,

@@ -134,7 +134,7 @@ __inline_always int handle_from_overlay6(struct __sk_buff *skb)
 		return drop(skb, DROP_ICMPV6_TYPE, METRIC_INGRESS);
 	endpoint = endpoint6_of(&packet.tuple.daddr);
 	if (!endpoint)
-		return admit_to_host6(skb, &packet);
+		return admit_to_host6(skb, &packet, key.tunnel_id);
 	reason = admit6_ingress(skb, &packet, endpoint, key.tunnel_id);
 	if (reason)
 		return drop(skb, reason, METRIC_INGRESS);

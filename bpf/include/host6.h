@@ -8,11 +8,25 @@
 #include "events6.h"
 #include "host.h"
 
-__inline_always int is_own6(struct address6 *address)
+/* As own_identity. */
+__inline_always __u32 own6_identity(struct address6 *address)
 {
 	struct ipcache_value *entry = ipcache6_of(address);
 
-	return entry && entry->identity == IDENTITY_HOST;
+	if (!entry || entry->tunnel[0])
+		return 0;
+	return entry->identity == IDENTITY_HOST || entry->identity == IDENTITY_HEALTH ? entry->identity : 0;
+}
+
+/* As is_health_probe. */
+__inline_always int is_health_probe6(struct packet6 *packet, __u32 source)
+{
+	if (source != IDENTITY_REMOTE_NODE)
+		return 0;
+	if (packet->tuple.nexthdr == PROTO_TCP)
+		return packet->tuple.dport == swap16(HEALTH_PORT);
+	return packet->tuple.nexthdr == PROTO_ICMPV6 &&
+	       packet->policy_port == swap16(ICMP_TYPES + ICMPV6_ECHO_REQUEST);
 }
 
 __inline_always int is_forged6(struct __sk_buff *skb, struct address6 *address)
@@ -22,11 +36,14 @@ __inline_always int is_forged6(struct __sk_buff *skb, struct address6 *address)
 	return local && local->ifindex != skb->ingress_ifindex;
 }
 
-__inline_always int admit_to_host6(struct __sk_buff *skb, struct packet6 *packet)
+__inline_always int admit_to_host6(struct __sk_buff *skb, struct packet6 *packet, __u32 source)
 {
-	if (!is_own6(&packet->tuple.daddr))
+	__u32 own = own6_identity(&packet->tuple.daddr);
+
+	if (!own)
 		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
-	if (!ct6_is_reply(packet, CT_IN, skb->len))
+	if (!(own == IDENTITY_HEALTH && is_health_probe6(packet, source)) &&
+	    !ct6_is_reply(packet, CT_IN, skb->len))
 		return drop(skb, DROP_POLICY, METRIC_INGRESS);
 	bpf_skb_change_type(skb, PACKET_FOR_US);
 	count(FORWARDED, METRIC_INGRESS, skb->len);
@@ -50,6 +67,7 @@ __inline_always int handle_to_overlay6(struct __sk_buff *skb)
 	struct ipcache_value *remote;
 	struct packet6 packet = {};
 	int reason;
+	__u32 own;
 
 	reason = parse6(skb, &packet);
 	if (reason)
@@ -57,7 +75,8 @@ __inline_always int handle_to_overlay6(struct __sk_buff *skb)
 	/* the device's own: nobody is on its link */
 	if (is_neighbour_discovery(&packet) || is_link_multicast(&packet.tuple.daddr))
 		return IGNORED;
-	if (!is_own6(&packet.tuple.saddr))
+	own = own6_identity(&packet.tuple.saddr);
+	if (!own)
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_EGRESS);
 	remote = ipcache6_of(&packet.tuple.daddr);
 	if (!node)
@@ -67,7 +86,7 @@ __inline_always int handle_to_overlay6(struct __sk_buff *skb)
 		return drop(skb, DROP_NO_TUNNEL, METRIC_EGRESS);
 	expect_answer6(&packet, skb->len);
 
-	key.tunnel_id = IDENTITY_REMOTE_NODE;
+	key.tunnel_id = own == IDENTITY_HOST ? IDENTITY_REMOTE_NODE : own;
 	key.remote_ipv4 = swap32(remote->tunnel[0]);
 	key.tunnel_ttl = 64;
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))

@@ -66,10 +66,12 @@ def _nodes(health: Mapping[str, Any], *, all_nodes: bool) -> list[str]:
         text += f", {health['health-endpoints-reachable']}/{endpoints} health endpoints"
     lines = [_line("Node health", text)]
     for node in nodes:
-        endpoint = node.get("health-endpoint")
-        if all_nodes or any(probed["state"] != "reachable" for probed in (node, endpoint) if probed):
+        endpoints = [
+            each for key in ("health-endpoint", "health-endpoint-ipv6") if (each := node.get(key)) is not None
+        ]
+        if all_nodes or any(probed["state"] != "reachable" for probed in (node, *endpoints)):
             said = f"   {node['name'] or node['cluster'] or '?'} {_probed(node)}"
-            said += f", endpoint {_probed(endpoint)}" if endpoint else ""
+            said += "".join(f", endpoint {_probed(each)}" for each in endpoints)
             lines.append(said + (f", withdrawn: {node['withdrawn']}" if node["withdrawn"] else ""))
     return lines
 

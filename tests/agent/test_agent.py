@@ -11,7 +11,7 @@ import pytest
 from agent.agent import Agent
 from agent.config import find_cgroup_root
 from agent.errors import ConfigError
-from agent.ipam import AddressPool, Pools
+from agent.ipam import Addresses, AddressPool, Pools
 from agent.ipcache import IPCacheEntry, Level, Rank
 from agent.node import cilium_node, internal_ip, internal_ip6
 from k8s.objects import Node
@@ -53,7 +53,7 @@ def test_our_record_says_how_to_reach_us() -> None:
         "spec": {"podCIDR": "10.1.1.0/24"},
     }
     pools = Pools(AddressPool("10.1.1.0/24"))
-    body = cilium_node(NODE, msgspec.convert(raw, Node), pools, "boot", "10.1.1.254")
+    body = cilium_node(NODE, msgspec.convert(raw, Node), pools, "boot", Addresses("10.1.1.254"))
     assert body["spec"] == {
         "addresses": [
             {"type": "InternalIP", "ip": "198.18.1.11"},
@@ -61,7 +61,7 @@ def test_our_record_says_how_to_reach_us() -> None:
         ],
         "ipam": {"podCIDRs": ["10.1.1.0/24"]},
         "encryption": {"key": 0},
-        "health": {"ipv4": "10.1.1.254"},
+        "health": {"ipv4": "10.1.1.254", "ipv6": None},
         "bootid": "boot",
     }
     dual = replace(NODE, routing_mode=RoutingMode.NATIVE, ip6="fd00:18::1:b")

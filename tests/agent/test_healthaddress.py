@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from agent import healthaddress, peernodes
 from agent.endpoints import Stored
-from agent.healthaddress import OWNER, take_health_address
-from agent.ipam import AddressPool
+from agent.healthaddress import OWNER, take_health_address, take_health_addresses
+from agent.ipam import Addresses, AddressPool, Pools
 from aiokit.http import serve_tcp
 from aiokit.wait import eventually
 from mesh.addressing import ClusterID
 from mesh.node import Node, NodeAddress
 
-CIDR = "10.1.1.0/24"
+CIDR, CIDR6 = "10.1.1.0/24", "fd00:10:1:1::/120"
 
 
 def test_it_is_the_last_one_and_stays_what_it_was() -> None:
@@ -34,6 +34,18 @@ def test_pods_get_the_addresses_that_they_would_get_without_it() -> None:
     assert take_health_address(pool, Stored()) == "10.1.1.254"
     pool.take("10.1.1.9", "shop/web")
     assert pool.allocate("shop/next") == "10.1.1.10"
+
+
+def test_each_family_has_its_own_and_keeps_it() -> None:
+    def taken_of_both(stored: Stored) -> Addresses:
+        return take_health_addresses(Pools(AddressPool(CIDR), AddressPool(CIDR6)), stored)
+
+    assert taken_of_both(Stored()) == Addresses("10.1.1.254", "fd00:10:1:1::fe")
+    held = Stored(addresses={"10.1.1.7": OWNER}, addresses6={"fd00:10:1:1::7": OWNER})
+    assert taken_of_both(held) == Addresses("10.1.1.7", "fd00:10:1:1::7")
+    pod = Stored(addresses6={"fd00:10:1:1::fe": "shop/web-1"})
+    assert taken_of_both(pod) == Addresses("10.1.1.254", "fd00:10:1:1::fd")
+    assert take_health_addresses(Pools(AddressPool(CIDR)), held) == Addresses("10.1.1.7")
 
 
 def test_pods_come_first_in_a_small_network() -> None:

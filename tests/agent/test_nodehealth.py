@@ -187,6 +187,17 @@ def test_a_node_that_has_no_health_endpoint_any_more_is_not_held_to_it() -> None
     assert found.nodes[ONE].endpoint is None
 
 
+def test_silence_at_the_health_endpoint_s_ipv6_address_is_only_told() -> None:
+    found = healths()
+    found.probed(ONE, YES, YES, YES)
+    for _ in range(2 * ENDPOINT_FAILURES):
+        found.probed(ONE, YES, YES, NO)
+    assert [each.state for each in found.nodes[ONE].endpoints] == ["reachable", "silent"]
+    assert not found.withdrawn({"west"})
+    found.probed(ONE, NO, NO, YES)
+    assert found.nodes[ONE].failures == 0  # an answer is an answer
+
+
 def endpoint_state(found: NodeHealths) -> str:
     endpoint = found.nodes[ONE].endpoint
     return endpoint.state if endpoint else ""

@@ -91,6 +91,9 @@ def test_a_node_without_ipv4_pods_is_told_so() -> None:
 
 
 def test_our_record_tells_both_cidrs_and_our_addresses_in_them() -> None:
-    spec = cilium_node(NODE, node("10.1.1.0/24", SIX), both(), "boot")["spec"]
+    spec = cilium_node(
+        NODE, node("10.1.1.0/24", SIX), both(), "boot", Addresses("10.1.1.254", "fd00:10:1:1::254")
+    )["spec"]
     assert spec["ipam"] == {"podCIDRs": ["10.1.1.0/24", SIX]}
     assert [address["ip"] for address in spec["addresses"]] == ["198.18.1.11", "10.1.1.1", "fd00:10:1:1::1"]
+    assert spec["health"] == {"ipv4": "10.1.1.254", "ipv6": "fd00:10:1:1::254"}

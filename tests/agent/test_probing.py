@@ -6,10 +6,12 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from agent import healthaddress
+from agent.ipam import Addresses
 from agent.ipcache import IPCacheEntry, Level, Rank, host_prefix
 from agent.nodehealth import DataPlane
 from agent.probing import Mesh, Probing, answers
@@ -26,6 +28,7 @@ HTTP = {"http": Port("TCP", 8080)}
 FRONT = Frontend("172.20.1.5", 80, "TCP")
 REFUSING = "127.0.0.1"
 SILENT = "127.77.0.1"
+KEYS = ("health-endpoint", "health-endpoint-ipv6")
 
 
 def full_listener() -> tuple[socket.socket, socket.socket, int]:
@@ -101,13 +104,42 @@ async def test_a_node_and_its_health_endpoint_are_told_apart(monkeypatch: pytest
     with listener, waiting:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(each.run(), name="probing")
-            await eventually(lambda: bool(each.health_addresses))
+            await eventually(lambda: each.health_addresses == {REFUSING: Addresses(SILENT)})
             await eventually(lambda: told() == ["reachable", SILENT, "reachable"])
             monkeypatch.setattr(healthaddress, "PORT", port)
             await eventually(lambda: told() == ["reachable", SILENT, "silent"])
             status = each.status("west")
             assert (status.states, status.endpoint_states) == ({"reachable": 1}, {"silent": 1})
             task.cancel()
+
+
+@pytest.mark.parametrize("ipv6", [True, False])
+async def test_a_health_endpoint_is_asked_at_both_addresses_by_who_has_both_families(
+    monkeypatch: pytest.MonkeyPatch, ipv6: bool
+) -> None:
+    monkeypatch.setattr(healthaddress, "PORT", 1)  # refused there: an answer
+    made = tables()
+    rank = Rank(Level.PEER_NODE, "west", "node-1")
+    for address in (SILENT, "::1"):
+        entry = IPCacheEntry(int(ReservedIdentity.HEALTH), REFUSING)
+        made.ipcache.upsert(host_prefix(address), rank, entry)
+    peer = replace(node(REFUSING, "west", SILENT), ipv6_health_ip="::1")
+    each = Probing(made, Mesh(lambda _: {REFUSING: peer}, set), port=1, silence=0.3, ipv6=ipv6)
+
+    def told() -> dict[str, object]:
+        [found] = [
+            found
+            for found in node_probes(each.nodes, each.withdrawn, str, each.health_addresses)["nodes"]
+            if found["address"] == REFUSING
+        ]
+        return {key: found[key] and (found[key]["address"], found[key]["state"]) for key in KEYS}
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(each.run(), name="probing")
+        await eventually(lambda: bool(each.health_addresses))
+        six = ("::1", "reachable") if ipv6 else None
+        await eventually(lambda: told() == dict(zip(KEYS, ((SILENT, "reachable"), six), strict=True)))
+        task.cancel()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +155,7 @@ async def test_only_what_the_data_path_takes_for_the_node_s_health_endpoint_is_a
     async with asyncio.TaskGroup() as group:
         task = group.create_task(each.run(), name="probing")
         await eventually(lambda: REFUSING in each.nodes and each.nodes[REFUSING].answered)
-        assert not each.health_addresses
+        assert each.health_addresses == {REFUSING: Addresses()}
         assert each.nodes[REFUSING].endpoint is None
         task.cancel()
 

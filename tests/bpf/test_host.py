@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from bpf import ipcache_map, policy_map
-from tests.bpf.world import Node, PodError, World, ip, world
+from tests.bpf.world import Node, PodError, World, ip, v6, world
 
 pytestmark = pytest.mark.root
 
 PORT = 8080
 INSIDE, FAR_INSIDE = "10.1.1.1", "10.2.1.1"  # the nodes' addresses among the pods
-FAR_HEALTH = "10.2.1.254"
+FAR_HEALTH = {4: "10.2.1.254", 6: v6("10.2.1.254")}
 HEALTH, REMOTE_NODE = 4, 6
 SOON = 0.4
 
@@ -40,20 +40,35 @@ def join(node: Node, other: Node, inside: str, pods: str) -> None:
     ip("link", "set", "cilium_vxlan", "arp", "off", namespace=node.namespace)
     through = ("via", other.address, "dev", "cilium_vxlan", "onlink", "src", inside)
     ip("route", "add", pods, *through, namespace=node.namespace)
-    node.datapath.ipcache.update([(ipcache_map.pack_key(inside), ipcache_map.pack_value(1, None))])
+    own = ipcache_map.pack_value(1, None)
+    node.datapath.ipcache.update([(ipcache_map.pack_key(each), own) for each in (inside, v6(inside))])
     entry = ipcache_map.pack_value(REMOTE_NODE, node.address)
-    other.datapath.ipcache.update([(ipcache_map.pack_key(inside), entry)])
+    other.datapath.ipcache.update([(ipcache_map.pack_key(each), entry) for each in (inside, v6(inside))])
+    ip("addr", "add", f"{v6(inside)}/128", "dev", "lo", "nodad", namespace=node.namespace)
+    pods6 = f"{v6(pods.partition('/')[0])}/64"
+    ip("-6", "route", "add", pods6, "dev", "cilium_vxlan", "src", v6(inside), namespace=node.namespace)
 
 
 def announce_health(node: Node, other: Node) -> None:
-    ip("addr", "add", f"{FAR_HEALTH}/32", "dev", "lo", namespace=node.namespace)
-    for where, tunnel in ((node, None), (other, node.address)):
-        value = ipcache_map.pack_value(HEALTH, tunnel)
-        where.datapath.ipcache.update([(ipcache_map.pack_key(FAR_HEALTH), value)])
+    for address in FAR_HEALTH.values():
+        ip("addr", "add", address, "dev", "lo", namespace=node.namespace)
+        for where, tunnel in ((node, None), (other, node.address)):
+            value = ipcache_map.pack_value(HEALTH, tunnel)
+            where.datapath.ipcache.update([(ipcache_map.pack_key(address), value)])
+
+
+def ping6(address: str) -> bool:
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+        sock.settimeout(2)
+        sock.sendto(struct.pack("!BBHHH", 128, 0, 0, 77, 1), (address, 0))  # the kernel sums it up
+        answer, _ = sock.recvfrom(2048)
+        return answer[0] == 129
 
 
 def ping(address: str) -> bool:
     """Whether an echo comes back; the checksum is of this one packet."""
+    if ":" in address:
+        return ping6(address)
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
         sock.settimeout(2)
         sock.sendto(struct.pack("!BBHHH", 8, 0, 0xFFFF - 0x0800 - 77 - 1, 77, 1), (address, 0))
@@ -164,17 +179,22 @@ def test_a_pod_that_nobody_knows_is_told_apart(mesh: World) -> None:
     assert mesh.east.drops() == {"no tunnel": 1}
 
 
-def test_another_node_s_probes_reach_the_health_address_and_nothing_else_does(mesh: World) -> None:
-    east, west = mesh.east, mesh.west
-    assert (
-        east.within(lambda: outcome(FAR_HEALTH, 4240)) == "ConnectionRefusedError"
-    )  # nobody serves: an answer
-    with west.within(lambda: socket.create_server((FAR_HEALTH, 4240))):
-        assert east.within(lambda: outcome(FAR_HEALTH, 4240)) == "open"
-    assert east.within(lambda: ping(FAR_HEALTH))
+@pytest.mark.parametrize("family", [4, 6])
+def test_another_node_s_probes_reach_the_health_address_and_nothing_else_does(
+    mesh: World, family: int
+) -> None:
+    east, west, health = mesh.east, mesh.west, FAR_HEALTH[family]
+
+    def serve(port: int) -> socket.socket:
+        return socket.create_server((health, port), family=socket.AF_INET6 if family == 6 else socket.AF_INET)
+
+    assert east.within(lambda: outcome(health, 4240)) == "ConnectionRefusedError"  # nobody serves: an answer
+    with west.within(lambda: serve(4240)):
+        assert east.within(lambda: outcome(health, 4240)) == "open"
+    assert east.within(lambda: ping(health))
     assert east.drops() == west.drops() == {}
-    with west.within(lambda: socket.create_server((FAR_HEALTH, PORT))):
-        assert east.within(lambda: outcome(FAR_HEALTH, PORT)) == "TimeoutError"
+    with west.within(lambda: serve(PORT)):
+        assert east.within(lambda: outcome(health, PORT)) == "TimeoutError"
     with pytest.raises(PodError):
-        mesh.client.do("ping", ip=FAR_HEALTH, patience=SOON)  # a pod is no node
+        mesh.client.do("ping6" if family == 6 else "ping", ip=health, patience=SOON)  # a pod is no node
     assert west.drops().keys() == {"policy denied"}

@@ -33,7 +33,7 @@ def routes() -> tuple[tuple[str, str], ...]:
         found = [
             route
             for family in (AF_INET, AF_INET6)
-            for route in opened.get_routes(family=family, table=netlink.MAIN_TABLE)
+            for route in netlink.of_family(family, opened.get_routes(family=family, table=netlink.MAIN_TABLE))
         ]
     return tuple(
         (f"{route.get_attr('RTA_DST')}/{route['dst_len']}", _TYPES[route["type"]])

@@ -1,4 +1,4 @@
-"""A kernel without IPv6: its answers to questions for it are those of every kernel for a family that it lacks.
+"""A kernel without IPv6: it answers a question for it as every kernel does for a family that it lacks.
 
 rtnetlink hands a family without a handler of its own to the one for "any" (rtnl_get_link in the kernel's
 net/core/rtnetlink.c). AF_UNIX never has one, so here it stands for IPv6: what comes back is the kernel's own.
@@ -11,10 +11,10 @@ from socket import AF_INET, AF_UNIX
 
 import pytest
 
-from agent import netlink, routetable
+from agent import netlink, nodelinks, routetable
 from agent.noderoutes import Changes
 from tests.agent.nodespace import node_namespace
-from tests.bpf.world import ip, within
+from tests.bpf.world import within
 
 pytestmark = pytest.mark.root
 
@@ -23,7 +23,7 @@ GATEWAY, OLD, CIDR = "10.1.1.1", "10.1.9.1", "10.1.1.0/24"
 
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for module in (netlink, routetable):
+    for module in (netlink, nodelinks, routetable):
         monkeypatch.setattr(module, "AF_INET6", AF_UNIX)
     with node_namespace() as name:
         within(name, lambda: netlink.IPV6_SWITCH.write_text("1"))
@@ -50,5 +50,6 @@ def test_routes_are_seen_once_and_can_be_changed(node: str) -> None:
     within(node, lambda: table.change(Changes({CIDR: "198.18.2.11"}, ()), {}))
     seen = within(node, table.look)
     assert seen == routetable.Seen({CIDR: "198.18.2.11"}, ["198.18.0.0/15"])
+    assert within(node, nodelinks.routes) == ((CIDR, "unicast"),)
     assert within(node, lambda: table.change(Changes({}, [CIDR]), seen.ours)) == {}
     assert within(node, table.look).ours == {}

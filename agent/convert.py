@@ -52,7 +52,8 @@ def local_service(service: Service) -> LocalService:
         annotations=service.metadata.annotations,
         cluster_ips=tuple(dict.fromkeys(addresses)),
         ports=tuple(
-            ServicePort(port.name, port.protocol, port.port, _node_port(spec, port)) for port in spec.ports
+            ServicePort(port.name, port.protocol, port.port, _node_port(spec, port), _target(port))
+            for port in spec.ports
         ),
         node_only=spec.internalTrafficPolicy == "Local",
         zonal=is_zonal(service.metadata.annotations, spec.trafficDistribution),
@@ -92,6 +93,10 @@ def _health_port(spec: ServiceSpec) -> int:
 def _node_port(spec: ServiceSpec, port: KubernetesPort) -> int:
     """A number that another type left behind counts for nothing."""
     return port.nodePort if spec.type in ("NodePort", "LoadBalancer") else 0
+
+
+def _target(port: KubernetesPort) -> int:
+    return port.targetPort if isinstance(port.targetPort, int) else 0
 
 
 def _sticky(spec: ServiceSpec) -> int:

@@ -36,6 +36,7 @@ _FLAGS = {  # of a master entry, in Cilium's words (spec 6.1)
     1 << 7: "check source-range",
     1 << 9: "46x64",
     1 << 10: "l7-load-balancer",
+    1 << 11: "delegate-if-local",
     1 << 13: "two-scopes",
     1 << 14: "quarantined",
     1 << 15: "dsr",

@@ -3,15 +3,24 @@
 Two places for each node port (spec 6.1): the node's own address, which clients from outside meet, and
 0.0.0.0 or ::, which stand for every node's address and which the node's own clients meet. A policy that keeps
 traffic on the node may be for one of the two only. Clients from outside are served over IPv4 only.
+
+No process of the node may bind a node port's number (bpf/src/bind.c), unless the service's backends have the
+very same one: then they may be processes of nodes.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
+from bpf.lb_map import (
+    FLAG_DELEGATE_IF_LOCAL,
+    FLAG_EXTERNAL_LOCAL,
+    FLAG_INTERNAL_LOCAL,
+    FLAG_NODE_PORT,
+    FLAG_ROUTABLE,
+)
 from mesh.ip import family
-from mesh.merge import LocalService
+from mesh.merge import Frontend, LocalService
 
 ANY_NODE, ANY_NODE_IPV6 = "0.0.0.0", "::"
 
@@ -33,11 +42,21 @@ def places(service: LocalService, node_ip: str) -> list[LocalService]:
     ]
 
 
-def flags(service: LocalService) -> int:
-    """Of the master entries of a service's node ports (lb_map.FLAG_*)."""
+def flags(service: LocalService, frontend: Frontend) -> int:
+    """Of the master entry of one of a service's node ports (lb_map.FLAG_*)."""
     return (
         FLAG_NODE_PORT
         | FLAG_ROUTABLE
         | (FLAG_EXTERNAL_LOCAL if service.outside_node_only else 0)
         | (FLAG_INTERNAL_LOCAL if service.node_only else 0)
+        | (FLAG_DELEGATE_IF_LOCAL if keeps_number(service, frontend) else 0)
+    )
+
+
+def keeps_number(service: LocalService, frontend: Frontend) -> bool:
+    """Whether backends have the very number that clients ask for."""
+    return any(
+        port.target == frontend.port and port.protocol == frontend.protocol
+        for port in service.ports
+        if frontend.port in (port.port, port.node_port)
     )

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from agent.nodeports import keeps_number
 from bpf.lb_map import (
+    FLAG_DELEGATE_IF_LOCAL,
     FLAG_EXTERNAL_IP,
     FLAG_EXTERNAL_LOCAL,
     FLAG_INTERNAL_LOCAL,
@@ -35,7 +37,7 @@ def places(service: LocalService) -> list[LocalService]:
     return [replace(service, cluster_ips=met, node_only=service.outside_node_only, outside=True)]
 
 
-def flags(service: LocalService, frontend: Frontend) -> int:
+def flags(service: LocalService, frontend: Frontend, node_ip: str = "") -> int:
     """Of the master entry of one of the service's own addresses (lb_map.FLAG_*)."""
     if frontend.ip not in addresses(service):
         return 0
@@ -43,6 +45,8 @@ def flags(service: LocalService, frontend: Frontend) -> int:
     kind = FLAG_ROUTABLE | (FLAG_LOAD_BALANCER if balanced else FLAG_EXTERNAL_IP)
     if balanced and service.source_ranges:
         kind |= FLAG_SOURCE_RANGES
+    if frontend.ip == node_ip and keeps_number(service, frontend):
+        kind |= FLAG_DELEGATE_IF_LOCAL  # a process of this node may be the backend
     if frontend.outside:
         return kind | (FLAG_EXTERNAL_LOCAL if service.outside_node_only else 0)
     kind |= FLAG_INTERNAL_LOCAL if service.node_only else 0

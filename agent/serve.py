@@ -48,7 +48,7 @@ from aiokit.http import serve_tcp, serve_unix
 from aiokit.signals import wait_terminated
 from aiokit.tokenbucket import TokenBucket
 from bpf import datapath as bpf_datapath
-from bpf import loader
+from bpf import host_netns, loader
 from bpf.loader import NodeOptions
 from k8s import access
 from k8s.client import Client, connect
@@ -195,7 +195,9 @@ async def _loaded(
 ) -> AsyncGenerator[bpf_datapath.Datapath]:
     """The programs and maps in the kernel, attached to the node's devices and to its cgroup. `gateway`: the
     node's address among the pods."""
-    options = NodeOptions(local.ip, devices.vxlan, devices.mtu, gateway, next(iter(devices.underlay), 0))
+    underlay = next(iter(devices.underlay), 0)
+    netns = host_netns.cookie()  # our own: the agent is a process of the node
+    options = NodeOptions(local.ip, devices.vxlan, devices.mtu, gateway, underlay, netns)
     await asyncio.to_thread(loader.load, config.bpf_root, options)
     async with AsyncExitStack() as opened:
         loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))

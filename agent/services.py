@@ -281,7 +281,10 @@ class Services:
 
     def _say(self, frontend: Frontend, service: LocalService, *, is_node_port: bool) -> None:
         """What the frontend's master entry says beside its backends."""
-        flags = nodeports.flags(service) if is_node_port else outside.flags(service, frontend)
+        if is_node_port:
+            flags = nodeports.flags(service, frontend)
+        else:
+            flags = outside.flags(service, frontend, self._node_ip)
         ranges = () if is_node_port else outside.ranges(service, frontend)
         _set(self.sticky, frontend, service.sticky)
         _set(self.flags, frontend, flags)

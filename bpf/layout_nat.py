@@ -1,4 +1,4 @@
-"""Byte layouts of the maps of node ports, as `include/natmaps.h` declares them. See layout.py."""
+"""Byte layouts of node ports' maps, as `include/natmaps.h` and `src/bind.c` declare them. See layout.py."""
 
 from bpf.layout import Layout
 
@@ -19,6 +19,7 @@ LB4_SOURCE_RANGE_KEY = Layout(
 )
 SOURCE_RANGE_VALUE = Layout("source_range_value", (("flags", "B"),))
 NODEPORT_CONFIG_VALUE = Layout("nodeport_config_value", (("tunnel_source", "4s"), ("device", "I")))
+HOST_NETNS_VALUE = Layout("host_netns_value", (("cookie", "Q"),))
 MAGLEV_TABLE_KEY = Layout("maglev_table_key", (("rev_nat_id", "2s"), ("pad", "H")))
 MAGLEV_TABLE_VALUE = Layout("maglev_table_value", (("table", "I"), ("size", "I")))
 MAGLEV_SLOTS_KEY = Layout("maglev_slots_key", (("table", "I"), ("part", "I")))

@@ -41,6 +41,7 @@ FLAG_SESSION_AFFINITY = 1 << 4
 FLAG_LOAD_BALANCER = 1 << 5
 FLAG_ROUTABLE = 1 << 6  # from outside of the cluster
 FLAG_SOURCE_RANGES = 1 << 7  # only for clients of some networks (source_range_map.py)
+FLAG_DELEGATE_IF_LOCAL = 1 << 11  # a process of the node may be the backend, at this very port
 FLAG_INTERNAL_LOCAL = 1 << 12
 FLAG_TWO_SCOPES = 1 << 13  # clients outside get what SCOPE_OUTSIDE says
 FLAGS_OUTSIDE = FLAG_EXTERNAL_IP | FLAG_NODE_PORT | FLAG_LOAD_BALANCER  # any of them: serves clients outside

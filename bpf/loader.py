@@ -20,13 +20,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpf import link, nat_map, node_config_map, syscall
+from bpf import host_netns, link, nat_map, node_config_map, syscall
 from bpf.errors import BPFUnavailableError, CompileError, NotLoadedError, SchemaError
 from bpf.node_config_map import NodeConfig
 from bpf.pinned_map import PinnedMap, mismatch
 from bpf.pins import Pins
 from bpf.requirements import COMPILER_PYTHON, check
-from bpf.spec import MAPS, NODE_CONFIG, NODEPORT_CONFIG, PROGRAMS, SCHEMA_VERSION, SOURCES, ProgramSpec
+from bpf.spec import (
+    HOST_NETNS,
+    MAPS,
+    NODE_CONFIG,
+    NODEPORT_CONFIG,
+    PROGRAMS,
+    SCHEMA_VERSION,
+    SOURCES,
+    ProgramSpec,
+)
 
 __all__ = ["NodeOptions", "check", "load", "unload"]
 
@@ -45,6 +54,9 @@ class NodeOptions:
     mtu: int = 1450
     gateway: str = ""  # the node's address among the pods, by which other nodes' pods answer it
     underlay_ifindex: int = 0  # by which other nodes are reached; 0: as clients of node ports come
+    host_netns: int = (
+        0  # cookie of the node's network namespace, whose processes may not bind services' ports
+    )
 
 
 def load(root: Path, options: NodeOptions) -> None:
@@ -60,6 +72,8 @@ def load(root: Path, options: NodeOptions) -> None:
             _build(pins, source)
             log.info("loaded the data path at %s", root)
         _configure_node_ports(pins, options)
+        with PinnedMap.open(pins.map(HOST_NETNS), HOST_NETNS) as table:
+            table.update([(host_netns.KEY, host_netns.pack_value(options.host_netns))])
         _configure(pins, NodeConfig(options.node_ip, options.vxlan_ifindex, options.mtu, digest))
 
 

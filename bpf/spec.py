@@ -43,6 +43,7 @@ SOURCES = (
     "src/netdeverror.c",
     "src/netdev.c",
     "src/sock6.c",
+    "src/bind.c",
 )
 
 
@@ -61,6 +62,7 @@ class ProgramType(enum.IntEnum):
     """enum bpf_prog_type"""
 
     SCHED_CLS = 3
+    CGROUP_SOCK = 9
     CGROUP_SOCK_ADDR = 18
 
 
@@ -69,6 +71,8 @@ class AttachType(enum.IntEnum):
 
     CGROUP_INET4_CONNECT = 10
     CGROUP_INET6_CONNECT = 11
+    CGROUP_INET4_POST_BIND = 12
+    CGROUP_INET6_POST_BIND = 13
     CGROUP_UDP4_SENDMSG = 14
     CGROUP_UDP6_SENDMSG = 15
     CGROUP_UDP4_RECVMSG = 19
@@ -101,7 +105,7 @@ class ProgramSpec:
     @property
     def expected_attach(self) -> int | None:
         """What the kernel must be told when loading; None where it does not ask."""
-        return self.attach if self.type is ProgramType.CGROUP_SOCK_ADDR else None
+        return self.attach if self.type is not ProgramType.SCHED_CLS else None
 
 
 IPCACHE = MapSpec("cilium_ipcache_v2", MapType.LPM_TRIE, layout.IPCACHE_KEY, layout.IPCACHE_VALUE, 512_000)
@@ -202,6 +206,9 @@ NODEPORT_CONFIG = MapSpec(
 )
 # Cilium's default is 16,384 entries: too few for two addresses of each node of a large mesh
 NODES = MapSpec("cilium_node_map_v2", MapType.HASH, layout.NODE_KEY, layout.NODE_VALUE, 131_072)
+HOST_NETNS = MapSpec(
+    "cilium_host_netns", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout_nat.HOST_NETNS_VALUE, 1, flags=0
+)
 METRICS = MapSpec("cilium_metrics", MapType.PERCPU_HASH, layout.METRICS_KEY, layout.METRICS_VALUE, 1_024)
 NODE_CONFIG = MapSpec(
     "cilium_node_config", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout.NODE_CONFIG_VALUE, 1, flags=0
@@ -238,6 +245,7 @@ MAPS = (
     NODES,
     NODE_CONFIG,
     NODEPORT_CONFIG,
+    HOST_NETNS,
     EVENTS,
     EVENT_CONFIG,
 )
@@ -263,6 +271,12 @@ SOCK6_RECVMSG = ProgramSpec("cil_sock6_recvmsg", ProgramType.CGROUP_SOCK_ADDR, A
 SOCK6_GETPEERNAME = ProgramSpec(
     "cil_sock6_getpeername", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET6_GETPEERNAME
 )
+SOCK4_POST_BIND = ProgramSpec(
+    "cil_sock4_post_bind", ProgramType.CGROUP_SOCK, AttachType.CGROUP_INET4_POST_BIND
+)
+SOCK6_POST_BIND = ProgramSpec(
+    "cil_sock6_post_bind", ProgramType.CGROUP_SOCK, AttachType.CGROUP_INET6_POST_BIND
+)
 
 POD_PROGRAMS = (FROM_CONTAINER, TO_CONTAINER)
 OVERLAY_PROGRAMS = (FROM_OVERLAY, TO_OVERLAY)
@@ -270,5 +284,6 @@ UNDERLAY_PROGRAMS = (FROM_NETDEV,)
 SOCKET_PROGRAMS = (
     *(SOCK4_CONNECT, SOCK4_SENDMSG, SOCK4_RECVMSG, SOCK4_GETPEERNAME),
     *(SOCK6_CONNECT, SOCK6_SENDMSG, SOCK6_RECVMSG, SOCK6_GETPEERNAME),
+    *(SOCK4_POST_BIND, SOCK6_POST_BIND),
 )
 PROGRAMS = POD_PROGRAMS + OVERLAY_PROGRAMS + UNDERLAY_PROGRAMS + SOCKET_PROGRAMS

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokit.wait import eventually
+from e2e.conftest import Mesh
 from e2e.knocking import Target, by_cluster
 from lab.demo.objects import service
 from lab.plan import LabPlan
 
 NODE_PORT = 30_080
 TIMES = 40  # of four pods in two clusters: that one cluster gets none has the odds 2 ** -39
+
+_BIND = """
+import socket, sys
+try:
+    socket.socket().bind(("0.0.0.0", int(sys.argv[1])))
+except OSError as error:
+    print(error.errno)
+"""
 
 Answers = Callable[[], Awaitable[list[Counter[str]]]]
 
@@ -45,3 +55,9 @@ async def until_from(answers: Answers, wanted: set[str]) -> None:
         await eventually(as_wanted, 20, 0.1)
     except TimeoutError as error:
         raise AssertionError(f"answers come from {seen}, not from {wanted}") from error
+
+
+async def refusal(mesh: Mesh, pod: str, port: int) -> int:
+    """What a process in a pod of east is told when it binds a number: 0, or why not (errno)."""
+    enter = ("lab", "--name", mesh.lab.lab, "exec", "east", pod, "--")
+    return int(await mesh.lab.command(*enter, sys.executable, "-c", _BIND, str(port)) or 0)

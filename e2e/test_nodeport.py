@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Iterator
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.knocking import Target, knock
-from e2e.nodeports import NODE_PORT, TIMES, targets, until_from, web
+from e2e.nodeports import NODE_PORT, TIMES, refusal, targets, until_from, web
 from e2e.outside import knock_from, outside
 from k8s.client import Client
 from k8s.resource import CONFIGMAP, POD
@@ -67,6 +68,15 @@ async def test_a_node_with_own_backends_answers_alone_where_the_service_says_so(
     assert nodes[0] != nodes[1]
     pod = served.clients["east"]
     await until_from(lambda: knock(served, "east", pod, targets(served.plan, "TCP")), BOTH)
+
+
+async def test_a_process_of_a_node_cannot_bind_the_node_port_and_a_pod_can(served: Mesh, client: str) -> None:
+    await until_from(lambda: knock_from(client, targets(served.plan, "TCP")), BOTH)
+    async with served.lab.kubernetes("east") as api:
+        agents = await _agents(api)  # they are in their nodes' own networks
+    assert [await refusal(served, each, NODE_PORT) for each in agents] == [errno.EPERM] * 2
+    assert [await refusal(served, each, NODE_PORT + 1) for each in agents] == [0, 0]
+    assert await refusal(served, served.clients["east"], NODE_PORT) == 0
 
 
 async def _set(mesh: Mesh, **settings: str | None) -> None:

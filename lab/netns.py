@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
+from bpf import host_netns
 from lab.errors import LabError
 
 T = TypeVar("T")
@@ -126,13 +127,7 @@ def tcp_socket(name: str) -> socket.socket:
 
 def cookie(name: str) -> int:
     """The kernel's number for the namespace, as eBPF programs see it."""
-    so_netns_cookie = 71
-
-    def ask() -> int:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, so_netns_cookie, 8), "little")
-
-    return run(name, ask)
+    return run(name, host_netns.cookie)
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:

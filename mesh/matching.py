@@ -28,12 +28,14 @@ class Backend(NamedTuple):
 
 
 class ServicePort(NamedTuple):
-    """`node_port`: where nodes serve it too; 0: nowhere."""
+    """`node_port`: where nodes serve it too; 0: nowhere. `target`: the backends' number; 0: it
+    is by their name for it."""
 
     name: str
     protocol: str
     port: int
     node_port: int = 0
+    target: int = 0
 
 
 class Source(NamedTuple):

@@ -49,6 +49,13 @@ def test_an_internal_policy_of_local_keeps_a_service_to_each_node() -> None:
     assert [backend.node for backend in piece.backends] == ["node-2"]
 
 
+@pytest.mark.parametrize(("target", "number"), [(8080, 8080), ("http", 0)])
+def test_a_target_is_a_number_or_the_backends_name_for_one(target: int | str, number: int) -> None:
+    ports = [{"port": 80, "targetPort": target}]
+    converted = local_service(service(clusterIP="172.20.1.5", ports=ports))
+    assert converted.ports == (ServicePort("", "TCP", 80, 0, number),)
+
+
 def test_node_ports_are_those_of_services_that_have_them() -> None:
     ports = [{"port": 80, "nodePort": 30_080}]
     spec = {"clusterIP": "172.20.1.5", "ports": ports, "externalTrafficPolicy": "Local"}

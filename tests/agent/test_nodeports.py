@@ -9,7 +9,13 @@ import pytest
 from agent.desired import Clock
 from agent.nodeports import ANY_NODE, places
 from agent.services import Services, Slice
-from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_INTERNAL_LOCAL, FLAG_NODE_PORT, FLAG_ROUTABLE
+from bpf.lb_map import (
+    FLAG_DELEGATE_IF_LOCAL,
+    FLAG_EXTERNAL_LOCAL,
+    FLAG_INTERNAL_LOCAL,
+    FLAG_NODE_PORT,
+    FLAG_ROUTABLE,
+)
 from mesh.addressing import ClusterID
 from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
 from mesh.service import GlobalService, Port
@@ -91,6 +97,21 @@ def test_a_load_balancer_s_address_on_this_node_is_no_node_port() -> None:
     )))  # fmt: skip
     assert OUTSIDE not in made.flags.entries
     assert made.flags.entries[INSIDE] == PLAIN
+
+
+@pytest.mark.parametrize(("target", "may"), [(30_080, True), (8080, False), (0, False)])
+def test_a_process_of_the_node_may_listen_where_backends_have_the_node_port_s_number(
+    target: int, may: bool
+) -> None:
+    made = services()
+    ports = (
+        ServicePort("http", "TCP", 80, 30_080, target),
+        ServicePort("dns", "UDP", 30_080, 30_081, 30_080),
+    )
+    made.set_local("shop/web", replace(WEB, ports=ports))
+    flags = PLAIN | (FLAG_DELEGATE_IF_LOCAL if may else 0)
+    assert [made.flags.entries[each] for each in (OUTSIDE, INSIDE)] == [flags, flags]
+    assert made.flags.entries[Frontend(ANY_NODE, 30_081, "UDP")] == PLAIN
 
 
 def test_without_an_address_of_the_node_there_are_no_node_ports() -> None:

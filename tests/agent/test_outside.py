@@ -10,6 +10,7 @@ from agent.convert import local_service
 from agent.desired import Clock
 from agent.services import Services, Slice
 from bpf.lb_map import (
+    FLAG_DELEGATE_IF_LOCAL,
     FLAG_EXTERNAL_IP,
     FLAG_EXTERNAL_LOCAL,
     FLAG_INTERNAL_LOCAL,
@@ -104,6 +105,16 @@ def test_entries_for_clients_outside_go_with_what_made_them(made: Services) -> N
     made.set_local("shop/web", replace(web(), balancer_ips=(), external_ips=()))
     assert not any(frontend.outside for frontend in made.wanted.entries)
     assert made.flags.entries == made.ranges.entries == {}
+
+
+def test_a_process_of_the_node_may_listen_at_a_balancer_s_address_that_is_the_node_s() -> None:
+    """As balancers do that only name nodes: the backend itself listens there."""
+    for node_ip, target, may in ((BALANCER, 80, True), (BALANCER, 8080, False), (EXTERNAL, 80, False)):
+        made = Services(Clock(), node_ip=node_ip)
+        made.start()
+        ports = (ServicePort("http", "TCP", 80, targetPort=target),)
+        made.set_local("shop/web", web(ports=ports))
+        assert bool(made.flags.entries[at(BALANCER)] & FLAG_DELEGATE_IF_LOCAL) is may
 
 
 def test_source_ranges_are_for_the_balancer_s_address_alone(made: Services) -> None:

@@ -117,6 +117,17 @@ class Pod:
             data, peer = sock.recvfrom(65536)
             return {"said": data[:40].decode(), "size": len(data), "peer": peer}
 
+    def bind(self, ip: str, port: int, kind: str = "SOCK_STREAM", then: int = 0) -> int:
+        """The port that it became. `then`: when that is refused the same socket asks for this one."""
+        with socket.socket(_family(ip), getattr(socket, kind)) as sock:
+            try:
+                sock.bind((ip, port))
+            except PermissionError:
+                if not then:
+                    raise
+                sock.bind((ip, then))
+            return int(sock.getsockname()[1])
+
     def ping6(self, ip: str, patience: float = PATIENCE) -> bool:
         with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
             number = os.getpid() & 0xFFFF

@@ -81,6 +81,7 @@ def test_changed_sources_replace_programs_and_keep_maps(root: Path, monkeypatch:
         "v1/maps/cilium_policy",
         "v1/maps/cilium_lb4_affinity",
         "v1/maps/cilium_node_config",
+        "v1/maps/cilium_host_netns",
         "v1/maps/cilium_lb6_services_v2",
     ],
 )

@@ -306,7 +306,7 @@ def _identity_range(local: LocalNode) -> dict[str, int]:
 
 def _scope(services: Services, frontend: Frontend) -> str:
     """`internal`: clients outside get what another entry at this address says."""
-    both = services.flags.entries.get(frontend, 0) & lb_map.FLAG_TWO_SCOPES
+    both = services.master(frontend).flags & lb_map.FLAG_TWO_SCOPES
     return "internal" if both else "external"
 
 
@@ -319,6 +319,6 @@ _KINDS = {
 
 def _flags(services: Services, frontend: Frontend) -> dict[str, str]:
     namespace, _, name = services.owners.get(frontend, "").partition("/")
-    flags = services.flags.entries.get(frontend, 0)
+    flags = services.master(frontend).flags
     kind = next((word for flag, word in _KINDS.items() if flags & flag), "ClusterIP")
     return {"type": kind, "namespace": namespace, "name": name}

@@ -14,7 +14,8 @@ from agent.maglevcheck import MaglevCheck, MaglevTarget
 from agent.mapsync import MapSync, TableSync
 from agent.policy import PolicyKey, ProgrammedEndpoint
 from agent.servicecheck import ServiceCheck
-from agent.servicesync import ServiceSync, ServiceTarget, backends_of
+from agent.servicemaps import backends_of
+from agent.servicesync import ServiceSync, ServiceTarget
 from agent.tablecheck import Check, Codec, Readable, TableCheck
 from agent.tables import Tables
 from bpf import endpoint_map, ipcache_map, node_map, policy_map, spec
@@ -52,7 +53,7 @@ class KernelMaps:
         self._services = services
         self._maglev = maglev
         known = tables.services
-        self._service_sync = ServiceSync(known.wanted, known.sticky, known.flags, known.ranges, services)
+        self._service_sync = ServiceSync(known.wanted, known.masters, services)
         self._tables: dict[str, TableSync] = {
             IPCACHE: MapSync(
                 tables.ipcache.wanted,

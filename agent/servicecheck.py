@@ -15,14 +15,16 @@ from typing import NamedTuple
 
 from agent.difference import MapState, Pair
 from agent.errors import AgentError
+from agent.servicemaps import frontend_of
 from agent.services import Services
 from agent.servicesync import ServiceSync, ServiceTarget
 from bpf import affinity_map, lb_map, source_range_map, spec
 from bpf.address import Family, family
 from bpf.lb_backends import BACKEND_IDS
+from bpf.lb_lists import is_group
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Step, Table
-from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
+from bpf.lb_wanted import ALL_PLAIN, BackendLike, Master, key_of
 from mesh.merge import Frontend
 
 NAMES = {
@@ -36,17 +38,8 @@ NAMES = {
 }
 
 Wanted = Mapping[Frontend, Sequence[BackendLike]]
-Sticky = Mapping[Frontend, int]
+Masters = Mapping[Frontend, Master]
 _Maps = dict[Table, dict[bytes, bytes]]
-
-
-class _Said(NamedTuple):
-    """What is wanted of frontends, and of their master entries."""
-
-    wanted: Wanted
-    sticky: Sticky
-    flags: Mapping[Frontend, int]
-    ranges: Mapping[Frontend, Sequence[str]]
 
 
 class Meaning(NamedTuple):
@@ -78,23 +71,21 @@ class ServiceCheck:
     async def confirm(self, seen: Sequence[MapState]) -> list[MapState]:
         """All of it again: the maps are small, and their entries mean nothing alone."""
         known = self._services
-        masters = (dict(known.sticky.entries), dict(known.flags.entries), dict(known.ranges.entries))
-        said = _Said(self._sync.writable(), *masters)
-        tables = (known.wanted, known.sticky, known.flags, known.ranges)
-        moving = {frontend for table in tables for frontend in table.dirty_keys()}
+        wanted, masters = self._sync.writable(), dict(known.masters.entries)
+        moving = known.wanted.dirty_keys() | known.masters.dirty_keys()
         try:
-            return await asyncio.to_thread(_states, self._target, said, moving)
+            return await asyncio.to_thread(_states, self._target, wanted, masters, moving)
         except ValueError as error:
             raise AgentError(f"a service cannot be said in the maps' layout: {error}") from error
 
 
-def _states(target: ServiceTarget, said: _Said, moving: Set[Frontend]) -> list[MapState]:
+def _states(target: ServiceTarget, wanted: Wanted, masters: Masters, moving: Set[Frontend]) -> list[MapState]:
     states: list[MapState] = []
     matches = MapState(spec.LB_AFFINITY_MATCH.name, 0, 0)  # one map for both
     for of in Family:
         dumps = target.dump(of)
         mine = {frontend for frontend in moving if family(frontend.ip) is of}
-        found, sizes = differing(dumps, said.wanted, mine, said.sticky, said.flags, ranges=said.ranges, of=of)
+        found, sizes = differing(dumps, wanted, mine, masters, of=of)
         held = _tables(dumps)
         keys = frozenset(key for frontend in mine if (key := _master(frontend)))
         for table in Table:
@@ -115,23 +106,21 @@ def differing(
     dumps: Dumps,
     wanted: Wanted,
     moving: Set[Frontend] = frozenset(),
-    sticky: Sticky = NO_AFFINITY,
-    flags: Mapping[Frontend, int] = NO_FLAGS,
+    masters: Masters = ALL_PLAIN,
     *,
-    ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
     of: Family = Family.IPV4,
 ) -> tuple[dict[Table, dict[bytes, Pair]], dict[Table, int]]:
     """Entries of one family that differ, and how many are wanted, by map. Frontends that are `moving` are
     left out; while there are some, entries that nothing leads to are not told."""
     steady = {frontend: backends for frontend, backends in wanted.items() if frontend not in moving}
     held = _tables(dumps)
-    steps = _planned(dumps, _Said(steady, sticky, flags, ranges), moving, of)
+    steps = _planned(dumps, steady, masters, moving, of)
     found: dict[Table, dict[bytes, Pair]] = {table: {} for table in Table}
     for step in steps:
         table = held[step.table]
         found[step.table] |= {key: Pair(value, table.get(key)) for key, value in step.upserts}
         found[step.table] |= {key: Pair(None, table[key]) for key in step.deletes if key in table}
-    fresh = _written({}, Mirror(of=of).plan(wanted, sticky=sticky, flags=flags, ranges=ranges))
+    fresh = _written({}, Mirror(of=of).plan(wanted, masters=masters))
     right, mended = meanings(_dumps(fresh), of), meanings(_dumps(_written(held, steps)), of)
     for key in filter(None, map(_master, steady)):
         if right.get(key) != mended.get(key):  # the writer does not see it
@@ -139,16 +128,15 @@ def differing(
     return found, {table: len(entries) for table, entries in fresh.items()}
 
 
-def _planned(dumps: Dumps, steady: _Said, moving: Set[Frontend], of: Family) -> list[Step]:
+def _planned(dumps: Dumps, wanted: Wanted, masters: Masters, moving: Set[Frontend], of: Family) -> list[Step]:
     """What the writer would write."""
     mirror = Mirror(dumps, of)
-    wanted, sticky, flags, ranges = steady
     if not moving:
-        return mirror.plan(wanted, sticky=sticky, flags=flags, ranges=ranges)
-    known = {_frontend(key) for key in _masters(dumps.services)} - moving - wanted.keys()
+        return mirror.plan(wanted, masters=masters)
+    known = {frontend_of(key) for key in _masters(dumps.services)} - moving - wanted.keys()
     unwanted = [frontend for frontend in known if _master(frontend)]
     changes = {**wanted, **dict.fromkeys(unwanted)}
-    return mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges)
+    return mirror.plan_changes(changes, masters=masters)
 
 
 def meanings(dumps: Dumps, of: Family = Family.IPV4) -> dict[bytes, Meaning]:
@@ -193,17 +181,7 @@ def _slot(key: bytes, raw: bytes, rev_nat: int, dumps: Dumps) -> object:
 
 
 def _masters(services: Mapping[bytes, bytes]) -> list[bytes]:
-    return [
-        key
-        for key in services
-        if lb_map.with_slot(key, 0) == key and lb_map.scope_of(key) not in lb_map.GROUP_SCOPES
-    ]
-
-
-def _frontend(key: bytes) -> Frontend:
-    service = lb_map.unpack_service(key)
-    outside = service.scope == lb_map.SCOPE_OUTSIDE
-    return Frontend(service.ip, service.port, service.protocol, outside)
+    return [key for key in services if lb_map.with_slot(key, 0) == key and not is_group(key)]
 
 
 def _written(maps: Mapping[Table, Mapping[bytes, bytes]], steps: Sequence[Step]) -> _Maps:
@@ -218,8 +196,7 @@ def _written(maps: Mapping[Table, Mapping[bytes, bytes]], steps: Sequence[Step])
 
 def _master(frontend: Frontend) -> bytes | None:
     try:
-        scope = lb_map.SCOPE_OUTSIDE if frontend.outside else lb_map.SCOPE_EXTERNAL
-        return lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol, scope=scope)
+        return key_of(frontend)
     except ValueError:
         return None
 

@@ -10,21 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from agent import nodeports, outside
 from agent.desired import Clock, Desired
 from agent.servicepieces import frontends, recovered, union
 from agent.unaddressed import Unaddressed
 from agent.withdrawals import NODES, Withdrawals
+from bpf.lb_wanted import PLAIN, Master
 from mesh.addressing import ClusterID
 from mesh.candidates import Situation
 from mesh.matching import Matcher, Source
 from mesh.merge import Backend, Frontend, LocalBackend, LocalService, local_sources, merge
 from mesh.preference import is_global, read
 from mesh.service import GlobalService
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +51,7 @@ class Services:
         `knows_zones`: services may prefer backends for our zone; `is_addressed` tells whether packets to a
         remote backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
-        self.sticky: Desired[Frontend, int] = Desired(clock)  # session affinity, in seconds
-        self.flags: Desired[Frontend, int] = Desired(clock)  # of what clients outside meet (lb_map.FLAG_*)
-        self.ranges: Desired[Frontend, tuple[str, ...]] = Desired(clock)  # networks that it is for
+        self.masters: Desired[Frontend, Master] = Desired(clock)  # of frontends that are not plain
         self.health_ports = Clock()  # ticks when a service's changes
         self._cluster = cluster
         self._node_ip = node_ip
@@ -84,6 +80,9 @@ class Services:
     @property
     def owners(self) -> Mapping[Frontend, str]:
         return dict(self._owners)
+
+    def master(self, frontend: Frontend) -> Master:
+        return self.masters.entries.get(frontend, PLAIN)
 
     def local_backends(self, key: str) -> tuple[LocalBackend, ...]:
         """What our own EndpointSlices say of one service."""
@@ -253,9 +252,7 @@ class Services:
             if self._owners.get(frontend) == key:  # else another service has taken the address over
                 del self._owners[frontend]
                 self.wanted.remove(frontend)
-                self.sticky.remove(frontend)
-                self.flags.remove(frontend)
-                self.ranges.remove(frontend)
+                self.masters.remove(frontend)
         if new:
             self._frontends[key] = frozenset(new)
         else:
@@ -286,9 +283,11 @@ class Services:
         else:
             flags = outside.flags(service, frontend, self._node_ip)
         ranges = () if is_node_port else outside.ranges(service, frontend)
-        _set(self.sticky, frontend, service.sticky)
-        _set(self.flags, frontend, flags)
-        _set(self.ranges, frontend, ranges)
+        master = Master(service.sticky, flags, ranges)
+        if master == PLAIN:
+            self.masters.remove(frontend)
+        else:
+            self.masters.upsert(frontend, master)
 
     def situation(self, frontend: Frontend, withdrawn: Mapping[str, str]) -> Situation:
         """What was known when the frontend's backends were chosen; nothing of it changes afterwards.
@@ -312,10 +311,3 @@ class Services:
                 self._sources[at] = local_sources(service, piece.backends, node=self._node, name=name)
             found += self._sources[at]
         return found
-
-
-def _set(table: Desired[Frontend, T], frontend: Frontend, value: T) -> None:
-    if value:
-        table.upsert(frontend, value)
-    else:
-        table.remove(frontend)

@@ -9,27 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from agent.desired import Desired
 from agent.mapsync import MAX_REPORTED, THREAD_FROM, SyncError
+from agent.servicemaps import backends_of
 from bpf import lb_map
 from bpf.address import Family, family
 from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room, fit
 from bpf.lb_steps import Dumps
-from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
+from bpf.lb_wanted import ALL_PLAIN, PLAIN, BackendLike, Master
 from mesh.merge import Backend, Frontend
 
 log = logging.getLogger(__name__)
-
-
-class Masters(TypedDict):
-    """What master entries say beside their backends, by frontend: see `bpf.lb_plan.plan`."""
-
-    sticky: dict[Frontend, int]
-    flags: dict[Frontend, int]
-    ranges: dict[Frontend, tuple[str, ...]]
 
 
 class ServiceTarget(Protocol):
@@ -41,17 +34,13 @@ class ServiceTarget(Protocol):
         services: Mapping[Frontend, Sequence[BackendLike]],
         *,
         complete: bool = True,
-        sticky: Mapping[Frontend, int] = NO_AFFINITY,
-        flags: Mapping[Frontend, int] = NO_FLAGS,
-        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
+        masters: Mapping[Frontend, Master] = ALL_PLAIN,
     ) -> int: ...
     def change(
         self,
         changes: Mapping[Frontend, Sequence[BackendLike] | None],
         *,
-        sticky: Mapping[Frontend, int] = NO_AFFINITY,
-        flags: Mapping[Frontend, int] = NO_FLAGS,
-        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
+        masters: Mapping[Frontend, Master] = ALL_PLAIN,
     ) -> int: ...
     def pressure(self) -> Mapping[str, float]: ...
     def room(self, family: Family = ...) -> Room: ...
@@ -63,15 +52,11 @@ class ServiceSync:
     def __init__(
         self,
         wanted: Desired[Frontend, tuple[Backend, ...]],
-        sticky: Desired[Frontend, int],
-        flags: Desired[Frontend, int],
-        ranges: Desired[Frontend, tuple[str, ...]],
+        masters: Desired[Frontend, Master],
         target: ServiceTarget,
     ) -> None:
         self._wanted = wanted
-        self._sticky = sticky
-        self._flags = flags
-        self._ranges = ranges
+        self._masters = masters
         self._target = target
         self._must_compare = True
         self._full = ""  # why not all fits
@@ -128,15 +113,15 @@ class ServiceSync:
     async def _sync(self) -> None:
         self._take_dirty()
         self._misfits.clear()
-        wanted, masters = self.writable(), self._masters()
-        await asyncio.to_thread(self._target.sync, wanted, **masters)
+        wanted, masters = self.writable(), dict(self._masters.entries)
+        await asyncio.to_thread(self._target.sync, wanted, masters=masters)
 
     async def _fill(self) -> None:
         """As much as there is room for. What nobody wants goes first: it makes the room."""
         self._take_dirty()
         self._misfits.clear()
         wanted = self.writable()
-        chosen = await asyncio.to_thread(_fill, self._target, wanted, self._masters())
+        chosen = await asyncio.to_thread(_fill, self._target, wanted, dict(self._masters.entries))
         self._unfit = sum(len(b) - len(chosen[f]) if f in chosen else len(b) + 1 for f, b in wanted.items())
         if not self._unfit:
             self._full = ""
@@ -149,31 +134,22 @@ class ServiceSync:
     async def _change(self) -> None:
         entries = self._wanted.entries
         changes: dict[Frontend, Sequence[BackendLike] | None] = {}
-        masters = Masters(sticky={}, flags={}, ranges={})
+        masters: dict[Frontend, Master] = {}
         for frontend in self._take_dirty():
             if self._fits(frontend):
                 backends = entries.get(frontend)
                 changes[frontend] = None if backends is None else self._fitting(backends)
-                masters["sticky"][frontend] = self._sticky.entries.get(frontend, 0)
-                masters["flags"][frontend] = self._flags.entries.get(frontend, 0)
-                masters["ranges"][frontend] = self._ranges.entries.get(frontend, ())
+                masters[frontend] = self._masters.entries.get(frontend, PLAIN)
         small = sum(len(backends or ()) for backends in changes.values()) < THREAD_FROM
-        if small and not any(masters["flags"].values()):  # a node port's table takes tens of milliseconds
-            self._target.change(changes, **masters)
+        if small and not any(
+            master.flags for master in masters.values()
+        ):  # a node port's table takes tens of milliseconds
+            self._target.change(changes, masters=masters)
         else:
-            await asyncio.to_thread(self._target.change, changes, **masters)
-
-    def _masters(self) -> Masters:
-        """What master entries say, of all frontends."""
-        return Masters(
-            sticky=dict(self._sticky.entries),
-            flags=dict(self._flags.entries),
-            ranges=dict(self._ranges.entries),
-        )
+            await asyncio.to_thread(self._target.change, changes, masters=masters)
 
     def _take_dirty(self) -> set[Frontend]:
-        taken = (self._wanted, self._sticky, self._flags, self._ranges)
-        return {frontend for table in taken for frontend in table.take_dirty()}
+        return {*self._wanted.take_dirty(), *self._masters.take_dirty()}
 
     def _fits(self, frontend: Frontend) -> bool:
         """Unheard-of protocols have no map."""
@@ -196,7 +172,7 @@ class ServiceSync:
 def _fill(
     target: ServiceTarget,
     wanted: Mapping[Frontend, Sequence[BackendLike]],
-    masters: Masters,
+    masters: Mapping[Frontend, Master],
 ) -> Mapping[Frontend, Sequence[BackendLike]]:
     """First only removals, then what fits; that. Raises MapError."""
     chosen: dict[Frontend, Sequence[BackendLike]] = {}
@@ -207,13 +183,13 @@ def _fill(
         standing |= {frontend: set(map(_place, members)) for frontend, members in known.items()}
     shrunk = {f: [b for b in chosen[f] if _place(b) in standing[f]] for f in standing if f in chosen}
     try:
-        target.sync(shrunk, **masters)
+        target.sync(shrunk, masters=masters)
     except MapFullError:  # shares are new and need entries of their own: those services begin anew
         target.sync(
             {f: [] if any(b.weight for b in backends) else backends for f, backends in shrunk.items()},
-            **masters,
+            masters=masters,
         )
-    target.sync(chosen, **masters)
+    target.sync(chosen, masters=masters)
     return chosen
 
 
@@ -227,30 +203,3 @@ def _backend_fits(backend: Backend) -> bool:
     except ValueError:
         return False
     return True
-
-
-def backends_of(dumps: Dumps) -> dict[Frontend, tuple[Backend, ...]]:
-    """The services maps by meaning: every frontend and its backends."""
-    values = {lb_map.unpack_backend_id(k): lb_map.unpack_backend(v) for k, v in dumps.backends.items()}
-    found: dict[Frontend, tuple[Backend, ...]] = {}
-    for key in dumps.services:
-        service = lb_map.unpack_service(key)
-        if service.slot or service.scope in lb_map.GROUP_SCOPES:
-            continue
-        members = [values[number] for number in _numbers(dumps.services, key) if number in values]
-        outside = service.scope == lb_map.SCOPE_OUTSIDE
-        frontend = Frontend(service.ip, service.port, service.protocol, outside)
-        found[frontend] = tuple(Backend(b.ip, b.port, b.protocol, b.cluster_id) for b in members)
-    return found
-
-
-def _numbers(services: Mapping[bytes, bytes], key: bytes) -> list[int]:
-    """The backends that a list names, also through the groups that it names; each once."""
-    master = services.get(key)
-    count = lb_map.unpack_service_value(master).count if master else 0
-    slots = [lb_map.with_slot(key, n) for n in range(1, count + 1)]
-    entries = [lb_map.unpack_service_value(services[slot]) for slot in slots if slot in services]
-    numbers = [entry.backend_id for entry in entries if not entry.group]
-    for group in dict.fromkeys(entry.group for entry in entries if entry.group in lb_map.GROUP_SCOPES):
-        numbers += [] if lb_map.scope_of(key) == group else _numbers(services, lb_map.with_scope(key, group))
-    return list(dict.fromkeys(numbers))

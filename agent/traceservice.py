@@ -42,12 +42,11 @@ class ServiceLookup:
         if is_address(name):
             if (found := self._at(name, port, protocol)) is not None:
                 return found
-            kinds = services.flags.entries
             known = sorted(
                 {
                     f"{f.port}/{f.protocol}"
                     for f in wanted
-                    if f.ip == name and not kinds.get(f, 0) & FLAG_NODE_PORT
+                    if f.ip == name and not services.master(f).flags & FLAG_NODE_PORT
                 }
             )
             if known:
@@ -67,12 +66,13 @@ class ServiceLookup:
 
     def _at(self, ip: str, port: int, protocol: str) -> Frontend | None:
         """As the socket programs look for it: every node's address has the node ports."""
-        wanted, kinds = self._tables.services.wanted.entries, self._tables.services.flags.entries
+        services = self._tables.services
+        wanted = services.wanted.entries
         found = Frontend(ip, port, protocol)
         anywhere = Frontend(ANY_NODE_IPV6 if ":" in ip else ANY_NODE, port, protocol)
-        if found in wanted and not kinds.get(found, 0) & FLAG_EXTERNAL_LOCAL:
+        if found in wanted and not services.master(found).flags & FLAG_EXTERNAL_LOCAL:
             return found
-        return anywhere if anywhere in kinds and self._is_node(ip) else None
+        return anywhere if anywhere in wanted and self._is_node(ip) else None
 
     def _is_node(self, ip: str) -> bool:
         if ":" not in ip:

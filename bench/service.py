@@ -79,7 +79,7 @@ class Large:
         self._told(record(list(range(self._half))))
         self.services.start()
         known = self.services
-        self._sync = ServiceSync(known.wanted, known.sticky, known.flags, known.ranges, maps.services)
+        self._sync = ServiceSync(known.wanted, known.masters, maps.services)
 
     async def settle(self) -> None:
         await self._sync.upsert()

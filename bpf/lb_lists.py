@@ -10,6 +10,7 @@ from bpf import lb_map, lb_slots
 from bpf.errors import MapFullError
 from bpf.lb_backends import Backends
 from bpf.lb_steps import Writes
+from bpf.lb_wanted import PLAIN, Master
 
 MAX_BACKENDS_OF_SERVICE = 0xFFFF  # a master entry counts in 16 bits
 
@@ -48,9 +49,7 @@ class Lists:
     def groups(self) -> Iterator[tuple[bytes, Held]]:
         return ((key, held) for key, held in self.held.items() if is_group(key))
 
-    def fill(  # noqa: PLR0917 - a list, and what its master entry says
-        self, key: bytes, ids: list[int], rev_nat: int, writes: Writes, sticky: int = 0, flags: int = 0
-    ) -> None:
+    def fill(self, key: bytes, ids: list[int], rev_nat: int, writes: Writes, master: Master = PLAIN) -> None:
         """The list under `key` becomes `ids`. MapFullError for more than a master entry can count."""
         if len(ids) > MAX_BACKENDS_OF_SERVICE:
             raise MapFullError(f"a service can have {MAX_BACKENDS_OF_SERVICE} backends, not {len(ids)}")
@@ -63,13 +62,17 @@ class Lists:
         into = writes.group_slots if slots and slots[0] < 0 else writes.slots
         for at in [*differ, *range(kept, len(slots))]:
             into.append((lb_map.with_slot(key, at + 1), lb_slots.pack(slots[at], rev_nat)))
-        if moved or held is None or (len(old), held.sticky, held.flags) != (len(slots), sticky, flags):
+        if (
+            moved
+            or held is None
+            or (len(old), held.sticky, held.flags) != (len(slots), master.sticky, master.flags)
+        ):
             masters = writes.group_masters if is_group(key) else writes.masters
-            masters.append((key, lb_map.pack_master(len(slots), rev_nat, sticky, flags)))
+            masters.append((key, lb_map.pack_master(len(slots), rev_nat, master.sticky, master.flags)))
         writes.old_slots += [lb_map.with_slot(key, n) for n in range(len(slots) + 1, len(old) + 1)]
         changed = [old[at] for at in differ], [slots[at] for at in differ]
         self._backends.count(changed[0] + old[kept:], changed[1] + slots[kept:])
-        self.held[key] = Held(rev_nat, slots, sticky, flags)
+        self.held[key] = Held(rev_nat, slots, master.sticky, master.flags)
 
     def remove(self, key: bytes, writes: Writes) -> Held | None:
         """What it was; None if there is no such list."""

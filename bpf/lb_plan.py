@@ -19,7 +19,7 @@ from bpf.lb_lists import Held, Lists, is_group
 from bpf.lb_ranges import Ranges
 from bpf.lb_rev_nat import ReverseNat
 from bpf.lb_steps import Dumps, Step, Table, Writes
-from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, F, Wanted, key_of, wanted
+from bpf.lb_wanted import ALL_PLAIN, BackendLike, F, Master, Wanted, key_of, wanted
 
 EMPTY = Dumps()
 WHOLE_SHARE = 1 << 20  # a share of 1 among backends: divisible by any number of them well enough
@@ -30,18 +30,14 @@ def plan(
     current: Dumps,
     *,
     complete: bool = True,
-    sticky: Mapping[F, int] = NO_AFFINITY,
-    flags: Mapping[F, int] = NO_FLAGS,
-    ranges: Mapping[F, Sequence[str]] = NO_RANGES,
+    masters: Mapping[F, Master] = ALL_PLAIN,
     of: Family = Family.IPV4,
 ) -> list[Step]:
     """Everything wanted against everything that stands. Not `complete`: nothing is removed
-    that is merely unknown to the caller. `sticky`: seconds that a client of a service with
-    session affinity keeps its backend. `flags`: what a master entry says of its kind (lb_map.FLAG_*).
-    `ranges`: networks whose clients a frontend with FLAG_SOURCE_RANGES is for; IPv4 only. `of`: whose maps;
+    that is merely unknown to the caller. `masters`: of frontends that are not plain. `of`: whose maps;
     frontends of the other family are left out."""
     mirror = Mirror(current, of)
-    return mirror.plan(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
+    return mirror.plan(services, complete=complete, masters=masters)
 
 
 class Mirror:
@@ -97,15 +93,11 @@ class Mirror:
         services: Mapping[F, Sequence[BackendLike]],
         *,
         complete: bool = True,
-        sticky: Mapping[F, int] = NO_AFFINITY,
-        flags: Mapping[F, int] = NO_FLAGS,
-        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
+        masters: Mapping[F, Master] = ALL_PLAIN,
     ) -> list[Step]:
         """All services: those that are not given go, if the picture is complete."""
         changes: dict[bytes, Wanted | None] = {
-            key_of(f): wanted(f, b, sticky, flags, ranges)
-            for f, b in services.items()
-            if family(f.ip) is self._family
+            key_of(f): wanted(f, b, masters) for f, b in services.items() if family(f.ip) is self._family
         }
         if complete:
             unknown = self._lists.held.keys() - changes.keys()
@@ -116,14 +108,12 @@ class Mirror:
         self,
         changes: Mapping[F, Sequence[BackendLike] | None],
         *,
-        sticky: Mapping[F, int] = NO_AFFINITY,
-        flags: Mapping[F, int] = NO_FLAGS,
-        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
+        masters: Mapping[F, Master] = ALL_PLAIN,
     ) -> list[Step]:
         """Only these services; None removes one."""
         return self._plan(
             {
-                key_of(f): None if b is None else wanted(f, b, sticky, flags, ranges)
+                key_of(f): None if b is None else wanted(f, b, masters)
                 for f, b in changes.items()
                 if family(f.ip) is self._family
             }
@@ -152,9 +142,9 @@ class Mirror:
             self._lists.fill(lb_map.with_scope(key, scopes[group.cluster]), ids, rev_nat, writes)
             members += ids
             slots += [-scopes[group.cluster]] * group.share
-        self._matches.replace(rev_nat, members if change.sticky else (), writes)
-        self._ranges.replace(rev_nat, change.ranges, writes)
-        self._lists.fill(key, slots, rev_nat, writes, change.sticky, change.flags)
+        self._matches.replace(rev_nat, members if change.master.sticky else (), writes)
+        self._ranges.replace(rev_nat, change.master.ranges, writes)
+        self._lists.fill(key, slots, rev_nat, writes, change.master)
         self._groups.replace(key, scopes, writes)
 
     def _remove(self, key: bytes, writes: Writes) -> None:

@@ -6,7 +6,7 @@ under the same address and port in `lb_map.SCOPE_OUTSIDE`. It has no groups: the
 first list.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -42,9 +42,19 @@ class BackendLike(PlaceLike, Protocol):
 _cluster_id = attrgetter("cluster_id")
 F = TypeVar("F", bound=FrontendLike)
 
-NO_AFFINITY: Mapping[Any, int] = {}
-NO_FLAGS: Mapping[Any, int] = {}
-NO_RANGES: Mapping[Any, Sequence[str]] = {}
+
+class Master(NamedTuple):
+    """What a frontend's master entry says beside its backends. `sticky`: seconds that a client keeps its
+    backend, 0 without session affinity. `flags`: of its kind (lb_map.FLAG_*). `ranges`: networks whose
+    clients a frontend with FLAG_SOURCE_RANGES is for; IPv4 only."""
+
+    sticky: int = 0
+    flags: int = 0
+    ranges: tuple[str, ...] = ()
+
+
+PLAIN = Master()
+ALL_PLAIN: Mapping[Any, Master] = {}
 
 
 class Group(NamedTuple):
@@ -58,9 +68,7 @@ class Wanted(NamedTuple):
 
     values: list[bytes]
     groups: list[Group]
-    sticky: int  # how long a client keeps its backend
-    flags: int
-    ranges: Iterable[str]
+    master: Master
 
 
 def key_of(frontend: FrontendLike) -> bytes:
@@ -69,16 +77,10 @@ def key_of(frontend: FrontendLike) -> bytes:
     return lb_map.pack_service(frontend.ip, frontend.port, frontend.protocol, scope=scope)
 
 
-def wanted(
-    frontend: F,
-    backends: Sequence[BackendLike],
-    sticky: Mapping[F, int],
-    flags: Mapping[F, int],
-    ranges: Mapping[F, Sequence[str]],
-) -> Wanted:
+def wanted(frontend: F, backends: Sequence[BackendLike], masters: Mapping[F, Master]) -> Wanted:
     groups = [] if frontend.outside else _groups(backends)
     values = [] if groups else _values(backends)
-    return Wanted(values, groups, sticky.get(frontend, 0), flags.get(frontend, 0), ranges.get(frontend, ()))
+    return Wanted(values, groups, masters.get(frontend, PLAIN))
 
 
 def _groups(backends: Sequence[BackendLike]) -> list[Group]:

@@ -10,7 +10,7 @@ from bpf.errors import MapError
 from bpf.lb_fit import Room
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Step, Table
-from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike, F
+from bpf.lb_wanted import ALL_PLAIN, BackendLike, F, Master
 from bpf.maglev_plan import Plan
 from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
@@ -62,34 +62,25 @@ class ServiceMaps:
         services: Mapping[F, Sequence[BackendLike]],
         *,
         complete: bool = True,
-        sticky: Mapping[F, int] = NO_AFFINITY,
-        flags: Mapping[F, int] = NO_FLAGS,
-        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
+        masters: Mapping[F, Master] = ALL_PLAIN,
     ) -> int:
         """Make the maps equal to `services`, from what the maps really hold. How many writes it took.
 
-        Not `complete`: services that are not given stay as they are. `sticky`: seconds that a
-        client keeps its backend; services that are not in it have no session affinity. `flags`: of
-        master entries (lb_map.FLAG_*). `ranges`: networks of the clients of those with FLAG_SOURCE_RANGES.
+        Not `complete`: services that are not given stay as they are. `masters`: of frontends that are not
+        plain.
         """
         self._mirrors.clear()
         self.maglev.forget()
-        return self._carry_out(
-            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
-        )
+        return self._carry_out(lambda mirror: mirror.plan(services, complete=complete, masters=masters))
 
     def change(
         self,
         changes: Mapping[F, Sequence[BackendLike] | None],
         *,
-        sticky: Mapping[F, int] = NO_AFFINITY,
-        flags: Mapping[F, int] = NO_FLAGS,
-        ranges: Mapping[F, Sequence[str]] = NO_RANGES,
+        masters: Mapping[F, Master] = ALL_PLAIN,
     ) -> int:
         """Only these services, without reading the maps again; None removes one."""
-        return self._carry_out(
-            lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges)
-        )
+        return self._carry_out(lambda mirror: mirror.plan_changes(changes, masters=masters))
 
     def _carry_out(self, planning: Callable[[Mirror], list[Step]]) -> int:
         """What is wrong with one family does not hold up the other."""

@@ -11,7 +11,7 @@ from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Step, Table
-from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
+from bpf.lb_wanted import ALL_PLAIN, BackendLike, Master
 from mesh.merge import Frontend
 
 
@@ -78,25 +78,17 @@ class FakeServices:
         services: Mapping[Frontend, Sequence[BackendLike]],
         *,
         complete: bool = True,
-        sticky: Mapping[Frontend, int] = NO_AFFINITY,
-        flags: Mapping[Frontend, int] = NO_FLAGS,
-        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
+        masters: Mapping[Frontend, Master] = ALL_PLAIN,
     ) -> int:
-        return self._write(
-            lambda mirror: mirror.plan(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
-        )
+        return self._write(lambda mirror: mirror.plan(services, complete=complete, masters=masters))
 
     def change(
         self,
         changes: Mapping[Frontend, Sequence[BackendLike] | None],
         *,
-        sticky: Mapping[Frontend, int] = NO_AFFINITY,
-        flags: Mapping[Frontend, int] = NO_FLAGS,
-        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
+        masters: Mapping[Frontend, Master] = ALL_PLAIN,
     ) -> int:
-        return self._write(
-            lambda mirror: mirror.plan_changes(changes, sticky=sticky, flags=flags, ranges=ranges)
-        )
+        return self._write(lambda mirror: mirror.plan_changes(changes, masters=masters))
 
     def room(self, family: Family = Family.IPV4) -> Room:
         maps = self.of(family)

@@ -9,6 +9,7 @@ import pytest
 from agent.maglevcheck import MaglevCheck
 from bpf.datapath import Datapath
 from bpf.lb_map import FLAG_NODE_PORT
+from bpf.lb_wanted import Master
 from bpf.services import ServiceMaps
 from mesh.merge import Backend, Frontend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
@@ -29,7 +30,7 @@ def services(node: Datapath) -> Iterator[ServiceMaps]:  # noqa: F811
 
 
 def compare(services: ServiceMaps) -> None:
-    services.sync({WEB: BACKENDS}, flags={WEB: FLAG_NODE_PORT})
+    services.sync({WEB: BACKENDS}, masters={WEB: Master(flags=FLAG_NODE_PORT)})
 
 
 async def counts(services: ServiceMaps) -> dict[str, tuple[int, int]]:

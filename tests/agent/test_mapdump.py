@@ -11,6 +11,7 @@ from bpf.datapath import Datapath as LoadedDatapath
 from bpf.layout import CT_KEY, CT_VALUE
 from bpf.layout6 import CT6_KEY
 from bpf.layout_nat import SNAT_VALUE
+from bpf.lb_wanted import Master
 from mesh.merge import Backend, Frontend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
 
@@ -36,7 +37,7 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         web: [Backend("10.2.1.5", 8080, "TCP", 2)],
         web6: [Backend("fd00:10:2:1::5", 8080, "TCP", 2)],
     }
-    node.services.sync(backends, sticky={web: 60}, ranges={web: ("192.0.2.0/24",)})
+    node.services.sync(backends, masters={web: Master(60, ranges=("192.0.2.0/24",))})
     client = affinity_map.Client(cookie=77, rev_nat=1, backend_id=1, last_used=5)
     node.services.affinity.update([affinity_map.pack_client(client)])
     outside = affinity_map.Client(cookie=0, rev_nat=1, backend_id=1, last_used=5, address="198.51.100.9")

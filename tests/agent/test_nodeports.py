@@ -16,6 +16,7 @@ from bpf.lb_map import (
     FLAG_NODE_PORT,
     FLAG_ROUTABLE,
 )
+from bpf.lb_wanted import Master
 from mesh.addressing import ClusterID
 from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
 from mesh.service import GlobalService, Port
@@ -56,17 +57,19 @@ def test_a_node_port_has_the_backends_of_every_cluster_as_the_cluster_ip_has() -
     made.set_local("shop/web", WEB)
     everywhere = ["10.1.1.1", "10.1.2.1", "10.2.1.1"]
     assert addresses(made) == {CLUSTER_IP: everywhere, OUTSIDE: everywhere, INSIDE: everywhere}
-    assert made.flags.entries == {OUTSIDE: PLAIN, INSIDE: PLAIN}
+    assert made.masters.entries == dict.fromkeys((OUTSIDE, INSIDE), Master(flags=PLAIN))
     assert set(made.owners.values()) == {"shop/web"}
 
 
 def test_a_service_that_stops_being_a_node_port_leaves_nothing() -> None:
     made = services()
     made.set_local("shop/web", replace(WEB, sticky=60))
-    assert set(made.sticky.entries) == {CLUSTER_IP, OUTSIDE, INSIDE}
+    assert {each: made.master(each).sticky for each in made.wanted.entries} == dict.fromkeys(
+        (CLUSTER_IP, OUTSIDE, INSIDE), 60
+    )
     made.set_local("shop/web", replace(WEB, ports=(ServicePort("http", "TCP", 80),)))
     assert set(made.wanted.entries) == {CLUSTER_IP}
-    assert made.flags.entries == made.sticky.entries == {}
+    assert made.masters.entries == {}
 
 
 @pytest.mark.parametrize("policy", ["outside", "inside"])
@@ -77,7 +80,7 @@ def test_a_policy_of_one_kind_of_client_leaves_the_other_s_backends(policy: str)
     found, own, everywhere = addresses(made), ["10.1.1.1"], ["10.1.1.1", "10.1.2.1", "10.2.1.1"]
     assert found[OUTSIDE] == (own if local else everywhere)
     assert found[INSIDE] == found[CLUSTER_IP] == (everywhere if local else own)
-    assert made.flags.entries[OUTSIDE] == PLAIN | (FLAG_EXTERNAL_LOCAL if local else FLAG_INTERNAL_LOCAL)
+    assert made.master(OUTSIDE).flags == PLAIN | (FLAG_EXTERNAL_LOCAL if local else FLAG_INTERNAL_LOCAL)
 
 
 def test_a_change_of_a_slice_reaches_every_place() -> None:
@@ -95,8 +98,8 @@ def test_a_load_balancer_s_address_on_this_node_is_no_node_port() -> None:
     made.set_local("shop/web", replace(WEB, cluster_ips=("172.20.1.5", NODE), ports=(
         ServicePort("http", "TCP", 30_080, 30_080),
     )))  # fmt: skip
-    assert OUTSIDE not in made.flags.entries
-    assert made.flags.entries[INSIDE] == PLAIN
+    assert OUTSIDE not in made.masters.entries
+    assert made.master(INSIDE).flags == PLAIN
 
 
 @pytest.mark.parametrize(("target", "may"), [(30_080, True), (8080, False), (0, False)])
@@ -110,8 +113,8 @@ def test_a_process_of_the_node_may_listen_where_backends_have_the_node_port_s_nu
     )
     made.set_local("shop/web", replace(WEB, ports=ports))
     flags = PLAIN | (FLAG_DELEGATE_IF_LOCAL if may else 0)
-    assert [made.flags.entries[each] for each in (OUTSIDE, INSIDE)] == [flags, flags]
-    assert made.flags.entries[Frontend(ANY_NODE, 30_081, "UDP")] == PLAIN
+    assert [made.master(each).flags for each in (OUTSIDE, INSIDE)] == [flags, flags]
+    assert made.master(Frontend(ANY_NODE, 30_081, "UDP")).flags == PLAIN
 
 
 def test_without_an_address_of_the_node_there_are_no_node_ports() -> None:
@@ -157,4 +160,4 @@ def test_a_node_port_of_ipv6_leads_to_backends_of_ipv6() -> None:
     made.set_slice("shop/web-6", Slice("shop/web", six))
     assert addresses(made)[Frontend("::", 30_080, "TCP")] == ["fd00:10:1:1::5"]
     assert "fd00:10:1:1::5" not in addresses(made)[INSIDE]
-    assert made.flags.entries[Frontend("::", 30_080, "TCP")] == PLAIN
+    assert made.master(Frontend("::", 30_080, "TCP")).flags == PLAIN

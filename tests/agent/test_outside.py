@@ -19,6 +19,7 @@ from bpf.lb_map import (
     FLAG_SOURCE_RANGES,
     FLAG_TWO_SCOPES,
 )
+from bpf.lb_wanted import Master
 from k8s.objects import (
     LoadBalancerIngress,
     LoadBalancerStatus,
@@ -76,10 +77,10 @@ def addresses(services: Services) -> dict[Frontend, list[str]]:
 def test_where_the_policies_are_equal_one_entry_is_for_all_clients(made: Services) -> None:
     made.set_local("shop/web", web())
     assert addresses(made) == dict.fromkeys(map(at, (CLUSTER_IP, BALANCER, EXTERNAL)), ALL)
-    assert made.flags.entries == {at(BALANCER): BALANCED, at(EXTERNAL): EXPOSED}
+    assert made.masters.entries == {at(BALANCER): Master(flags=BALANCED), at(EXTERNAL): Master(flags=EXPOSED)}
     made.set_local("shop/web", web(externalTrafficPolicy="Local", internalTrafficPolicy="Local"))
     assert addresses(made) == dict.fromkeys(map(at, (CLUSTER_IP, BALANCER, EXTERNAL)), OWN)
-    assert made.flags.entries[at(BALANCER)] == BALANCED | FLAG_INTERNAL_LOCAL
+    assert made.master(at(BALANCER)).flags == BALANCED | FLAG_INTERNAL_LOCAL
 
 
 def test_a_policy_for_clients_outside_has_entries_of_their_own(made: Services) -> None:
@@ -87,8 +88,8 @@ def test_a_policy_for_clients_outside_has_entries_of_their_own(made: Services) -
     found = addresses(made)
     for ip, kind in ((BALANCER, BALANCED), (EXTERNAL, EXPOSED)):
         assert (found[at(ip)], found[at(ip, outside=True)]) == (ALL, OWN)
-        assert made.flags.entries[at(ip)] == kind | FLAG_TWO_SCOPES
-        assert made.flags.entries[at(ip, outside=True)] == kind | FLAG_EXTERNAL_LOCAL
+        assert made.master(at(ip)).flags == kind | FLAG_TWO_SCOPES
+        assert made.master(at(ip, outside=True)).flags == kind | FLAG_EXTERNAL_LOCAL
     assert at(CLUSTER_IP, outside=True) not in found
 
 
@@ -96,15 +97,15 @@ def test_a_policy_for_clients_inside_leaves_those_outside_every_cluster_s_backen
     made.set_local("shop/web", web(internalTrafficPolicy="Local"))
     found = addresses(made)
     assert (found[at(BALANCER)], found[at(BALANCER, outside=True)]) == (OWN, ALL)
-    assert made.flags.entries[at(BALANCER)] == BALANCED | FLAG_INTERNAL_LOCAL | FLAG_TWO_SCOPES
-    assert made.flags.entries[at(BALANCER, outside=True)] == BALANCED
+    assert made.master(at(BALANCER)).flags == BALANCED | FLAG_INTERNAL_LOCAL | FLAG_TWO_SCOPES
+    assert made.master(at(BALANCER, outside=True)).flags == BALANCED
 
 
 def test_entries_for_clients_outside_go_with_what_made_them(made: Services) -> None:
     made.set_local("shop/web", web(externalTrafficPolicy="Local", loadBalancerSourceRanges=("192.0.2.0/24",)))
     made.set_local("shop/web", replace(web(), balancer_ips=(), external_ips=()))
     assert not any(frontend.outside for frontend in made.wanted.entries)
-    assert made.flags.entries == made.ranges.entries == {}
+    assert made.masters.entries == {}
 
 
 def test_a_process_of_the_node_may_listen_at_a_balancer_s_address_that_is_the_node_s() -> None:
@@ -119,9 +120,10 @@ def test_a_process_of_the_node_may_listen_at_a_balancer_s_address_that_is_the_no
 
 def test_source_ranges_are_for_the_balancer_s_address_alone(made: Services) -> None:
     made.set_local("shop/web", web(loadBalancerSourceRanges=(" 192.0.2.7/24 ", "2001:db8::/32")))
-    assert made.ranges.entries == {at(BALANCER): ("192.0.2.0/24",)}
-    assert made.flags.entries[at(BALANCER)] == BALANCED | FLAG_SOURCE_RANGES
-    assert made.flags.entries[at(EXTERNAL)] == EXPOSED
+    assert made.masters.entries == {
+        at(BALANCER): Master(flags=BALANCED | FLAG_SOURCE_RANGES, ranges=("192.0.2.0/24",)),
+        at(EXTERNAL): Master(flags=EXPOSED),
+    }
 
 
 @pytest.mark.parametrize("networks", [("2001:db8::/32",), ("nonsense",)])
@@ -129,8 +131,8 @@ def test_source_ranges_without_a_network_of_the_family_admit_nobody(
     made: Services, networks: tuple[str, ...]
 ) -> None:
     made.set_local("shop/web", web(loadBalancerSourceRanges=networks))
-    assert made.flags.entries[at(BALANCER)] & FLAG_SOURCE_RANGES
-    assert set(made.ranges.entries.get(at(BALANCER), ())) <= {"0.0.0.0/32"}
+    assert made.master(at(BALANCER)).flags & FLAG_SOURCE_RANGES
+    assert set(made.master(at(BALANCER)).ranges) <= {"0.0.0.0/32"}
 
 
 def test_a_balancer_that_is_a_proxy_keeps_its_address() -> None:

@@ -12,19 +12,19 @@ from bpf import affinity_map, lb_map
 from bpf.address import Family
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Table
-from bpf.lb_wanted import NO_AFFINITY
+from bpf.lb_wanted import ALL_PLAIN, Master
 from mesh.merge import Backend, Frontend
 from tests.agent.fakemap import FakeServices
-from tests.bpf.test_lb_affinity import STICKY, Sticky
+from tests.bpf.test_lb_affinity import STICKY, Masters
 from tests.bpf.test_lb_plan import BACKENDS, DNS, FRONTENDS, LISTS, SERVICES, WEB, Maps, backend
 
 Services = Mapping[Frontend, Sequence[Backend]]
 
 
-def written(*histories: Services, sticky: Sticky = NO_AFFINITY) -> Maps:
+def written(*histories: Services, masters: Masters = ALL_PLAIN) -> Maps:
     maps = Maps()
     for services in histories:
-        maps.write(Mirror(maps.dumps).plan(services, sticky=sticky))
+        maps.write(Mirror(maps.dumps).plan(services, masters=masters))
     return maps
 
 
@@ -32,18 +32,18 @@ def told(
     dumps: Dumps,
     wanted: Services,
     moving: frozenset[Frontend] = frozenset(),
-    sticky: Sticky = NO_AFFINITY,
+    masters: Masters = ALL_PLAIN,
 ) -> bool:
-    found, _ = differing(dumps, wanted, moving, sticky)
+    found, _ = differing(dumps, wanted, moving, masters)
     return any(found.values())
 
 
 @given(SERVICES, SERVICES, STICKY)
 def test_what_was_written_is_equal_whatever_stood_before(
-    before: Services, services: Services, sticky: Sticky
+    before: Services, services: Services, sticky: Masters
 ) -> None:
-    dumps = written(before, services, sticky=sticky).dumps
-    found, sizes = differing(dumps, services, sticky=sticky)
+    dumps = written(before, services, masters=sticky).dumps
+    found, sizes = differing(dumps, services, masters=sticky)
     assert not any(found.values())
     assert sizes == {
         Table.SERVICES: len(dumps.services),
@@ -70,28 +70,28 @@ def test_one_changed_bit_of_a_value_is_told(services: Services, table: Table, da
 
 @given(SERVICES.filter(bool), STICKY, st.sampled_from(Table), st.data())
 def test_one_lost_entry_is_told(
-    services: Services, sticky: Sticky, table: Table, data: st.DataObject
+    services: Services, sticky: Masters, table: Table, data: st.DataObject
 ) -> None:
-    maps = written(services, sticky=sticky)
+    maps = written(services, masters=sticky)
     if not maps.tables[table]:
         return
     del maps.tables[table][data.draw(st.sampled_from(sorted(maps.tables[table])))]
-    assert told(maps.dumps, services, sticky=sticky)
+    assert told(maps.dumps, services, masters=sticky)
 
 
 @given(SERVICES, STICKY, STICKY)
-def test_another_session_affinity_is_told(services: Services, held: Sticky, wanted: Sticky) -> None:
+def test_another_session_affinity_is_told(services: Services, held: Masters, wanted: Masters) -> None:
     differs = any(held.get(frontend) != wanted.get(frontend) for frontend in services)
-    assert told(written(services, sticky=held).dumps, services, sticky=wanted) == differs
-    assert not told(written(services, sticky=held).dumps, services, frozenset(services), wanted)
+    assert told(written(services, masters=held).dumps, services, masters=wanted) == differs
+    assert not told(written(services, masters=held).dumps, services, frozenset(services), wanted)
 
 
 def test_a_backend_that_wrongly_keeps_clients_is_told() -> None:
-    maps = written({WEB: [backend(1)], DNS: [backend(2)]}, sticky={WEB: 60})
+    maps = written({WEB: [backend(1)], DNS: [backend(2)]}, masters={WEB: Master(60)})
     ((number, rev_nat),) = map(affinity_map.unpack_match, maps.tables[Table.MATCHES])
     (other,) = {lb_map.unpack_backend_id(key) for key in maps.tables[Table.BACKENDS]} - {number}
     maps.tables[Table.MATCHES][affinity_map.pack_match(other, rev_nat)] = affinity_map.MATCH
-    found, _ = differing(maps.dumps, {WEB: [backend(1)], DNS: [backend(2)]}, sticky={WEB: 60})
+    found, _ = differing(maps.dumps, {WEB: [backend(1)], DNS: [backend(2)]}, masters={WEB: Master(60)})
     assert [pair.wanted for pair in found[Table.MATCHES].values()] == [None]
 
 
@@ -152,14 +152,14 @@ def test_a_slot_that_borrows_another_services_reverse_address_is_told() -> None:
 def test_each_family_is_compared_alone_though_they_share_the_matches() -> None:
     web6 = Frontend("fd00:20:1::5", 80, "TCP")
     services = {WEB: [backend(1)], web6: [Backend("fd00:10:2:1::5", 8080, "TCP", 2)]}
-    sticky = {WEB: 60, web6: 60}
+    sticky = {WEB: Master(60), web6: Master(60)}
     maps = FakeServices([])
-    maps.sync(services, sticky=sticky)
+    maps.sync(services, masters=sticky)
     assert len(maps.maps[Table.MATCHES].entries) == 2
     for family in Family:
-        found, _ = differing(maps.dump(family), services, sticky=sticky, of=family)
+        found, _ = differing(maps.dump(family), services, masters=sticky, of=family)
         assert not any(found.values())
     del maps.maps[Table.MATCHES].entries[affinity_map.pack_match(1 << 31, 1)]
     for family in Family:
-        found, _ = differing(maps.dump(family), services, sticky=sticky, of=family)
+        found, _ = differing(maps.dump(family), services, masters=sticky, of=family)
         assert any(found.values()) == (family is Family.IPV6)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.desired import Clock
 from agent.services import Services, Slice
+from bpf.lb_wanted import Master
 from mesh.addressing import ClusterID
 from mesh.merge import Backend, Frontend, LocalBackend, LocalService, ServicePort
 from mesh.service import GlobalService, Port, Zone
@@ -244,12 +245,12 @@ def test_session_affinity_follows_the_local_service_and_goes_with_it() -> None:
     services = started()
     services.set_local("shop/web", replace(service(), sticky=60))
     services.set_remote("west", "shop/web", remote("10.2.1.5"))
-    assert services.sticky.entries == {FRONT: 60}
-    services.sticky.take_dirty()
+    assert services.masters.entries == {FRONT: Master(60)}
+    services.masters.take_dirty()
     services.set_local("shop/web", replace(service(), sticky=90))
-    assert services.sticky.take_dirty().keys() == {FRONT}
+    assert services.masters.take_dirty().keys() == {FRONT}
     services.set_local("shop/web", service())
-    assert services.sticky.entries == {}
+    assert services.masters.entries == {}
     services.set_local("shop/web", replace(service(), sticky=60))
     services.set_local("shop/web", None)
-    assert services.sticky.entries == services.wanted.entries == {}
+    assert services.masters.entries == services.wanted.entries == {}

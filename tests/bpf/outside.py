@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bpf import ipcache_map, loader, nat_map
 from bpf.lb_map import FLAG_NODE_PORT, FLAG_ROUTABLE
+from bpf.lb_wanted import Master
 from mesh.merge import Backend, Frontend
 from tests.bpf.world import Node, Pod, World, ip
 
@@ -22,7 +23,7 @@ def publish(node: Node, outside: list[Pod], inside: list[Pod], flags: int = NODE
         for ip, pods in ((node.address, outside), (ANY_NODE, inside))
         for protocol in ("TCP", "UDP")
     }
-    node.datapath.services.sync(services, flags=dict.fromkeys(services, flags))
+    node.datapath.services.sync(services, masters=dict.fromkeys(services, Master(flags=flags)))
 
 
 @dataclass
@@ -42,8 +43,7 @@ def serve_outside(node: Node, pods: list[Pod], flags: int = NODE_PORT_FLAGS, sti
         Frontend(node.address, NODE_PORT, protocol): [Backend(pod.address, PORT, protocol, 1) for pod in pods]
         for protocol in ("TCP", "UDP")
     }
-    kept = dict.fromkeys(services, sticky) if sticky else {}
-    node.datapath.services.sync(services, flags=dict.fromkeys(services, flags), sticky=kept)
+    node.datapath.services.sync(services, masters=dict.fromkeys(services, Master(sticky, flags)))
 
 
 def attach(node: Node, *devices: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from bpf import affinity_map, ct_map, datapath, lb_map, link, loader, policy_map
 from bpf.affinity_map import Client
 from bpf.errors import NotLoadedError
+from bpf.lb_wanted import Master
 from bpf.pins import Pins
 from bpf.policy_map import Direction
 from mesh.merge import Backend, Frontend
@@ -101,7 +102,7 @@ def test_every_backend_of_a_service_answers_in_time(mesh: World) -> None:
 
 def stick(node: Node, *pods: Pod, seconds: int = 60) -> None:
     services = {WEB_TCP: [backend(pod) for pod in pods], WEB_UDP: [backend(pod, "UDP") for pod in pods]}
-    node.datapath.services.sync(services, sticky=dict.fromkeys(services, seconds))
+    node.datapath.services.sync(services, masters=dict.fromkeys(services, Master(seconds)))
 
 
 def said(pod: Pod, command: str = "tcp", times: int = 30) -> set[str]:
@@ -149,7 +150,7 @@ def test_a_backend_that_its_service_loses_loses_its_clients(mesh: World) -> None
 
     def sync(*backends: Backend) -> None:
         services = {WEB_TCP: backends, other: both}
-        mesh.east.datapath.services.sync(services, sticky=dict.fromkeys(services, 60))
+        mesh.east.datapath.services.sync(services, masters=dict.fromkeys(services, Master(60)))
 
     sync(*both)
     (first,) = said(mesh.client)
@@ -172,7 +173,7 @@ def test_session_affinity_and_shares_of_clusters_go_together(mesh: World) -> Non
     near, far = backend(mesh.near)._replace(weight=3), backend(mesh.far)._replace(cluster_id=2, weight=1)
     answered: set[str] = set()
     for _ in range(40):  # by chance not both: once in 1e5
-        mesh.east.datapath.services.sync({WEB_TCP: [near, far]}, sticky={WEB_TCP: 60})
+        mesh.east.datapath.services.sync({WEB_TCP: [near, far]}, masters={WEB_TCP: Master(60)})
         now = said(mesh.client, times=3)
         assert len(now) == 1
         answered |= now

@@ -13,6 +13,7 @@ import pytest
 
 from bpf import affinity_map, ct_map, ipcache_map, lb_map, policy_map
 from bpf.address import Family
+from bpf.lb_wanted import Master
 from mesh.merge import Backend, Frontend
 from tests.bpf.test_datapath import CLIENT, FAR, PORT, allow, is_refused
 from tests.bpf.testrun6 import UDP, Packet6
@@ -46,7 +47,7 @@ def backends(protocol: str, *pods: Pod) -> list[Backend]:
 def publish(node: Node, *pods: Pod, seconds: int = 0, also: Sequence[Pod] = ()) -> None:
     services = {WEB_TCP: backends("TCP", *pods), WEB_UDP: backends("UDP", *pods)}
     services |= {OTHER: backends("TCP", *also)}
-    node.datapath.services.sync(services, sticky=dict.fromkeys(services, seconds))
+    node.datapath.services.sync(services, masters=dict.fromkeys(services, Master(seconds)))
 
 
 def test_a_pod_reaches_a_pod_of_the_other_cluster_and_one_of_its_own_node(mesh: World) -> None:
@@ -132,7 +133,7 @@ def make_older(node: Node, seconds: int) -> None:
 
 def test_a_mapped_address_is_the_same_client_s(mesh: World) -> None:
     both = [Backend(pod.address, PORT, "TCP", 1) for pod in (mesh.far, mesh.near)]
-    mesh.east.datapath.services.sync({OLD_TCP: both}, sticky={OLD_TCP: 60})
+    mesh.east.datapath.services.sync({OLD_TCP: both}, masters={OLD_TCP: Master(60)})
     assert len(said(mesh.client, MAPPED, times=15) | said(mesh.client, OLD_TCP.ip, times=15)) == 1
     mesh.east.datapath.services.sync({OLD_TCP: both})
     assert said(mesh.client, MAPPED) == {"far", "near"}
@@ -144,7 +145,9 @@ NODE_PORT = 30_080
 @pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
 def test_a_pod_meets_a_node_port_under_every_node_s_address(mesh: World, command: str) -> None:
     anywhere = {Frontend("::", NODE_PORT, name): backends(name, mesh.far) for name in ("TCP", "UDP")}
-    mesh.east.datapath.services.sync(anywhere, flags=dict.fromkeys(anywhere, lb_map.FLAG_NODE_PORT))
+    mesh.east.datapath.services.sync(
+        anywhere, masters=dict.fromkeys(anywhere, Master(flags=lb_map.FLAG_NODE_PORT))
+    )
     for node in (mesh.east, mesh.west):
         answer = mesh.client.do(command, ip=v6(node.address), port=NODE_PORT)
         assert answer["said"].startswith("far:")

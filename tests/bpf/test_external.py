@@ -14,6 +14,7 @@ from bpf.lb_map import (
     FLAG_SOURCE_RANGES,
     FLAG_TWO_SCOPES,
 )
+from bpf.lb_wanted import Master
 from mesh.merge import Backend, Frontend
 from tests.bpf.outside import NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, mappings, reached
 from tests.bpf.world import Pod, PodError, World, world
@@ -46,9 +47,8 @@ def at(pod: Pod, *, address: str = EXTERNAL, seen_outside: bool = False) -> dict
 
 
 def serve(mesh: World, services: Services, flags: int, *networks: str) -> None:
-    mesh.east.datapath.services.sync(
-        services, flags=dict.fromkeys(services, flags), ranges=dict.fromkeys(services, networks)
-    )
+    masters = dict.fromkeys(services, Master(flags=flags, ranges=networks))
+    mesh.east.datapath.services.sync(services, masters=masters)
 
 
 @pytest.mark.parametrize("flags", [BALANCED, FLAG_EXTERNAL_IP | FLAG_ROUTABLE], ids=["balancer", "external"])
@@ -84,13 +84,12 @@ def _connections(outside: Outside) -> Mapping[bytes, bytes]:
 def test_clients_outside_and_pods_get_what_is_theirs_where_policies_differ(outside: Outside) -> None:
     mesh = outside.mesh
     inside, others = at(mesh.far), at(mesh.near, seen_outside=True)
-    flags = dict.fromkeys(inside, BALANCED | FLAG_TWO_SCOPES) | dict.fromkeys(
-        others, BALANCED | FLAG_EXTERNAL_LOCAL
-    )
-    mesh.east.datapath.services.sync({**inside, **others}, flags=flags)
+    masters = dict.fromkeys(inside, Master(flags=BALANCED | FLAG_TWO_SCOPES))
+    masters |= dict.fromkeys(others, Master(flags=BALANCED | FLAG_EXTERNAL_LOCAL))
+    mesh.east.datapath.services.sync({**inside, **others}, masters=masters)
     assert outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "near:hello"
     assert mesh.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"
-    mesh.east.datapath.services.sync({**inside, **dict.fromkeys(others, ())}, flags=flags)
+    mesh.east.datapath.services.sync({**inside, **dict.fromkeys(others, ())}, masters=masters)
     with pytest.raises(PodError):
         outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT, patience=0.3)
     assert mesh.east.drops().keys() == {"no backend"}  # once for each time that the client asked
@@ -128,7 +127,9 @@ def test_a_process_of_the_node_that_has_the_address_and_port_itself_answers(outs
     try:
         east.do("serve", port=PORT)
         web = Frontend(mesh.east.address, PORT, "TCP")
-        mesh.east.datapath.services.sync({web: [Backend(web.ip, PORT, "TCP", 1)]}, flags={web: BALANCED})
+        mesh.east.datapath.services.sync(
+            {web: [Backend(web.ip, PORT, "TCP", 1)]}, masters={web: Master(flags=BALANCED)}
+        )
         opened = outside.client.do("open", ip=web.ip, port=PORT)["stream"]
         assert outside.client.do("say", stream=opened, text="x") == "own:x"
         assert mesh.east.drops() == {}
@@ -155,7 +156,9 @@ def test_a_backend_on_another_node_s_own_network_answers(
         Frontend(mesh.east.address, NODE_PORT, p): [Backend(on_the_node.address, PORT, p, 1)]
         for p in PROTOCOLS
     }
-    mesh.east.datapath.services.sync(node_port, flags=dict.fromkeys(node_port, NODE_PORT_FLAGS))
+    mesh.east.datapath.services.sync(
+        node_port, masters=dict.fromkeys(node_port, Master(flags=NODE_PORT_FLAGS))
+    )
     answer = outside.client.do(command, ip=mesh.east.address, port=NODE_PORT)
     assert answer["said"].startswith("host:")
     assert {mapping.ip for mapping in mappings(mesh.east) if not mapping.back} == {mesh.east.address}

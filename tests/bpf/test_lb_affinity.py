@@ -11,6 +11,7 @@ from bpf.affinity_map import Client
 from bpf.lb_affinity import Matches
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Table, Writes
+from bpf.lb_wanted import PLAIN, Master
 from mesh.merge import Backend, Frontend
 from tests.bpf.strategies import u16, u32
 from tests.bpf.test_lb_plan import (
@@ -26,8 +27,8 @@ from tests.bpf.test_lb_plan import (
     plain,
 )
 
-Sticky = Mapping[Frontend, int]
-STICKY = st.dictionaries(FRONTENDS, st.sampled_from([60, 10_800]), max_size=5)
+Masters = Mapping[Frontend, Master]
+STICKY = st.dictionaries(FRONTENDS, st.sampled_from([Master(60), Master(10_800)]), max_size=5)
 
 
 def matched(maps: Maps, frontend: Frontend) -> set[Backend]:
@@ -48,10 +49,10 @@ def sticky_of(maps: Maps, frontend: Frontend) -> int:
     return lb_map.unpack_service_value(raw).sticky if raw else 0
 
 
-def check(maps: Maps, services: Services, sticky: Sticky) -> None:
+def check(maps: Maps, services: Services, sticky: Masters) -> None:
     maps.check_equal(services)
     for frontend, backends in services.items():
-        assert sticky_of(maps, frontend) == sticky.get(frontend, 0)
+        assert sticky_of(maps, frontend) == sticky.get(frontend, PLAIN).sticky
         assert matched(maps, frontend) == (plain(backends) if frontend in sticky else set())
     count = sum(len(plain(backends)) for frontend, backends in services.items() if frontend in sticky)
     assert len(maps.tables[Table.MATCHES]) == count
@@ -59,42 +60,42 @@ def check(maps: Maps, services: Services, sticky: Sticky) -> None:
 
 @given(SERVICES, STICKY, SERVICES, STICKY)
 def test_at_every_moment_a_backend_that_serves_may_keep_its_clients(
-    before: Services, was: Sticky, after: Services, will: Sticky
+    before: Services, was: Masters, after: Services, will: Masters
 ) -> None:
     maps = Maps()
-    maps.write(lb_plan.plan(before, maps.dumps, sticky=was))
+    maps.write(lb_plan.plan(before, maps.dumps, masters=was))
     check(maps, before, was)
-    for _ in maps.writing(lb_plan.plan(after, maps.dumps, sticky=will)):
+    for _ in maps.writing(lb_plan.plan(after, maps.dumps, masters=will)):
         for frontend in before.keys() | after.keys():
             serving = set(maps.backends_of(frontend) or ())
             if sticky_of(maps, frontend) and frontend in will and frontend in after:
                 assert serving <= matched(maps, frontend)
     check(maps, after, will)
-    assert lb_plan.plan(after, maps.dumps, sticky=will) == []
+    assert lb_plan.plan(after, maps.dumps, masters=will) == []
 
 
 @given(SERVICES, STICKY, SERVICES, STICKY, st.integers(0, 60))
 def test_a_plan_broken_off_anywhere_is_mended_by_the_next(
-    before: Services, was: Sticky, after: Services, will: Sticky, writes: int
+    before: Services, was: Masters, after: Services, will: Masters, writes: int
 ) -> None:
     maps = Maps()
-    maps.write(lb_plan.plan(before, maps.dumps, sticky=was))
-    for done, _ in enumerate(maps.writing(lb_plan.plan(after, maps.dumps, sticky=will)), 1):
+    maps.write(lb_plan.plan(before, maps.dumps, masters=was))
+    for done, _ in enumerate(maps.writing(lb_plan.plan(after, maps.dumps, masters=will)), 1):
         if done > writes:
             break
-    maps.write(lb_plan.plan(after, maps.dumps, sticky=will))
+    maps.write(lb_plan.plan(after, maps.dumps, masters=will))
     check(maps, after, will)
 
 
 @given(st.lists(st.tuples(st.dictionaries(FRONTENDS, st.none() | LISTS, max_size=3), STICKY), max_size=5))
 def test_changes_service_by_service_end_where_one_plan_would(
-    changes: list[tuple[dict[Frontend, list[Backend] | None], dict[Frontend, int]]],
+    changes: list[tuple[dict[Frontend, list[Backend] | None], dict[Frontend, Master]]],
 ) -> None:
     maps, mirror = Maps(), Mirror()
     wanted: dict[Frontend, list[Backend]] = {}
-    kept: dict[Frontend, int] = {}
+    kept: dict[Frontend, Master] = {}
     for change, sticky in changes:
-        maps.write(mirror.plan_changes(change, sticky=sticky))
+        maps.write(mirror.plan_changes(change, masters=sticky))
         for frontend, backends in change.items():
             wanted.pop(frontend, None)
             kept.pop(frontend, None)
@@ -106,9 +107,9 @@ def test_changes_service_by_service_end_where_one_plan_would(
 
 
 def test_a_backend_that_only_another_service_keeps_loses_the_clients_of_this_one() -> None:
-    maps, sticky = Maps(), {WEB: 60, DNS: 60}
-    maps.write(lb_plan.plan({WEB: [backend(1), backend(2)], DNS: [backend(1)]}, maps.dumps, sticky=sticky))
-    steps = lb_plan.plan({WEB: [backend(2)], DNS: [backend(1)]}, maps.dumps, sticky=sticky)
+    maps, sticky = Maps(), {WEB: Master(60), DNS: Master(60)}
+    maps.write(lb_plan.plan({WEB: [backend(1), backend(2)], DNS: [backend(1)]}, maps.dumps, masters=sticky))
+    steps = lb_plan.plan({WEB: [backend(2)], DNS: [backend(1)]}, maps.dumps, masters=sticky)
     assert Table.BACKENDS not in {step.table for step in steps}
     maps.write(steps)
     assert (matched(maps, WEB), matched(maps, DNS)) == ({backend(2)}, {backend(1)})
@@ -116,8 +117,8 @@ def test_a_backend_that_only_another_service_keeps_loses_the_clients_of_this_one
 
 def test_a_time_out_that_changes_is_one_write() -> None:
     maps = Maps()
-    maps.write(lb_plan.plan({WEB: [backend(1), backend(2)]}, maps.dumps, sticky={WEB: 60}))
-    steps = lb_plan.plan({WEB: [backend(1), backend(2)]}, maps.dumps, sticky={WEB: 90})
+    maps.write(lb_plan.plan({WEB: [backend(1), backend(2)]}, maps.dumps, masters={WEB: Master(60)}))
+    steps = lb_plan.plan({WEB: [backend(1), backend(2)]}, maps.dumps, masters={WEB: Master(90)})
     assert [(s.table, len(s.upserts), len(s.deletes)) for s in steps] == [(Table.SERVICES, 1, 0)]
 
 

@@ -13,6 +13,7 @@ from bpf.errors import MapFullError
 from bpf.lb_backends import BACKEND_IDS
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Table
+from bpf.lb_wanted import Master
 from bpf.services import ServiceMaps
 from mesh.merge import Backend, Frontend
 from tests.bpf.test_lb_plan import FRONTENDS, LISTS, Maps, Services
@@ -45,9 +46,9 @@ class BothMaps:
         self.maps[Family.IPV6].tables[Table.MATCHES] = self.maps[Family.IPV4].tables[Table.MATCHES]
 
     def sync(self, services: Services) -> None:
-        sticky = dict.fromkeys(services, 60)
+        sticky = dict.fromkeys(services, Master(60))
         for which, maps in self.maps.items():
-            maps.write(lb_plan.plan(services, maps.dumps, sticky=sticky, of=which))
+            maps.write(lb_plan.plan(services, maps.dumps, masters=sticky, of=which))
 
     def check(self, services: Services) -> None:
         for which, maps in self.maps.items():
@@ -66,8 +67,8 @@ def test_a_plan_of_one_family_leaves_the_other_s_entries_alone(before: Services,
     maps.sync(after)
     maps.check(after)
     for which, held in maps.maps.items():
-        sticky = dict.fromkeys(after, 60)
-        assert lb_plan.plan(after, held.dumps, sticky=sticky, of=which) == []
+        sticky = dict.fromkeys(after, Master(60))
+        assert lb_plan.plan(after, held.dumps, masters=sticky, of=which) == []
         sizes = Mirror(held.dumps, which).sizes()
         assert sizes[Table.BACKENDS] == len(held.tables[Table.BACKENDS])
 
@@ -96,8 +97,8 @@ def held(services: ServiceMaps) -> dict[str, int]:
 @pytest.mark.root
 def test_one_call_writes_both_families_into_the_kernel(node: Datapath) -> None:
     services = node.services
-    assert services.sync(both(1, 2), sticky={WEB6: 60}) == 2 * (2 + 1 + 2 + 1) + 2
-    assert services.sync(both(1, 2), sticky={WEB6: 60}) == 0
+    assert services.sync(both(1, 2), masters={WEB6: Master(60)}) == 2 * (2 + 1 + 2 + 1) + 2
+    assert services.sync(both(1, 2), masters={WEB6: Master(60)}) == 0
     assert held(services) == {
         "cilium_lb4_services_v2": 3,
         "cilium_lb4_backends_v3": 2,
@@ -109,7 +110,9 @@ def test_one_call_writes_both_families_into_the_kernel(node: Datapath) -> None:
         "cilium_lb6_reverse_nat": 1,
     }
     assert {affinity_map.unpack_match(key)[0] for key in services.matches.dump()} == {1 << 31, (1 << 31) + 1}
-    assert services.change({WEB6: both(2)[WEB6]}, sticky={WEB6: 60}) == 5  # slots, master, match, backend
+    assert (
+        services.change({WEB6: both(2)[WEB6]}, masters={WEB6: Master(60)}) == 5
+    )  # slots, master, match, backend
     assert services.change({WEB6: None}) == 5
     assert [len(services.dump(which).services) for which in Family] == [3, 0]
     assert not services.matches.dump()

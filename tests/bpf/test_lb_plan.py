@@ -11,7 +11,7 @@ from bpf import lb_map, lb_plan
 from bpf.errors import MapFullError
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Step, Table
-from bpf.lb_wanted import MAX_SHARE
+from bpf.lb_wanted import MAX_SHARE, PLAIN, Master
 from mesh.merge import Backend, Frontend
 
 Services = Mapping[Frontend, Sequence[Backend]]
@@ -40,7 +40,8 @@ def shared_out(backends: list[Backend], shares: tuple[int, int]) -> list[Backend
 
 LISTS = st.builds(shared_out, st.lists(BACKENDS, max_size=7), SHARES)
 SERVICES = st.dictionaries(FRONTENDS, LISTS, max_size=5)
-FLAGS = st.dictionaries(FRONTENDS, st.sampled_from([lb_map.FLAG_NODE_PORT, lb_map.FLAG_ROUTABLE]), max_size=5)
+KINDS = st.sampled_from([Master(flags=lb_map.FLAG_NODE_PORT), Master(flags=lb_map.FLAG_ROUTABLE)])
+MASTERS = st.dictionaries(FRONTENDS, KINDS, max_size=5)
 
 WEB = Frontend("172.20.1.1", 80, "TCP")
 DNS = Frontend("172.20.1.2", 53, "UDP")
@@ -279,15 +280,15 @@ def test_more_backends_than_a_master_can_count_are_refused() -> None:
         lb_plan.plan({WEB: crowd}, Dumps())
 
 
-@given(SERVICES, FLAGS, SERVICES, FLAGS)
+@given(SERVICES, MASTERS, SERVICES, MASTERS)
 def test_a_master_entry_says_its_flags_and_a_change_of_them_is_a_write(
-    before: Services, were: Mapping[Frontend, int], after: Services, will: Mapping[Frontend, int]
+    before: Services, were: Mapping[Frontend, Master], after: Services, will: Mapping[Frontend, Master]
 ) -> None:
     maps = Maps()
-    maps.write(lb_plan.plan(before, maps.dumps, flags=were))
-    maps.write(lb_plan.plan(after, maps.dumps, flags=will))
+    maps.write(lb_plan.plan(before, maps.dumps, masters=were))
+    maps.write(lb_plan.plan(after, maps.dumps, masters=will))
     maps.check_equal(after)
     for frontend in after:
         raw = maps.tables[Table.SERVICES][key_of(frontend)]
-        assert lb_map.unpack_service_value(raw).flags == will.get(frontend, 0)
-    assert lb_plan.plan(after, maps.dumps, flags=will) == []
+        assert lb_map.unpack_service_value(raw).flags == will.get(frontend, PLAIN).flags
+    assert lb_plan.plan(after, maps.dumps, masters=will) == []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bpf import lb_map, maglev, maglev_map, maglev_plan
 from bpf.lb_plan import Mirror
+from bpf.lb_wanted import Master
 from bpf.maglev_plan import Plan, Slots
 from mesh.merge import Backend, Frontend
 
@@ -179,7 +180,7 @@ def test_a_cluster_s_share_is_divided_among_its_backends() -> None:
         Backend("10.2.0.1", 80, "TCP", 2, 1)
     ]
     mirror = Mirror()
-    mirror.plan({web: members, plain: members[:1]}, flags={web: NODE_PORT})
+    mirror.plan({web: members, plain: members[:1]}, masters={web: Master(flags=NODE_PORT)})
     ((_, weights),) = mirror.node_ports().items()  # the other service is no node port
     counts = Counter(lb_map.unpack_backend(value).ip for value in maglev.table(weights, SMALL))
     assert counts["10.2.0.1"] == pytest.approx(SMALL / 4, abs=3)

@@ -8,6 +8,7 @@ import pytest
 
 from bpf import loader, policy_map
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL
+from bpf.lb_wanted import Master
 from mesh.merge import Backend, Frontend
 from tests.bpf.outside import (
     GATEWAY,
@@ -284,10 +285,13 @@ def test_tables_follow_the_service_s_backends_and_go_with_it(two_ways: Outside) 
     web = Frontend(mesh.east.address, NODE_PORT, "TCP")
     both = [Backend(pod.address, PORT, "TCP", 1) for pod in (mesh.near, mesh.far)]
     services = mesh.east.datapath.services
-    services.sync({web: both}, flags={web: NODE_PORT_FLAGS})
+    masters = {web: Master(flags=NODE_PORT_FLAGS)}
+    services.sync({web: both}, masters=masters)
     before = maglev.tables.dump()
-    assert services.sync({web: both}, flags={web: NODE_PORT_FLAGS}) == 0  # a restart changes nothing
-    services.change({web: both[1:]}, flags={web: NODE_PORT_FLAGS})
+    assert (
+        services.sync({web: both}, masters={web: Master(flags=NODE_PORT_FLAGS)}) == 0
+    )  # a restart changes nothing
+    services.change({web: both[1:]}, masters=masters)
     assert maglev.tables.dump() != before
     for _ in range(10):
         assert two_ways.client.do("tcp", ip=mesh.east.address, port=NODE_PORT)["said"] == "far:hello"

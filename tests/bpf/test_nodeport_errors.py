@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bpf.lb_wanted import Master
 from mesh.merge import Backend, Frontend
 from tests.bpf.outside import GATEWAY, NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, mappings, reached
 from tests.bpf.world import PodError, ip, world
@@ -28,7 +29,7 @@ def outside(bpffs: Path) -> Iterator[Outside]:
 def serve(outside: Outside, backend: str, port: int = PORT) -> None:
     node, pod = outside.mesh.east, getattr(outside.mesh, backend)
     web = {Frontend(node.address, NODE_PORT, p): [Backend(pod.address, port, p, 1)] for p in ("TCP", "UDP")}
-    node.datapath.services.sync(web, flags=dict.fromkeys(web, NODE_PORT_FLAGS))
+    node.datapath.services.sync(web, masters=dict.fromkeys(web, Master(flags=NODE_PORT_FLAGS)))
 
 
 @pytest.mark.parametrize("backend", ["near", "far"])

@@ -5,6 +5,7 @@ import pytest
 from bpf import lb_map
 from bpf.datapath import Datapath
 from bpf.errors import MapError, MapFullError
+from bpf.lb_wanted import Master
 from bpf.pinned_map import PinnedMap
 from mesh.merge import Backend, Frontend
 
@@ -72,7 +73,7 @@ def test_after_a_refused_plan_the_maps_are_read_again(node: Datapath) -> None:
 
 
 def test_how_full_the_maps_are_is_known(node: Datapath) -> None:
-    node.services.sync({WEB: backends(1, 2), API: backends(2)}, sticky={API: 60})
+    node.services.sync({WEB: backends(1, 2), API: backends(2)}, masters={API: Master(60)})
     held = {name: share * 65_536 for name, share in node.services.pressure().items()}
     assert held == {
         "cilium_lb4_services_v2": 5,

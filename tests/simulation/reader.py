@@ -19,7 +19,7 @@ from agent.peerstate import PeerState
 from agent.services import Slice
 from agent.tables import Tables
 from bpf import ipcache_map
-from bpf.lb_wanted import NO_AFFINITY, NO_FLAGS, NO_RANGES, BackendLike
+from bpf.lb_wanted import ALL_PLAIN, BackendLike, Master
 from kvstore.backend import Readable
 from kvstore.config import EtcdConfig
 from kvstore.watch import Delta, Holding
@@ -83,11 +83,9 @@ class _ServiceMaps(FakeServices):
         services: Mapping[Frontend, Sequence[BackendLike]],
         *,
         complete: bool = True,
-        sticky: Mapping[Frontend, int] = NO_AFFINITY,
-        flags: Mapping[Frontend, int] = NO_FLAGS,
-        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
+        masters: Mapping[Frontend, Master] = ALL_PLAIN,
     ) -> int:
-        written = super().sync(services, complete=complete, sticky=sticky, flags=flags, ranges=ranges)
+        written = super().sync(services, complete=complete, masters=masters)
         self._kernel.backends(services.get(FRONTEND, ()))
         return written
 
@@ -95,11 +93,9 @@ class _ServiceMaps(FakeServices):
         self,
         changes: Mapping[Frontend, Sequence[BackendLike] | None],
         *,
-        sticky: Mapping[Frontend, int] = NO_AFFINITY,
-        flags: Mapping[Frontend, int] = NO_FLAGS,
-        ranges: Mapping[Frontend, Sequence[str]] = NO_RANGES,
+        masters: Mapping[Frontend, Master] = ALL_PLAIN,
     ) -> int:
-        written = super().change(changes, sticky=sticky, flags=flags, ranges=ranges)
+        written = super().change(changes, masters=masters)
         if FRONTEND in changes:
             self._kernel.backends(changes[FRONTEND] or ())
         return written

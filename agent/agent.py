@@ -32,7 +32,7 @@ from kvstore.meter import Meter
 from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
-from mesh.merge import Frontend
+from mesh.localservice import Frontend
 from mesh.node import Node
 from peering import report
 from peering.claimsfile import ClaimsFile

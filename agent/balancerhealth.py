@@ -18,7 +18,7 @@ from aiohttp import web
 from agent.services import Services
 from aiokit.backoff import Backoff
 from aiokit.http import serve_tcp
-from mesh.merge import LocalBackend, LocalService
+from mesh.localservice import LocalBackend, LocalService
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from agent.ipcache import IPCacheEntry, host_prefix
-from agent.services import Slice
+from agent.ownslices import Slice
 from k8s.objects import (
     CiliumEndpoint,
     CiliumNode,
@@ -21,7 +21,8 @@ from k8s.objects import (
 from k8s.objects import ServicePort as KubernetesPort
 from mesh.addressing import PeerScope
 from mesh.ipcache import IPEntry
-from mesh.merge import LocalBackend, LocalService, ServicePort
+from mesh.localservice import LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.namedports import NamedPorts, gathered
 from mesh.node import Node, NodeAddress
 from mesh.service import Port, Zone

@@ -23,7 +23,8 @@ from agent.policy import PolicyKey
 from agent.tables import Tables
 from aiokit.backoff import Backoff
 from aiokit.health import Health
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.services import Services
-from mesh.merge import LOCAL_CLUSTER, Backend, Frontend, LocalService
+from mesh.localservice import LOCAL_CLUSTER, Frontend, LocalService
+from mesh.matching import Backend
 from mesh.preference import Preference, is_shared, read
 from mesh.service import GlobalService, Port
 

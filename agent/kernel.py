@@ -20,7 +20,8 @@ from agent.tablecheck import Check, Codec, Readable, TableCheck
 from agent.tables import Tables
 from bpf import endpoint_map, ipcache_map, node_map, policy_map, spec
 from bpf.address import Family
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 MAGLEV = "maglev"  # of checks: no table of ours is written to these maps
 SPECS = {IPCACHE: spec.IPCACHE, POLICY: spec.POLICY, ENDPOINTS: spec.ENDPOINTS, NODES: spec.NODES}

@@ -20,7 +20,7 @@ from bpf.lb_map import (
     FLAG_ROUTABLE,
 )
 from mesh.ip import family
-from mesh.merge import Frontend, LocalService
+from mesh.localservice import Frontend, LocalService
 
 ANY_NODE, ANY_NODE_IPV6 = "0.0.0.0", "::"
 

@@ -21,7 +21,7 @@ from bpf.lb_map import (
     FLAG_TWO_SCOPES,
 )
 from mesh.ip import family
-from mesh.merge import Frontend, LocalService
+from mesh.localservice import Frontend, LocalService
 
 
 def addresses(service: LocalService) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from bpf.lb_lists import is_group
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Step, Table
 from bpf.lb_wanted import ALL_PLAIN, BackendLike, Master, key_of
-from mesh.merge import Frontend
+from mesh.localservice import Frontend
 
 NAMES = {
     (Family.IPV4, Table.SERVICES): spec.LB4_SERVICES.name,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from bpf import lb_map
 from bpf.lb_lists import is_group
 from bpf.lb_steps import Dumps
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 
 def frontend_of(key: bytes) -> Frontend:

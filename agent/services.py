@@ -9,28 +9,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from agent import nodeports, outside
 from agent.desired import Clock, Desired
-from agent.servicepieces import frontends, recovered, union
+from agent.ownslices import OwnSlices, Slice
+from agent.recoveredbackends import RecoveredBackends
 from agent.unaddressed import Unaddressed
 from agent.withdrawals import NODES, Withdrawals
 from bpf.lb_wanted import PLAIN, Master
 from mesh.addressing import ClusterID
 from mesh.candidates import Situation
-from mesh.matching import Matcher, Source
-from mesh.merge import Backend, Frontend, LocalBackend, LocalService, local_sources, merge
+from mesh.localservice import Frontend, LocalBackend, LocalService, frontends
+from mesh.matching import Backend, Matcher
+from mesh.merge import merge
 from mesh.preference import is_global, read
 from mesh.service import GlobalService
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One EndpointSlice: the service it belongs to ("namespace/name") and its backends."""
-
-    service: str
-    backends: tuple[LocalBackend, ...]
 
 
 class Services:
@@ -55,21 +48,17 @@ class Services:
         self.health_ports = Clock()  # ticks when a service's changes
         self._cluster = cluster
         self._node_ip = node_ip
-        self._node = node
         self._knows_zones = knows_zones
         self._zone = ""
         self._withdrawals = Withdrawals()
         self._unaddressed = Unaddressed(is_addressed, now)
         self._matchers: dict[str, list[Matcher]] = {}  # one for each place where a service is
-        # slice, and whether only our node counts -> its endpoints
-        self._sources: dict[tuple[str, bool], list[tuple[Source, bool]]] = {}
         self._local: dict[str, LocalService] = {}
-        self._slices: dict[str, dict[str, Slice]] = {}
-        self._slice_owner: dict[str, str] = {}
+        self._slices = OwnSlices(node)
         self._remote: dict[str, dict[str, GlobalService]] = {}
         self._owners: dict[Frontend, str] = {}
         self._frontends: dict[str, frozenset[Frontend]] = {}
-        self._recovered: dict[ClusterID, dict[Frontend, tuple[Backend, ...]]] = {}
+        self._recovered = RecoveredBackends()
         self._held = True
         self._pending: set[str] = set()
 
@@ -86,7 +75,7 @@ class Services:
 
     def local_backends(self, key: str) -> tuple[LocalBackend, ...]:
         """What our own EndpointSlices say of one service."""
-        return union(piece.backends for _, piece in sorted(self._slices.get(key, {}).items()))
+        return self._slices.backends(key)
 
     def remotes(self, key: str) -> Mapping[str, GlobalService]:
         """What the peers say of one service."""
@@ -137,10 +126,7 @@ class Services:
 
     def remote_backends(self) -> set[str]:
         """Addresses of remote backends that a service of ours may use."""
-        found = {ip for _, _, service in self.usable() for ip in service.backends}
-        for entries in self._recovered.values():
-            found.update(backend.ip for backends in entries.values() for backend in backends)
-        return found
+        return {ip for _, _, service in self.usable() for ip in service.backends} | self._recovered.addresses
 
     def problems(self) -> dict[str, tuple[str, ...]]:
         """Services with an annotation that says nothing we can read."""
@@ -165,23 +151,12 @@ class Services:
         if service is None:
             self._local.pop(key, None)
         else:
-            self._local[key] = replace(service, backends=())
+            self._local[key] = service
         self._changed(key)
 
     def set_slice(self, key: str, piece: Slice | None) -> None:
-        for node_only in (False, True):
-            self._sources.pop((key, node_only), None)
-        before = self._slice_owner.pop(key, None)
-        if before is not None:
-            pieces = self._slices[before]
-            del pieces[key]
-            if not pieces:
-                del self._slices[before]
-        if piece is not None:
-            self._slices.setdefault(piece.service, {})[key] = piece
-            self._slice_owner[key] = piece.service
-        for service in {before, piece.service if piece else None} - {None}:
-            self._changed(str(service))
+        for service in self._slices.put(key, piece):
+            self._changed(service)
 
     def set_remote(self, peer: str, key: str, service: GlobalService | None) -> None:
         services = self._remote.setdefault(key, {})
@@ -195,15 +170,14 @@ class Services:
 
     def set_recovered(self, found: Mapping[ClusterID, Mapping[Frontend, tuple[Backend, ...]]]) -> None:
         """Backends of clusters other than ours that the kernel had when we started."""
-        self._recovered = {cluster: dict(entries) for cluster, entries in found.items()}
-        self._changed_frontends({frontend for entries in found.values() for frontend in entries})
+        self._changed_frontends(self._recovered.replace(found))
 
     def recovered_clusters(self) -> frozenset[ClusterID]:
-        return frozenset(self._recovered)
+        return self._recovered.clusters
 
     def forget_recovered(self, cluster: ClusterID) -> None:
         """The owner has spoken, or is not configured any more."""
-        self._changed_frontends(self._recovered.pop(cluster, {}))
+        self._changed_frontends(self._recovered.forget(cluster))
 
     def _changed_remotes(self, addresses: frozenset[str]) -> None:
         if not addresses:
@@ -211,16 +185,9 @@ class Services:
         for key, services in self._remote.items():
             if any(not addresses.isdisjoint(service.backends) for service in services.values()):
                 self._changed(key)
-        touched = [
-            frontend
-            for entries in self._recovered.values()
-            for frontend, backends in entries.items()
-            if any(backend.ip in addresses for backend in backends)
-        ]
-        self._changed_frontends(touched)
+        self._changed_frontends(self._recovered.served_by(addresses))
 
-    def _changed_frontends(self, changed: Iterable[Frontend]) -> None:
-        touched = set(changed)
+    def _changed_frontends(self, touched: set[Frontend]) -> None:
         for key, service in self._local.items():
             if any(not touched.isdisjoint(frontends(place)) for place in self._places(service)):
                 self._changed(key)
@@ -268,8 +235,8 @@ class Services:
     ) -> Mapping[Frontend, tuple[Backend, ...]]:
         return merge(
             service,
-            self._own_sources(key, service),
-            [*self._remote.get(key, {}).values(), *recovered(service, self._recovered)],
+            self._slices.sources(key, service),
+            self._remotes(key, service),
             matcher,
             own=self._cluster,
             zone=self._zone,
@@ -298,16 +265,9 @@ class Services:
             return Situation((), ())
         reasons = {ip: withdrawn.get(ip) or self._withdrawals.reason(ip) for ip in self.withdrawn}
         service = next((p for p in self._places(service) if frontend in frontends(p)), service)
-        remotes = [*self._remote.get(key, {}).values(), *recovered(service, self._recovered)]
-        near = self._own_sources(key, service)
+        remotes = self._remotes(key, service)
+        near = self._slices.sources(key, service)
         return Situation(near, remotes, self._cluster, reasons, self._unaddressed.waiting)
 
-    def _own_sources(self, key: str, service: LocalService) -> list[tuple[Source, bool]]:
-        """Later slices first: of two that name one address the later in name order counts."""
-        found: list[tuple[Source, bool]] = []
-        for name, piece in sorted(self._slices.get(key, {}).items(), reverse=True):
-            at = (name, service.node_only)
-            if at not in self._sources:
-                self._sources[at] = local_sources(service, piece.backends, node=self._node, name=name)
-            found += self._sources[at]
-        return found
+    def _remotes(self, key: str, service: LocalService) -> list[GlobalService]:
+        return [*self._remote.get(key, {}).values(), *self._recovered.told(service)]

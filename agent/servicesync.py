@@ -20,7 +20,8 @@ from bpf.errors import MapError, MapFullError
 from bpf.lb_fit import Room, fit
 from bpf.lb_steps import Dumps
 from bpf.lb_wanted import ALL_PLAIN, PLAIN, BackendLike, Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ from agent.recovery import Silent, cluster_of, may_be_owned, silent
 from agent.services import Services
 from mesh.addressing import ClusterID, Identity
 from mesh.enforcement import Enforcement
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from mesh.node import Node
 
 PeerListing = tuple[ClusterID | None, bool]  # cluster id if known, is listed

@@ -23,7 +23,8 @@ from bpf import endpoint_map
 from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import labels_of
 from mesh.identity import CLUSTER_LABEL, K8S, Label, Labels, reserved_labels
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from mesh.routingmode import RoutingMode
 
 UNKNOWN = "unknown"

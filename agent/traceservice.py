@@ -18,7 +18,8 @@ from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_NODE_PORT
 from mesh.addressing import ReservedIdentity
 from mesh.candidates import Candidate, candidates
 from mesh.ip import family
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from mesh.preference import is_global, is_shared, read
 
 _NODES = (ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE, ReservedIdentity.KUBE_APISERVER)

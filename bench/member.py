@@ -42,7 +42,8 @@ from kvstore.metered import connecting
 from kvstore.watch import Delta
 from mesh.addressing import PeerScope, member_scope
 from mesh.keys import Kind
-from mesh.merge import LocalService, ServicePort
+from mesh.localservice import LocalService
+from mesh.matching import ServicePort
 from peering.clusterids import ClusterIDs
 from peering.peer import Peer
 from peering.peers import Peers

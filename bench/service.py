@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.desired import Clock
-from agent.services import Services, Slice
+from agent.ownslices import Slice
+from agent.services import Services
 from agent.servicesync import ServiceSync
 from bench.bpffs import mounted
 from bench.figure import Figure, figure
@@ -22,7 +23,8 @@ from bench.process import cpu_seconds, peak_rss_bytes
 from bpf import datapath, loader
 from mesh import service
 from mesh.addressing import ClusterID
-from mesh.merge import LocalBackend, LocalService, ServicePort
+from mesh.localservice import LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.service import GlobalService, Port
 
 HTTP = {"http": Port("TCP", 8080)}

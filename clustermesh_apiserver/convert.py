@@ -29,7 +29,7 @@ from mesh import endpointslice, identity, ipcache, node, service
 from mesh.addressing import FIRST_ALLOCATED, Identity, PeerScope
 from mesh.errors import MeshError
 from mesh.ip import canonical_ip, cidr_text, family, read_cidr, read_ip
-from mesh.merge import is_global, is_shared
+from mesh.preference import is_global, is_shared
 
 T = TypeVar("T")
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mesh.ip import canonical_ip, family
+from mesh.localservice import Frontend, LocalService
 from mesh.matching import Backend, Found, Matcher, ServicePort, Source
-from mesh.merge import OURS, Frontend, LocalService
+from mesh.offer import OURS
 from mesh.preference import OTHERS, OWN, Affinity, Preference, read
 from mesh.service import GlobalService
 

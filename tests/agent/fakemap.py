@@ -12,7 +12,7 @@ from bpf.lb_fit import Room
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Step, Table
 from bpf.lb_wanted import ALL_PLAIN, BackendLike, Master
-from mesh.merge import Frontend
+from mesh.localservice import Frontend
 
 
 class FakeMap:

@@ -19,7 +19,8 @@ from aiokit.wait import eventually
 from k8s.client import Client
 from kvstore.memory import MemoryBackend
 from mesh.keys import Kind
-from mesh.merge import LocalService, ServicePort
+from mesh.localservice import LocalService
+from mesh.matching import ServicePort
 from peering.peers import Peers
 from tests.agent.peerdata import FILE, PeerData
 from tests.agent.peering import Peering

@@ -17,7 +17,8 @@ from agent.tables import Tables
 from aiokit.http import serve_tcp
 from aiokit.wait import eventually
 from mesh.addressing import ClusterID
-from mesh.merge import Frontend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalService
+from mesh.matching import ServicePort
 from mesh.service import GlobalService, Port
 from tests.agent.test_probing import SILENT, full_listener
 from tests.agent.values import NODE

@@ -11,9 +11,10 @@ import pytest
 
 from agent.balancerhealth import BalancerHealth, count
 from agent.desired import Clock
-from agent.services import Services, Slice
+from agent.ownslices import Slice
+from agent.services import Services
 from aiokit.wait import eventually
-from mesh.merge import LocalBackend, LocalService
+from mesh.localservice import LocalBackend, LocalService
 from mesh.service import Port
 
 HOST, HTTP = "127.0.0.1", {"http": Port("TCP", 8080)}

@@ -10,7 +10,8 @@ import pytest
 from agent.convert import contains, endpoint_entries, local_service, node_of, prefix_of, service_slice
 from agent.ipcache import IPCacheEntry
 from k8s.objects import CiliumEndpoint, CiliumNode, EndpointSlice, Service
-from mesh.merge import LocalBackend, ServicePort
+from mesh.localservice import LocalBackend
+from mesh.matching import ServicePort
 from mesh.service import Port, Zone
 from tests.agent.values import EAST, NODE
 

@@ -12,15 +12,16 @@ import pytest
 from agent.datapath import ENDPOINTS, IPCACHE, POLICY, Datapath
 from agent.ipcache import IPCacheEntry, Level, Rank
 from agent.kernel import KernelMaps, pack_ipcache
+from agent.ownslices import Slice
 from agent.peerstate import PeerState
-from agent.services import Slice
 from agent.tables import Tables
 from aiokit.health import Health
 from aiokit.wait import eventually
 from bpf import endpoint_map, ipcache_map, policy_map
 from bpf.datapath import Datapath as LoadedDatapath
 from mesh.addressing import ClusterID
-from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.policy import parse_policy
 from mesh.service import Port
 from tests.agent.fakemap import FakeKernel

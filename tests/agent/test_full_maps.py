@@ -10,7 +10,7 @@ import pytest
 
 from agent.ipcache import IPCacheEntry
 from agent.kernel import KernelMaps
-from agent.services import Slice
+from agent.ownslices import Slice
 from agent.tables import Tables
 from agent.verify import Verifier
 from aiokit.wait import eventually
@@ -19,7 +19,8 @@ from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
 from bpf.services import ServiceMaps
 from bpf.spec import MapSpec
-from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.policy import parse_policy
 from mesh.service import Port
 from tests.agent.test_datapath import REMOTE, WEST, Loop, listed_alone

@@ -7,7 +7,8 @@ from typing import Any
 
 from agent import globalservices
 from agent.services import Services
-from mesh.merge import LocalService, ServicePort
+from mesh.localservice import LocalService
+from mesh.matching import ServicePort
 from mesh.service import Port
 from tests.agent.test_services import piece, remote, service, started
 

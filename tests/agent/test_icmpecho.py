@@ -15,7 +15,8 @@ from agent.icmpecho import is_reply, request
 from agent.ipcache import IPCacheEntry, Level, Rank, host_prefix
 from aiokit.wait import eventually
 from mesh.addressing import ClusterID
-from mesh.merge import Frontend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalService
+from mesh.matching import ServicePort
 from mesh.service import GlobalService, Port
 from tests.agent import test_backendprobing
 from tests.agent.nodespace import namespace

@@ -17,7 +17,7 @@ from k8s.resource import (
     NETWORKPOLICY,
     SERVICE,
 )
-from mesh.merge import Backend
+from mesh.matching import Backend
 from tests.agent.station import Station
 from tests.agent.test_policy import policy
 from tests.agent.values import labels, number

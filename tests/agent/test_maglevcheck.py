@@ -11,7 +11,8 @@ from bpf.datapath import Datapath
 from bpf.lb_map import FLAG_NODE_PORT
 from bpf.lb_wanted import Master
 from bpf.services import ServiceMaps
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.root

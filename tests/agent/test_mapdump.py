@@ -12,7 +12,8 @@ from bpf.layout import CT_KEY, CT_VALUE
 from bpf.layout6 import CT6_KEY
 from bpf.layout_nat import SNAT_VALUE
 from bpf.lb_wanted import Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from agent.desired import Clock
 from agent.nodeports import ANY_NODE, places
-from agent.services import Services, Slice
+from agent.ownslices import Slice
+from agent.services import Services
 from bpf.lb_map import (
     FLAG_DELEGATE_IF_LOCAL,
     FLAG_EXTERNAL_LOCAL,
@@ -18,7 +19,8 @@ from bpf.lb_map import (
 )
 from bpf.lb_wanted import Master
 from mesh.addressing import ClusterID
-from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.service import GlobalService, Port
 
 NODE = "198.18.1.11"

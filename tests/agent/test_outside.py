@@ -8,7 +8,8 @@ import pytest
 
 from agent.convert import local_service
 from agent.desired import Clock
-from agent.services import Services, Slice
+from agent.ownslices import Slice
+from agent.services import Services
 from bpf.lb_map import (
     FLAG_DELEGATE_IF_LOCAL,
     FLAG_EXTERNAL_IP,
@@ -30,7 +31,7 @@ from k8s.objects import (
     ServiceStatus,
 )
 from mesh.addressing import ClusterID
-from mesh.merge import Frontend, LocalBackend, LocalService
+from mesh.localservice import Frontend, LocalBackend, LocalService
 from mesh.service import GlobalService, Port
 
 CLUSTER_IP, BALANCER, EXTERNAL = "172.20.1.5", "203.0.113.7", "203.0.113.8"
@@ -115,7 +116,7 @@ def test_a_process_of_the_node_may_listen_at_a_balancer_s_address_that_is_the_no
         made.start()
         ports = (ServicePort("http", "TCP", 80, targetPort=target),)
         made.set_local("shop/web", web(ports=ports))
-        assert bool(made.flags.entries[at(BALANCER)] & FLAG_DELEGATE_IF_LOCAL) is may
+        assert bool(made.master(at(BALANCER)).flags & FLAG_DELEGATE_IF_LOCAL) is may
 
 
 def test_source_ranges_are_for_the_balancer_s_address_alone(made: Services) -> None:

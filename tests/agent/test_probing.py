@@ -19,7 +19,8 @@ from agent.status import node_probes
 from agent.tables import Tables
 from aiokit.wait import eventually
 from mesh.addressing import ClusterID, ReservedIdentity
-from mesh.merge import Frontend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalService
+from mesh.matching import ServicePort
 from mesh.node import Node, NodeAddress
 from mesh.service import GlobalService, Port
 from tests.agent.values import NODE

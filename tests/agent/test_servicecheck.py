@@ -13,7 +13,8 @@ from bpf.address import Family
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Table
 from bpf.lb_wanted import ALL_PLAIN, Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.agent.fakemap import FakeServices
 from tests.bpf.test_lb_affinity import STICKY, Masters
 from tests.bpf.test_lb_plan import BACKENDS, DNS, FRONTENDS, LISTS, SERVICES, WEB, Maps, backend

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agent.desired import Clock
+from agent.ownslices import Slice
 from agent.servicename import addresses
-from agent.services import Services, Slice
-from mesh.merge import LocalBackend, LocalService, ServicePort
+from agent.services import Services
+from mesh.localservice import LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.service import Port
 
 ETCD = {"etcd": Port("TCP", 2379)}

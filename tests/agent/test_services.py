@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.desired import Clock
-from agent.services import Services, Slice
+from agent.ownslices import Slice
+from agent.services import Services
 from bpf.lb_wanted import Master
 from mesh.addressing import ClusterID
-from mesh.merge import Backend, Frontend, LocalBackend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalBackend, LocalService
+from mesh.matching import Backend, ServicePort
 from mesh.service import GlobalService, Port, Zone
 
 GLOBAL = {"service.cilium.io/global": "true"}

@@ -12,7 +12,8 @@ from agent.policy import PolicyKey
 from agent.tables import Tables
 from kvstore.watch import Delta
 from mesh.addressing import ClusterID, Identity
-from mesh.merge import Backend, Frontend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalService
+from mesh.matching import Backend, ServicePort
 from mesh.policy import parse_policy
 from tests.agent.peerdata import KINDS, PeerData
 from tests.agent.test_policy import policy

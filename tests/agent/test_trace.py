@@ -12,12 +12,13 @@ import pytest
 
 from agent.errors import NotFoundError, RequestError
 from agent.ipcache import IPCacheEntry, Level, Rank
+from agent.ownslices import Slice
 from agent.peerstate import PeerState
-from agent.services import Slice
 from agent.trace import Names, Tracer
 from bpf import endpoint_map, ipcache_map, policy_map
 from bpf.lb_steps import Table
-from mesh.merge import LocalBackend, LocalService, ServicePort
+from mesh.localservice import LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.policy import parse_policy
 from mesh.service import Port
 from tests.agent.fakemap import FakeKernel

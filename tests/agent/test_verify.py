@@ -20,7 +20,7 @@ from bpf import endpoint_map, ipcache_map, lb_map, policy_map, spec
 from bpf.datapath import Attachment
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.lb_steps import Table
-from mesh.merge import Frontend
+from mesh.localservice import Frontend
 from mesh.policy import parse_policy
 from tests.agent.fakemap import FakeKernel
 from tests.agent.peerdata import PeerData

@@ -8,7 +8,8 @@ from pathlib import Path
 from bpf import ipcache_map, loader, nat_map
 from bpf.lb_map import FLAG_NODE_PORT, FLAG_ROUTABLE
 from bpf.lb_wanted import Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.world import Node, Pod, World, ip
 
 PORT, NODE_PORT = 8080, 30_080

@@ -14,10 +14,12 @@ import pytest
 from bpf import datapath, host_netns, ipcache_map, link, loader
 from bpf.datapath import Datapath
 from bpf.lb_map import FLAG_DELEGATE_IF_LOCAL, FLAG_EXTERNAL_IP, FLAG_EXTERNAL_LOCAL, FLAG_LOAD_BALANCER
+from bpf.lb_wanted import Master
 from bpf.pins import Pins
 from bpf.requirements import mounts
 from bpf.spec import SOCKET_PROGRAMS
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.conftest import NODE as OPTIONS
 from tests.bpf.outside import ANY_NODE, NODE_PORT, NODE_PORT_FLAGS, PORT
 from tests.bpf.world import Pod, PodError, ip, v6, within
@@ -54,7 +56,7 @@ class Scene:
             for address in addresses or (ANY_NODE, NODE, "::")
             for protocol in protocols.split()
         }
-        self.loaded.services.sync(services, flags=dict.fromkeys(services, flags))
+        self.loaded.services.sync(services, masters=dict.fromkeys(services, Master(flags=flags)))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,7 @@ def test_a_number_is_free_again_once_its_service_has_gone_and_without_backends_i
     scene: Scene,
 ) -> None:
     empty = {Frontend(ANY_NODE, NODE_PORT, "TCP"): list[Backend]()}
-    scene.loaded.services.sync(empty, flags=dict.fromkeys(empty, NODE_PORT_FLAGS))
+    scene.loaded.services.sync(empty, masters=dict.fromkeys(empty, Master(flags=NODE_PORT_FLAGS)))
     with pytest.raises(PodError, match="PermissionError"):
         scene.node.do("bind", ip=ANY_NODE, port=NODE_PORT)
     scene.loaded.services.sync({})

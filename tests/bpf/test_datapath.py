@@ -16,7 +16,8 @@ from bpf.errors import NotLoadedError
 from bpf.lb_wanted import Master
 from bpf.pins import Pins
 from bpf.policy_map import Direction
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.bpffs import pins
 from tests.bpf.world import Node, Pod, PodError, World, ip, world
 

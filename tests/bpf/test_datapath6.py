@@ -14,7 +14,8 @@ import pytest
 from bpf import affinity_map, ct_map, ipcache_map, lb_map, policy_map
 from bpf.address import Family
 from bpf.lb_wanted import Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.test_datapath import CLIENT, FAR, PORT, allow, is_refused
 from tests.bpf.testrun6 import UDP, Packet6
 from tests.bpf.world import Node, Pod, PodError, World, ip, mac, v6, world

@@ -15,7 +15,8 @@ from bpf.lb_map import (
     FLAG_TWO_SCOPES,
 )
 from bpf.lb_wanted import Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.outside import NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, mappings, reached
 from tests.bpf.world import Pod, PodError, World, world
 

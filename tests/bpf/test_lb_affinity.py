@@ -12,7 +12,8 @@ from bpf.lb_affinity import Matches
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Table, Writes
 from bpf.lb_wanted import PLAIN, Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.strategies import u16, u32
 from tests.bpf.test_lb_plan import (
     DNS,

@@ -15,7 +15,8 @@ from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Table
 from bpf.lb_wanted import Master
 from bpf.services import ServiceMaps
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.test_lb_plan import FRONTENDS, LISTS, Maps, Services
 
 WEB, WEB6 = Frontend("172.20.1.1", 80, "TCP"), Frontend("fd00:20::1", 80, "TCP")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from bpf.lb_fit import Room, fit
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Table
-from mesh.merge import Frontend
+from mesh.localservice import Frontend
 from tests.bpf.test_lb_plan import SERVICES, WEB, Maps, Services, backend
 
 ROOMS = st.builds(Room, st.integers(0, 30), st.integers(0, 12), st.integers(0, 6))

@@ -12,7 +12,8 @@ from bpf.errors import MapFullError
 from bpf.lb_plan import Mirror
 from bpf.lb_steps import Dumps, Step, Table
 from bpf.lb_wanted import MAX_SHARE, PLAIN, Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 Services = Mapping[Frontend, Sequence[Backend]]
 

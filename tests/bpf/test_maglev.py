@@ -13,7 +13,8 @@ from bpf import lb_map, maglev, maglev_map, maglev_plan
 from bpf.lb_plan import Mirror
 from bpf.lb_wanted import Master
 from bpf.maglev_plan import Plan, Slots
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 SMALL = 1021
 NODE_PORT = lb_map.FLAG_NODE_PORT

@@ -13,7 +13,9 @@ import pytest
 
 from bpf import loader, policy_map
 from bpf.lb_map import FLAG_NODE_PORT, FLAG_ROUTABLE
-from mesh.merge import Backend, Frontend
+from bpf.lb_wanted import Master
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.natively import CLIENT, FAR, NARROW, route_natively
 from tests.bpf.outside import attach
 from tests.bpf.world import Pod, PodError, World, ip, world
@@ -173,7 +175,7 @@ def test_a_client_outside_learns_of_it_behind_a_node_port(mesh: World) -> None:
     loader.load(mesh.east.root, options)
     web = Frontend(mesh.east.address, NODE_PORT, "TCP")
     served = {web: [Backend(mesh.far.address, MIRROR, "TCP", 1)]}
-    mesh.east.datapath.services.sync(served, flags={web: FLAG_NODE_PORT | FLAG_ROUTABLE})
+    mesh.east.datapath.services.sync(served, masters={web: Master(flags=FLAG_NODE_PORT | FLAG_ROUTABLE)})
     assert outside.do("transfer", ip=web.ip, port=web.port, size=SIZE)
     assert f"mtu {NARROW}" in ip("route", "get", web.ip, namespace=outside.namespace)
     assert mesh.east.drops() == mesh.west.drops() == {}

@@ -9,7 +9,8 @@ import pytest
 from bpf import loader, policy_map
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL
 from bpf.lb_wanted import Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.outside import (
     GATEWAY,
     NODE_PORT,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bpf.lb_wanted import Master
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.outside import GATEWAY, NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, mappings, reached
 from tests.bpf.world import PodError, ip, world
 

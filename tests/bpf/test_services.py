@@ -7,7 +7,8 @@ from bpf.datapath import Datapath
 from bpf.errors import MapError, MapFullError
 from bpf.lb_wanted import Master
 from bpf.pinned_map import PinnedMap
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 pytestmark = pytest.mark.root
 

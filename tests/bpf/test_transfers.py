@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 from tests.bpf.test_datapath import is_refused
 from tests.bpf.world import Pod, World, ip, within, world
 

@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.candidates import Candidate, Situation, candidates
-from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort, backends_for, local_sources
+from mesh.localservice import Frontend, LocalBackend, local_sources
+from mesh.matching import ServicePort
 from mesh.service import GlobalService, Port
 from tests.mesh.test_merge import FRONTEND, HTTP, local, remote, told, wishing
+from tests.mesh.whole import WholeService, backends_for
 
 LOCAL = {"affinity": "local"}
 
 
 def explained(
-    service: LocalService,
+    service: WholeService,
     *remotes: GlobalService,
     withdrawn: Mapping[str, str] | None = None,
     frontend: Frontend = FRONTEND,
@@ -130,8 +132,8 @@ def test_what_is_told_to_serve_is_what_serves(
     withdrawn: set[str],
     node_only: bool,
 ) -> None:
-    service = LocalService(
-        "shop", "web", annotations, ("172.20.1.1",), (ServicePort(*HTTP),), tuple(own), node_only
+    service = WholeService(
+        "shop", "web", annotations, ("172.20.1.1",), (ServicePort(*HTTP),), node_only, backends=tuple(own)
     )
     chosen = backends_for(service, far, own="east", withdrawn=withdrawn)[FRONTEND]
     found = explained(service, *far, withdrawn=dict.fromkeys(withdrawn, "silent"))

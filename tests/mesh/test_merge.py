@@ -8,19 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.addressing import ClusterID
-from mesh.merge import (
-    Affinity,
-    Backend,
-    Frontend,
-    LocalBackend,
-    LocalService,
-    ServicePort,
-    affinity,
-    backends_for,
-    is_global,
-    is_shared,
-)
+from mesh.localservice import Frontend, LocalBackend
+from mesh.matching import Backend, ServicePort
+from mesh.preference import Affinity, affinity, is_global, is_shared
 from mesh.service import GlobalService, Port
+from tests.mesh.whole import WholeService, backends_for
 
 GLOBAL, SHARED, AFFINITY = (f"service.cilium.io/{name}" for name in ("global", "shared", "affinity"))
 HTTP = ServicePort("http", "TCP", 80)
@@ -31,12 +23,12 @@ FAR = Backend("10.2.0.1", 8081, "TCP", 2)
 
 def local(
     annotations: Mapping[str, str], *states: str, ports: tuple[ServicePort, ...] = (HTTP,)
-) -> LocalService:
+) -> WholeService:
     backends = tuple(
         LocalBackend(f"10.1.0.{number}", {"http": Port("TCP", 8080)}, state)  # type: ignore[arg-type]
         for number, state in enumerate(states, 1)
     )
-    return LocalService("shop", "web", annotations, ("172.20.1.1",), ports, backends)
+    return WholeService("shop", "web", annotations, ("172.20.1.1",), ports, backends=backends)
 
 
 def remote(
@@ -52,7 +44,7 @@ def remote(
     )
 
 
-def chosen(service: LocalService, *remotes: GlobalService) -> set[Backend]:
+def chosen(service: WholeService, *remotes: GlobalService) -> set[Backend]:
     return set(backends_for(service, remotes)[FRONTEND])
 
 
@@ -164,7 +156,7 @@ def test_an_unnamed_port_matches_unnamed_ones() -> None:
 
 
 def test_each_family_has_its_own_backends_in_canonical_text() -> None:
-    service = LocalService("shop", "web", {GLOBAL: "true"}, ("172.20.1.1", "fd00::a"), (HTTP,))
+    service = WholeService("shop", "web", {GLOBAL: "true"}, ("172.20.1.1", "fd00::a"), (HTTP,))
     port = {"http": Port("TCP", 8081)}
     result = backends_for(service, [remote({"10.2.0.1": port, "FD00:0:0::1": port, "::ffff:10.2.0.9": port})])
     assert [backend.ip for backend in result[FRONTEND]] == ["10.2.0.1", "10.2.0.9"]
@@ -182,7 +174,7 @@ def test_our_own_word_on_an_address_counts_then_the_lowest_clusters() -> None:
 
 
 def test_a_headless_service_has_no_frontend() -> None:
-    assert backends_for(LocalService("shop", "web", {GLOBAL: "true"}, (), (HTTP,)), [remote()]) == {}
+    assert backends_for(WholeService("shop", "web", {GLOBAL: "true"}, (), (HTTP,)), [remote()]) == {}
 
 
 port_maps = st.dictionaries(
@@ -211,7 +203,7 @@ locals_ = st.builds(
 
 @given(locals_, remotes, st.randoms(use_true_random=False))
 def test_the_order_in_which_peers_speak_does_not_matter(
-    service: LocalService, items: list[GlobalService], random: object
+    service: WholeService, items: list[GlobalService], random: object
 ) -> None:
     shuffled = list(items)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -220,7 +212,7 @@ def test_the_order_in_which_peers_speak_does_not_matter(
 
 @given(locals_, remotes)
 def test_backends_are_unique_and_of_the_frontends_kind(
-    service: LocalService, items: list[GlobalService]
+    service: WholeService, items: list[GlobalService]
 ) -> None:
     for frontend, found in backends_for(service, items).items():
         assert len({(backend.ip, backend.port) for backend in found}) == len(found)
@@ -229,11 +221,11 @@ def test_backends_are_unique_and_of_the_frontends_kind(
 
 @given(locals_, remotes)
 def test_preferring_a_side_never_leaves_a_frontend_without_backends(
-    service: LocalService, items: list[GlobalService]
+    service: WholeService, items: list[GlobalService]
 ) -> None:
     plain = {name: text for name, text in service.annotations.items() if name != AFFINITY}
-    without = LocalService(
-        service.namespace, service.name, plain, service.cluster_ips, service.ports, service.backends
+    without = WholeService(
+        service.namespace, service.name, plain, service.cluster_ips, service.ports, backends=service.backends
     )
     for frontend, found in backends_for(without, items).items():
         assert bool(backends_for(service, items)[frontend]) == bool(found)
@@ -252,7 +244,7 @@ def told(cluster: int, *ips: str) -> GlobalService:
 
 
 def served(
-    service: LocalService, *remotes: GlobalService, withdrawn: Collection[str] = frozenset()
+    service: WholeService, *remotes: GlobalService, withdrawn: Collection[str] = frozenset()
 ) -> tuple[Backend, ...]:
     return backends_for(service, remotes, own="east", node="node-1", withdrawn=withdrawn)[FRONTEND]
 

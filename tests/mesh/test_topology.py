@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.addressing import ClusterID
-from mesh.merge import Backend, Frontend, LocalBackend, LocalService, ServicePort, backends_for
+from mesh.localservice import Frontend, LocalBackend
+from mesh.matching import Backend, ServicePort
 from mesh.service import GlobalService, Port, Zone
 from mesh.topology import in_zone, is_zonal
+from tests.mesh.whole import WholeService, backends_for
 
 GLOBAL = {"service.cilium.io/global": "true"}
 HTTP = {"http": Port("TCP", 8080)}
@@ -72,14 +74,14 @@ def test_a_service_asks_for_it_in_one_of_three_ways(
     assert is_zonal(annotations, distribution) is expected
 
 
-def chosen(service: LocalService, remote: GlobalService, zone: str) -> list[str]:
+def chosen(service: WholeService, remote: GlobalService, zone: str) -> list[str]:
     return [backend.ip for backend in backends_for(service, [remote], zone=zone)[FRONT]]
 
 
 def test_remote_backends_of_our_zone_serve_beside_local_ones_and_affinity_comes_first() -> None:
     near = (LocalBackend("10.1.0.1", HTTP, zone=A), LocalBackend("10.1.0.2", HTTP, zone=B))
     ports = (ServicePort("http", "TCP", 80),)
-    service = LocalService("shop", "web", GLOBAL, (FRONT.ip,), ports, near, zonal=True)
+    service = WholeService("shop", "web", GLOBAL, (FRONT.ip,), ports, backends=near, zonal=True)
     remote = GlobalService(
         *("west", "shop", "web", {}, {"10.2.0.1": HTTP, "10.2.0.2": HTTP}),
         zones={"10.2.0.1": A, "10.2.0.2": B},

@@ -14,9 +14,9 @@ from typing import Any
 from agent.agent import Agent
 from agent.datapath import Datapath
 from agent.ipcache import IPCacheEntry, Level, Rank
+from agent.ownslices import Slice
 from agent.patience import give_up_waiting
 from agent.peerstate import PeerState
-from agent.services import Slice
 from agent.tables import Tables
 from bpf import ipcache_map
 from bpf.lb_wanted import ALL_PLAIN, BackendLike, Master
@@ -26,7 +26,8 @@ from kvstore.watch import Delta, Holding
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ClusterConfig
 from mesh.keys import Kind
-from mesh.merge import Frontend, LocalBackend, LocalService, ServicePort
+from mesh.localservice import Frontend, LocalBackend, LocalService
+from mesh.matching import ServicePort
 from mesh.service import Port
 from peering.clusterids import ClusterIDs
 from peering.peer import Peer
@@ -245,7 +246,7 @@ async def _list_own(tables: Tables, after: float) -> None:
         tables.ipcache.upsert(prefix, rank, entry)
     ports = (ServicePort("http", "TCP", 80),)
     annotations = {"service.cilium.io/global": "true"}
-    tables.services.set_local(SERVICE, LocalService("shop", "web", annotations, (FRONTEND.ip,), ports, ()))
+    tables.services.set_local(SERVICE, LocalService("shop", "web", annotations, (FRONTEND.ip,), ports))
     piece = Slice(SERVICE, (LocalBackend("10.1.1.5", {"http": Port("TCP", 8080)}),))
     tables.services.set_slice("shop/web-1", piece)
     tables.own_listed()

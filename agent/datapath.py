@@ -19,7 +19,7 @@ from typing import Protocol
 
 from agent.ipcache import IPCacheEntry
 from agent.mapsync import SyncError, TableSync
-from agent.policy import PolicyKey
+from agent.policygroup import PolicyKey
 from agent.tables import Tables
 from aiokit.backoff import Backoff
 from aiokit.health import Health

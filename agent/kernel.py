@@ -12,7 +12,7 @@ from agent.difference import MapState, as_object
 from agent.ipcache import IPCacheEntry
 from agent.maglevcheck import MaglevCheck, MaglevTarget
 from agent.mapsync import MapSync, TableSync
-from agent.policy import PolicyKey, ProgrammedEndpoint
+from agent.policygroup import PolicyKey, ProgrammedEndpoint
 from agent.servicecheck import ServiceCheck
 from agent.servicemaps import backends_of
 from agent.servicesync import ServiceSync, ServiceTarget

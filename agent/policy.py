@@ -12,60 +12,33 @@ that a policy names gets an identity of its own, else its addresses are closed t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from agent.cidrs import CIDRIdentities
 from agent.desired import Clock, Desired
 from agent.endpoints import Endpoint
 from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank
-from agent.labels import from_texts
 from agent.peerports import PeerPorts
+from agent.policygroup import (
+    Group,
+    GroupKey,
+    PolicyKey,
+    ProgrammedEndpoint,
+    by_identity,
+    denies,
+    group_key,
+    has_ranges_in,
+    new_group,
+    width_of,
+)
 from mesh.addressing import ClusterName, Identity
 from mesh.cidr import Network
 from mesh.enforcement import Enforcement
 from mesh.identity import Labels
-from mesh.namedports import NamedPorts, gathered
+from mesh.namedports import NamedPorts
 from mesh.policy import EndpointPolicy, Policy, PolicyEntry, Scope, resolve
-from mesh.service import Port
 
 CIDR_RANK = Rank(Level.CIDR, owner="policy")
-
-_GroupKey = tuple[tuple[str, ...], tuple[tuple[str, str, int], ...]]  # labels, named ports
-_Width = tuple[int, int, bool, int]  # port, protocol, egress, open bits
-
-
-class PolicyKey(NamedTuple):
-    endpoint: int
-    identity: int
-    port: int
-    protocol: int
-    egress: bool = False
-    open_bits: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ProgrammedEndpoint:
-    """An endpoint as the kernel must know it."""
-
-    endpoint: Endpoint
-    enforced: bool
-    egress_enforced: bool = False
-    has_ranges: bool = False
-
-
-@dataclass(slots=True)
-class _Group:
-    """Endpoints with the same labels and named ports. `entries` by identity; 0 is "any"."""
-
-    labels: Labels
-    named_ports: NamedPorts
-    enforced: bool = False
-    egress_enforced: bool = False
-    has_ranges: bool = False  # once true it stays so while policies stand: it only costs time
-    entries: dict[int, frozenset[PolicyEntry]] = field(default_factory=dict)
-    members: dict[int, Endpoint] = field(default_factory=dict)
 
 
 class Policies:
@@ -94,8 +67,8 @@ class Policies:
         self._peer_ports = peer_ports
         self._identities = identities
         self._policies: dict[str, Policy] = {}
-        self._groups: dict[_GroupKey, _Group] = {}
-        self._group_of: dict[int, _GroupKey] = {}
+        self._groups: dict[GroupKey, Group] = {}
+        self._group_of: dict[int, GroupKey] = {}
         self._recovered: dict[PolicyKey, bool] = {}
         self._claimed: dict[str, IPCacheEntry] = {}
         self._is_started = False
@@ -148,8 +121,8 @@ class Policies:
 
     def upsert_endpoint(self, endpoint: Endpoint) -> None:
         self._leave(endpoint.id, new=endpoint)
-        key = _group_key(endpoint)
-        group = self._groups.setdefault(key, _new_group(endpoint))
+        key = group_key(endpoint)
+        group = self._groups.setdefault(key, new_group(endpoint))
         self._group_of[endpoint.id] = key
         fresh = not group.members
         group.members[endpoint.id] = endpoint
@@ -185,16 +158,16 @@ class Policies:
         group_key = self._group_of.get(key.endpoint)
         if group_key is None:
             return None
-        return _denies(self._groups[group_key].entries.get(key.identity, frozenset())).get(_width(key))
+        return denies(self._groups[group_key].entries.get(key.identity, frozenset())).get(width_of(key))
 
     def _identities_changed(self, numbers: frozenset[Identity]) -> None:
         if not self._is_started:
             return
         known = {number: self._identities.all[number] for number in numbers if number in self._identities.all}
         for group in self._groups.values():
-            new = _by_identity(self._resolve(group, known, {}).entries)
+            new = by_identity(self._resolve(group, known, {}).entries)
             before = {int(number): group.entries.get(int(number), frozenset()) for number in numbers}
-            group.has_ranges |= _has_ranges(entry for number in before for entry in new.get(number, ()))
+            group.has_ranges |= has_ranges_in(entry for number in before for entry in new.get(number, ()))
             for number in before:
                 group.entries.pop(number, None)
                 if number in new:
@@ -211,18 +184,18 @@ class Policies:
         self._ipcache.replace(CIDR_RANK, self._claimed, claims)
         self._claimed = claims
 
-    def _recompute(self, groups: list[_Group]) -> None:
+    def _recompute(self, groups: list[Group]) -> None:
         if not self._is_started:
             return
         for group in groups:
             policy = self._resolve(group, self._identities.all, self.cidrs.all)
-            before, group.entries = group.entries, _by_identity(policy.entries)
+            before, group.entries = group.entries, by_identity(policy.entries)
             group.enforced, group.egress_enforced = policy.ingress_enforced, policy.egress_enforced
-            group.has_ranges = _has_ranges(policy.entries)
+            group.has_ranges = has_ranges_in(policy.entries)
             self._publish(group, before.keys() | group.entries.keys(), before)
 
     def _resolve(
-        self, group: _Group, identities: Mapping[Identity, Labels], cidrs: Mapping[Identity, Network]
+        self, group: Group, identities: Mapping[Identity, Labels], cidrs: Mapping[Identity, Network]
     ) -> EndpointPolicy:
         scope = self._scope(group.named_ports, identities, cidrs)
         return resolve(self._policies.values(), group.labels, scope)
@@ -245,12 +218,12 @@ class Policies:
         )
 
     def _publish(
-        self, group: _Group, identities: Iterable[int], before: Mapping[int, frozenset[PolicyEntry]]
+        self, group: Group, identities: Iterable[int], before: Mapping[int, frozenset[PolicyEntry]]
     ) -> None:
         """Hand the difference over for every member, and the members themselves."""
         for number in identities:
-            now = _denies(group.entries.get(number, frozenset()))
-            old = _denies(before.get(number, frozenset()))
+            now = denies(group.entries.get(number, frozenset()))
+            old = denies(before.get(number, frozenset()))
             for member in group.members:
                 for width, deny in now.items():
                     self.entries.upsert(PolicyKey(member, number, *width), deny)
@@ -268,48 +241,12 @@ class Policies:
             return
         group = self._groups[key]
         old = group.members.pop(number)
-        if new is None or _group_key(new) != key:
+        if new is None or group_key(new) != key:
             for identity, entries in group.entries.items():
-                for width in _denies(entries):
+                for width in denies(entries):
                     self.entries.remove(PolicyKey(number, identity, *width))
         for address in old.addresses:
             if new is None or address not in new.addresses:
                 self.endpoints.remove(address)
         if not group.members:
             del self._groups[key]
-
-
-def _by_identity(entries: Iterable[PolicyEntry]) -> dict[int, frozenset[PolicyEntry]]:
-    sets: dict[int, set[PolicyEntry]] = {}
-    for entry in entries:
-        sets.setdefault(entry.identity, set()).add(entry)
-    return {number: frozenset(group) for number, group in sets.items()}
-
-
-def _denies(entries: Iterable[PolicyEntry]) -> dict[_Width, bool]:
-    """Which ports, protocol and direction -> deny. Where one rule allows what another denies, deny wins."""
-    result: dict[_Width, bool] = {}
-    for entry in entries:
-        width = _width(entry)
-        result[width] = result.get(width, False) or entry.deny
-    return result
-
-
-def _width(entry: PolicyEntry | PolicyKey) -> _Width:
-    return entry.port, entry.protocol, entry.egress, entry.open_bits
-
-
-def _has_ranges(entries: Iterable[PolicyEntry]) -> bool:
-    return any(entry.open_bits for entry in entries)
-
-
-def _group_key(endpoint: Endpoint) -> _GroupKey:
-    return endpoint.labels, endpoint.named_ports
-
-
-def _new_group(endpoint: Endpoint) -> _Group:
-    return _Group(from_texts(list(endpoint.labels)), named_ports(endpoint))
-
-
-def named_ports(endpoint: Endpoint) -> NamedPorts:
-    return gathered((name, Port(protocol, port)) for name, protocol, port in endpoint.named_ports)

@@ -21,7 +21,8 @@ from agent.local import LocalNode
 from agent.nodeids import NodeIDs
 from agent.noderoutes import NodeRoutes
 from agent.peerports import PeerPorts
-from agent.policy import Policies, PolicyKey
+from agent.policy import Policies
+from agent.policygroup import PolicyKey
 from agent.recovery import Silent, cluster_of, may_be_owned, silent
 from agent.services import Services
 from mesh.addressing import ClusterID, Identity

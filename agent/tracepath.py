@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
 
-from agent import policy, verdict
+from agent import policygroup, verdict
 from agent.cidrs import is_local
 from agent.endpoints import Endpoint
 from agent.errors import RequestError
 from agent.ipcache import IPCacheEntry, Level
 from agent.labels import from_texts, texts
-from agent.policy import PolicyKey
+from agent.policygroup import PolicyKey
 from agent.tables import Tables
 from agent.verdict import ALLOWED, Connection, Said
 from bpf import endpoint_map
@@ -112,7 +112,7 @@ class Paths:
     def _said(self, endpoint: Endpoint, ip: str, asked: Connection, differences: list[str]) -> Said:
         """Of an endpoint of this node, at one of its addresses: as its policies say, and whether the kernel's
         entries say it too."""
-        labels, ports = from_texts(list(endpoint.labels)), policy.named_ports(endpoint)
+        labels, ports = from_texts(list(endpoint.labels)), policygroup.named_ports(endpoint)
         said = verdict.said_by(*self._tables.policies.meaning(labels, ports, Identity(asked.identity)), asked)
         held = self._held.held_endpoint(ip)
         way = "egress" if asked.egress else "ingress"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from agent.policy import PolicyKey
+from agent.policygroup import PolicyKey
 from mesh.policy import EndpointPolicy, PolicyEntry
 
 OPEN_BITS = (0, 4, 8, 12)

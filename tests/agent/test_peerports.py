@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.policy import PolicyKey
+from agent.policygroup import PolicyKey
 from mesh.policy import parse_policy
 from mesh.service import Port
 from tests.agent.test_policy import policy

@@ -13,7 +13,8 @@ from agent.desired import Clock
 from agent.identities import Identities
 from agent.ipcache import IPCache, IPCacheEntry, Level, Rank
 from agent.peerports import PeerPorts
-from agent.policy import Policies, PolicyKey
+from agent.policy import Policies
+from agent.policygroup import PolicyKey
 from mesh.addressing import ClusterID
 from mesh.identity import Labels
 from mesh.policy import Scope, parse_policy, resolve

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.ipcache import IPCacheEntry, Level, Rank
 from agent.peerstate import PeerState
-from agent.policy import PolicyKey
+from agent.policygroup import PolicyKey
 from agent.tables import Tables
 from kvstore.watch import Delta
 from mesh.addressing import ClusterID, Identity

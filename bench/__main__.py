@@ -22,6 +22,7 @@ from rich.console import Console
 from bench import datapath as datapath_bench
 from bench import docs, machine, suite
 from bench import generate as generator
+from bench import hooks as hooks_bench
 from bench import memory as memory_bench
 from bench import mesh as mesh_bench
 from bench import propagation as propagation_bench
@@ -164,6 +165,14 @@ def mesh(*, output: str, clusters: int, share: float, churn: float, seconds: flo
 def datapath(*, output: str, seconds: float, runs: int) -> None:
     """Pod to remote pod, and what the hook of connect() costs, beside plain routed veth. Makes a lab."""
     report(lambda at: datapath_bench.measure(at, seconds=seconds, runs=runs), output)
+
+
+@main.command()
+@OUTPUT
+@RUNS
+def hooks(*, output: str, runs: int) -> None:
+    """A packet for no service at the node's device, beside no program's work; what the verifier counts."""
+    report(lambda at: hooks_bench.measure(at, runs=runs), output)
 
 
 @main.command(name="all")

@@ -1,4 +1,5 @@
-"""`bench datapath`: pod to remote pod through the overlay, beside the same load over plain routed veth.
+"""`bench datapath`: pod to remote pod through the overlay, beside the same load over plain routed veth; and
+what a client outside gets at node ports, beside the same from a process of a node (`nodeport.py`).
 
 Two clusters of the lab, one pod in each; the floor is two namespaces with a router between them. Load and
 server are the same Python program at both ends of every path. The hook's cost is that of a UDP connect(),
@@ -13,45 +14,23 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from bench import nodeport
 from bench.figure import Figure, figure
-from bench.process import child
+from bench.place import PORT, SETTLE_SECONDS, Place, reuse_ports, serving
 from k8s.resource import POD
 from lab.demo.driver import Driver
 from lab.demo.objects import NAMESPACE, SLEEP_IMAGE, Object, deployment, service
 from mesh.ip import is_ip
 
-PORT = 9000
 DISCARD = 9  # UDP: nobody listens, and nothing is sent
-SETTLE_SECONDS = 30.0
-LOAD_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a load runs, and which address it is for."""
-
-    enter: tuple[str, ...]
-    address: str
-
-    async def run(self, kind: str, seconds: float, address: str = "", port: int = PORT) -> float:
-        load = (sys.executable, "-m", "bench.load", kind, address or self.address, str(port), str(seconds))
-        process = await asyncio.create_subprocess_exec(
-            *self.enter, *load, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        async with asyncio.timeout(seconds + LOAD_SECONDS):
-            out, err = await process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"{kind} to {address or self.address}: {err.decode()[-500:]}")
-        return float(out)
 
 
 async def measure(folder: Path, *, seconds: float, runs: int) -> list[Figure]:
-    async with _plain(folder) as plain, _pods(folder) as (pod, virtual):
+    async with _plain(folder) as plain, _pods() as (pod, virtual, lab):
         rows = {
             "TCP stream": [(await pod.run("stream", seconds), await plain.run("stream", seconds))],
             "connect and request": [],
@@ -73,7 +52,8 @@ async def measure(folder: Path, *, seconds: float, runs: int) -> list[Figure]:
                 ours = await pod.run(kind, seconds, address, port)
                 floor = await plain.run(kind, seconds, port=DISCARD if kind == "udp" else PORT)
                 rows[name].append((ours, floor))
-    return [_figure(name, pairs) for name, pairs in rows.items()]
+        outside = await nodeport.measure(folder, lab, seconds=seconds, runs=runs)
+    return [*(_figure(name, pairs) for name, pairs in rows.items()), *outside]
 
 
 def _figure(name: str, pairs: Sequence[tuple[float, float]]) -> Figure:
@@ -90,10 +70,8 @@ def _figure(name: str, pairs: Sequence[tuple[float, float]]) -> Figure:
 @asynccontextmanager
 async def _plain(folder: Path) -> AsyncGenerator[Place]:
     with _routed() as (client, server, address):
-        serve = ("ip", "netns", "exec", server, sys.executable, "-m", "bench.load", "serve", str(PORT))
-        async with child(*serve, log=folder / "plain.log", reads_output=True) as process:
-            assert process.stdout is not None
-            await asyncio.wait_for(process.stdout.readline(), SETTLE_SECONDS)
+        async with serving(server, folder / "plain.log"):
+            reuse_ports("ip", "netns", "exec", client)
             yield Place(("ip", "netns", "exec", client), address)
 
 
@@ -125,8 +103,8 @@ def _ip(*arguments: str) -> None:
 
 
 @asynccontextmanager
-async def _pods(folder: Path) -> AsyncGenerator[tuple[Place, str]]:
-    """A client in east; the server's own address in west, and its service's in east."""
+async def _pods() -> AsyncGenerator[tuple[Place, str, Driver]]:
+    """A client in east and the server's own address in west, its service's in east, and their lab."""
     name = f"bench{os.getpid()}"
     lab = Driver(name)
     try:
@@ -140,10 +118,11 @@ async def _pods(folder: Path) -> AsyncGenerator[tuple[Place, str]]:
         (server,) = await lab.wait_pods("west", "load", 1)
         await lab.command("status", "--context", "east", "--wait", "--wait-duration", "60s")
         enter = (sys.executable, "-m", "cli", "lab", "--name", name, "exec", "east", client, "--")
+        reuse_ports(*enter)
         place = Place(enter, await _address(lab, server))
         virtual = await lab.cluster_ip("east", "load")
         await _answers(place, virtual)
-        yield place, virtual
+        yield place, virtual, lab
     finally:
         await asyncio.shield(lab.command("lab", "--name", name, "down"))
 
@@ -179,7 +158,8 @@ def _server() -> Object:
 
 def _service() -> Object:
     made = service("load")
+    made["spec"]["ports"][0]["nodePort"] = nodeport.NODE_PORT
     made["spec"]["ports"].append(
         {"name": "discard", "port": DISCARD, "targetPort": DISCARD, "protocol": "UDP"}
     )
-    return made
+    return made | {"spec": made["spec"] | {"type": "NodePort"}}

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import datapath, memory, mesh, propagation, proxy, service, sync
+from bench import datapath, hooks, memory, mesh, propagation, proxy, service, sync
 from bench.figure import Figure
 
 Part = Callable[[], Coroutine[Any, Any, list[Figure]]]
@@ -41,5 +41,6 @@ def parts(folder: Path, runs: int) -> dict[str, Part]:
             crowds=[proxy.Crowd(100), proxy.Crowd(1000), proxy.Crowd(100, 5000)],
             runs=runs,
         ),
+        "hooks": partial(hooks.measure, place("hooks"), runs=runs),
         "datapath": partial(datapath.measure, place("datapath"), seconds=1.0, runs=runs),
     }

@@ -173,6 +173,7 @@ class ProgramInfo:
     type: int
     id: int
     map_ids: frozenset[int]
+    verified: int  # instructions that the verifier followed, of its million
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +200,19 @@ def map_info(fd: int) -> MapInfo:
 
 _PROG_INFO_MAP_IDS = struct.Struct("=IQ")  # count, pointer; after the fields up to the uid
 _PROG_INFO_MAPS_AT = 52
+_PROG_INFO_VERIFIED = struct.Struct("=I")
+_PROG_INFO_VERIFIED_AT = 216  # after the statistics; Linux 5.16
 
 
 def program_info(fd: int) -> ProgramInfo:
     ids = (ctypes.c_uint32 * 64)()
-    given = bytearray(_PROG_INFO_MAPS_AT + _PROG_INFO_MAP_IDS.size)
+    given = bytearray(_PROG_INFO_VERIFIED_AT + _PROG_INFO_VERIFIED.size)
     _PROG_INFO_MAP_IDS.pack_into(given, _PROG_INFO_MAPS_AT, 64, ctypes.addressof(ids))
     raw = _info(fd, len(given), bytes(given))
     kind, number = struct.unpack_from("=II", raw)
     count, _ = _PROG_INFO_MAP_IDS.unpack_from(raw, _PROG_INFO_MAPS_AT)
-    return ProgramInfo(kind, number, frozenset(ids[:count]))
+    (verified,) = _PROG_INFO_VERIFIED.unpack_from(raw, _PROG_INFO_VERIFIED_AT)
+    return ProgramInfo(kind, number, frozenset(ids[:count]), verified)
 
 
 def link_info(fd: int) -> LinkInfo:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench import mesh, propagation, sync
+from bench import hooks, mesh, propagation, sync
 from bench.__main__ import CROWD, main
 from bench.figure import Figure
 from bench.latency import outcome
 from bench.proxy import Crowd
+from bpf.spec import PROGRAMS
 
 pytestmark = pytest.mark.root
 
@@ -42,6 +43,15 @@ async def test_several_clusters_go_into_one_kvstoremesh_and_one_agent(tmp_path: 
     found = {one.name.partition(": ")[2]: one.value for one in figures}
     assert found["errors"] == found["refused"] == found["reconnects"] == 0
     assert found["KVStoreMesh has all"] > 0
+
+
+async def test_a_packet_for_no_service_costs_more_than_none_s_work(tmp_path: Path) -> None:
+    found = by_name(await hooks.measure(tmp_path, runs=1))
+    for protocol in ("TCP", "UDP"):
+        ratio = found[f"cil_from_netdev: {protocol} for no service"].ratio
+        assert ratio is not None and ratio > 1
+    assert {f"{program.name}: seen by the verifier" for program in PROGRAMS} < found.keys()
+    assert not (tmp_path / "bpf").exists()
 
 
 def test_the_command_prints_the_agreed_json() -> None:

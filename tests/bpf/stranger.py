@@ -6,27 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bench.testrun import nothing as program
 from bpf import syscall
-from bpf.spec import AttachType, ProgramType
+from bpf.spec import AttachType
 
-_LOAD = 5
-_NEXT = bytes.fromhex("b7000000ffffffff9500000000000000")  # r0 = -1 (TCX_NEXT); exit
-
-
-@contextmanager
-def program() -> Iterator[int]:
-    """Its file descriptor."""
-    instructions, licence = syscall._buffer(_NEXT), syscall._buffer(b"GPL\0")
-    fd = syscall._call(
-        _LOAD,
-        "IIQQIIQII",
-        *(ProgramType.SCHED_CLS, len(_NEXT) // 8, syscall._pointer(instructions), syscall._pointer(licence)),
-        *(0, 0, 0, 0, 0),
-    )
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+__all__ = ["attached", "program"]
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """One tc program on one packet, through BPF_PROG_TEST_RUN: no device, no traffic."""
 
-import ctypes
 import os
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from bench import testrun
 from bpf import syscall
 
 PASS, SHOT, REDIRECT = 0, 2, 7
@@ -16,26 +16,15 @@ IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
 TCP, UDP, ICMP, SCTP = 6, 17, 1, 132
 SYN, ACK, RST, FIN = 0x02, 0x10, 0x04, 0x01
 
-_PROG_TEST_RUN = 10
-
 
 def run(program: Path, packet: bytes) -> tuple[int, bytes]:
     """The verdict, and the packet as the program left it."""
     fd = syscall.obj_get(program)
     try:
-        given = ctypes.create_string_buffer(packet, len(packet))
-        left = ctypes.create_string_buffer(len(packet) + 256)
-        # fd, verdict, sizes in and out, data in and out, repeat, duration
-        packed = struct.pack(
-            "=IIIIQQII",
-            *(fd, 0, len(packet), len(left), ctypes.addressof(given), ctypes.addressof(left), 1, 0),
-        )
-        attributes = ctypes.create_string_buffer(packed, len(packed))
-        syscall._bpf(_PROG_TEST_RUN, attributes)
-        verdict, _, length = struct.unpack_from("=III", attributes.raw, 4)
-        return verdict, left.raw[:length]
+        outcome = testrun.run(fd, packet)
     finally:
         os.close(fd)
+    return outcome.verdict, outcome.left
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,11 @@ from bench.bpffs import mounted
 from bench.figure import Figure, figure
 from bpf import datapath, loader, syscall
 from bpf.lb_map import FLAG_NODE_PORT
+from bpf.lb_wanted import Master
 from bpf.pins import Pins
 from bpf.spec import FROM_NETDEV, PROGRAMS, ProgramSpec
-from mesh.merge import Backend, Frontend
+from mesh.localservice import Frontend
+from mesh.matching import Backend
 
 NODE, CLIENT = "198.18.1.11", "198.51.100.9"
 SERVICES = 1_000  # in the map, so that a look-up finds its bucket as full as elsewhere
@@ -47,7 +49,7 @@ def _fill(place: Path) -> None:
     backend = [Backend("10.1.1.10", 8080, "TCP", 1)]
     services = {Frontend(NODE, 30_000 + number, "TCP"): backend for number in range(SERVICES)}
     with datapath.open(place) as opened:
-        opened.services.sync(services, flags=dict.fromkeys(services, FLAG_NODE_PORT))
+        opened.services.sync(services, masters=dict.fromkeys(services, Master(flags=FLAG_NODE_PORT)))
 
 
 def _passing(pins: Pins, runs: int) -> list[Figure]:

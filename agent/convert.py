@@ -68,7 +68,12 @@ def local_service(service: Service) -> LocalService:
 
 
 def _balancers(service: Service) -> list[str]:
-    """Addresses whose packets come to nodes as they are; a balancer that is a proxy keeps its own."""
+    """Addresses whose packets come to nodes as they are; a balancer that is a proxy keeps its own.
+
+    What the status still says of a Service that is of another type now counts for nothing, as in Cilium.
+    """
+    if service.spec.type != "LoadBalancer":
+        return []
     ingress = service.status.loadBalancer.ingress
     return [each.ip for each in ingress if each.ip and each.ipMode != "Proxy"]
 

@@ -25,6 +25,7 @@ def test_a_service_has_its_cluster_load_balancer_and_external_addresses_as_front
     body = {
         "metadata": {"namespace": "shop", "name": "web"},
         "spec": {
+            "type": "LoadBalancer",
             "clusterIP": "172.20.1.5",
             "clusterIPs": ["172.20.1.5"],
             "externalIPs": ["192.0.2.7"],

@@ -119,6 +119,15 @@ def test_a_process_of_the_node_may_listen_at_a_balancer_s_address_that_is_the_no
         assert bool(made.master(at(BALANCER)).flags & FLAG_DELEGATE_IF_LOCAL) is may
 
 
+@pytest.mark.parametrize("kind", ["NodePort", "ClusterIP"])
+def test_a_service_that_is_no_balancer_any_more_has_no_balancer_s_address(made: Services, kind: str) -> None:
+    made.set_local("shop/web", web(externalTrafficPolicy="Local", loadBalancerSourceRanges=("192.0.2.0/24",)))
+    assert made.wanted.entries[at(BALANCER, outside=True)]
+    made.set_local("shop/web", web(type=kind))  # and nobody has cleared its status yet
+    assert addresses(made).keys() == {at(CLUSTER_IP), at(EXTERNAL)}
+    assert (made.flags.entries, made.ranges.entries) == ({at(EXTERNAL): EXPOSED}, {})
+
+
 def test_source_ranges_are_for_the_balancer_s_address_alone(made: Services) -> None:
     made.set_local("shop/web", web(loadBalancerSourceRanges=(" 192.0.2.7/24 ", "2001:db8::/32")))
     assert made.masters.entries == {

@@ -11,9 +11,11 @@ not count then, `enforce` leaves out. Decides only; who asked applies it, and as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from enum import Enum, IntEnum
+from itertools import chain
 
 from mesh.node import Node
 from mesh.service import GlobalService
@@ -48,9 +50,10 @@ class AddressCheck:
 
     def __init__(self, mode: Mode, report: Callable[[str, str], None], claims: Claims | None = None) -> None:
         self.mode = self._mode = mode
-        self.nodes: set[str] = set()  # names of nodes that may not be claimed
-        self.ips: set[str] = set()  # suffixes found outside
-        self.services: set[str] = set()  # keys of services with a backend outside
+        # with the reason for each
+        self.nodes: dict[str, str] = {}  # names of nodes that may not be claimed
+        self.ips: dict[str, str] = {}  # suffixes found outside
+        self.services: dict[str, str] = {}  # keys of services with a backend outside
         self._report = report
         self._territory = Territory()
         self._is_listed = False
@@ -61,6 +64,11 @@ class AddressCheck:
     @property
     def outside(self) -> int:
         return len(self.ips) + len(self.services) + len(self.nodes)
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """For how many each is outside."""
+        return Counter(chain(self.nodes.values(), self.ips.values(), self.services.values()))
 
     def restrict_to(self, claims: Claims) -> Recheck:
         """The operator's word. What changed must be asked of the nodes, too."""
@@ -113,7 +121,7 @@ class AddressCheck:
                 self._count(self.ips, suffix, CLAIM_HOST if is_claimable else CLAIM_IP)
                 return False
         if not self._can_judge:
-            self.ips.discard(suffix)
+            self.ips.pop(suffix, None)
             return self.mode is Mode.WARN
         is_inside = self._territory.covers(suffix)
         self._note(self.ips, suffix, OUTSIDE_IP, outside=not is_inside)
@@ -123,10 +131,10 @@ class AddressCheck:
         """Those for which `admits` must be asked: of the others it would say yes, and has nothing to note."""
         forbidden = self._claimable.outside(suffixes) if self._claimable is not None else set[str]()
         if not self._can_judge and self.mode is Mode.WARN:
-            return forbidden | self.ips.intersection(suffixes)
+            return forbidden | self.ips.keys() & set(suffixes)
         if not self._can_judge:
             return set(suffixes)
-        return forbidden | self._territory.outside(suffixes) | self.ips.intersection(suffixes)
+        return forbidden | self._territory.outside(suffixes) | self.ips.keys() & set(suffixes)
 
     def restrict(self, service: GlobalService) -> GlobalService:
         """The service with those backends that count."""
@@ -135,7 +143,7 @@ class AddressCheck:
             self._count(self.services, service.key, reason)
             return self._inside(allowed)
         if not self._can_judge:
-            self.services.discard(service.key)
+            self.services.pop(service.key, None)
             return service if self.mode is Mode.WARN else replace(service, backends={})
         is_whole = all(map(self._territory.covers, service.backends))
         self._note(self.services, service.key, OUTSIDE_BACKEND, outside=not is_whole)
@@ -157,28 +165,30 @@ class AddressCheck:
         return _only(service, self._territory.covers if self._can_judge else lambda _: False)
 
     def forget_node(self, name: str) -> None:
-        self.nodes.discard(name)
+        self.nodes.pop(name, None)
 
     def forget_ip(self, suffix: str) -> None:
-        self.ips.discard(suffix)
+        self.ips.pop(suffix, None)
 
     def forget_service(self, key: str) -> None:
-        self.services.discard(key)
+        self.services.pop(key, None)
 
     @property
     def _can_judge(self) -> bool:
         return self._is_listed and (self.mode is Mode.ENFORCE or self._territory.has_pod_cidrs)
 
-    def _note(self, found: set[str], key: str, reason: str, *, outside: bool) -> None:
+    def _note(self, found: dict[str, str], key: str, reason: str, *, outside: bool) -> None:
         said = reason if self.mode is Mode.ENFORCE else f"{reason} (kept)"
         self._count(found, key, said if outside else "")
 
-    def _count(self, found: set[str], key: str, reason: str) -> None:
+    def _count(self, found: dict[str, str], key: str, reason: str) -> None:
         """`reason` empty: nothing is wrong with it."""
         if not reason:
-            found.discard(key)
-        elif key not in found:
-            found.add(key)
+            found.pop(key, None)
+            return
+        is_new = key not in found
+        found[key] = reason
+        if is_new:
             self._report(key, reason)
 
 

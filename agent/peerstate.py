@@ -1,12 +1,13 @@
 """What we hold of one peer, and where it goes. No I/O: a `Sink` for `peering.peer`.
 
 Fingerprints are kept for the next compare, the values in the tables that the data path is made of. Everything
-that is refused is counted here by reason, and said once per reason.
+that is refused is counted here by reason, and said once per reason; what is refused now is said beside it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from agent.remoteips import RemoteIPs
 from agent.remoteservices import RemoteServices
 from agent.tables import Tables
 from kvstore.watch import Delta, Holding
-from mesh import endpointslice, identity, ipcache, node, service
+from mesh import endpointslice, identity, ipcache, keys, node, service
 from mesh.addressing import ClusterID, Identity, PeerScope
 from mesh.clusterconfig import ClusterConfig
 from mesh.endpointslice import ClusterEndpointSlice
@@ -28,9 +29,10 @@ from mesh.routingmode import objection
 from mesh.service import GlobalService
 from mesh.servicemode import DEFAULT_KINDS
 from peering.imports import Accepted, Import
-from peering.refusals import Refusals
+from peering.refusals import Refusals, reason_of
 from peering.report import PeerCounts
-from peering.rules import Claims
+from peering.rules import CLAIMS_FILE, Claims
+from peering.standing import added
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ class PeerState:
         self.listed_revision: int | None = None
         self._tables = tables
         self._refusals = Refusals()
+        self._troubles: dict[str, str] = {}  # now, with what is no entry: key or file, and the reason
+        self._objections: dict[str, str] = {}  # nodes that are kept, and may not be reached
         self._kinds: tuple[Kind, ...] = DEFAULT_KINDS
         self._listed: set[Kind] = set()
         self._nodes: Import[Node] = Import(node.decode, node.admit)
@@ -62,7 +66,7 @@ class PeerState:
         self._ips: Import[IPEntry] = Import(ipcache.decode, ipcache.admit, ipcache.plain)
         self._services: Import[GlobalService] = Import(service.decode, service.admit)
         self._slices: Import[ClusterEndpointSlice] = Import(endpointslice.decode, endpointslice.admit)
-        self._check = AddressCheck(address_check, self.refused, claims)
+        self._check = AddressCheck(address_check, self._count, claims)
         self._remote_ips = RemoteIPs(name, tables.ipcache, self._check, tables.peer_ports)
         self._remote = RemoteServices(name, tables.services, self._check)
 
@@ -76,7 +80,7 @@ class PeerState:
         return self._listed.issuperset(self._kinds)
 
     def held(self, kind: Kind) -> Holding:
-        return self._import(kind)
+        return self._import(kind).told
 
     def counts(self) -> PeerCounts:
         return PeerCounts(
@@ -87,12 +91,16 @@ class PeerState:
             slices=len(self._slices),
             outside=self._check.outside,
             refusals=dict(self._refusals.counts),
+            refused_now=self._refused_now(),
             digests={kind.name.lower(): self._import(kind).digest for kind in self._kinds},
         )
 
     def begin(self, _remote: ClusterConfig, kinds: Sequence[Kind]) -> None:
         """A connection that imports these kinds; services come one way, or not at all."""
         self._kinds = tuple(kinds)
+        self._troubles.pop(keys.cluster_config(self.name).decode(), None)
+        for kind in kinds:
+            self._import(kind).refused.begin()
         ways = [kind for kind in REVOCABLE if kind in kinds]
         if ways:
             self._remote.read_as(ways[0])
@@ -127,12 +135,18 @@ class PeerState:
             self.listed_revision = self._tables.clock.revision
 
     def refused(self, key: str, reason: str) -> None:
-        """Count what we would not take, and say the first of its kind."""
+        """What is no entry of the peer's: its configuration, or the file of what it may claim."""
+        self._troubles[key] = reason_of(reason)
+        self._count(key, reason)
+
+    def _count(self, key: str, reason: str) -> None:
+        """What we would not take; the first of its kind is said."""
         if self._refusals.add(reason) is not None:
             log.warning("peer %s: entry %s: %s", self.name, key, reason)
 
     def restrict_to(self, claims: Claims) -> None:
         """What the peer may claim from now on; what it has told is looked at again."""
+        self._troubles.pop(CLAIMS_FILE, None)
         if self._check.restrict_to(claims) is Recheck.NOTHING:
             return
         for name, told in list(self._told_nodes.items()):
@@ -151,10 +165,17 @@ class PeerState:
         self._apply_nodes(Accepted(removes=self._nodes.drain()))
         self._apply_identities(Accepted(removes=self._identities.drain()))
         self._check.drained()
+        self._objections.clear()
         self._listed.clear()
         self.cluster_id = None
         self.listed_revision = None
         self._tables.settle()
+
+    def _refused_now(self) -> dict[str, int]:
+        imports = ((kind.name.lower(), self._import(kind).refused.counts) for kind in self._kinds)
+        entries = [{f"{name}: {reason}": n for reason, n in counts.items()} for name, counts in imports]
+        others = Counter([*self._troubles.values(), *self._objections.values()])
+        return added([*entries, self._check.reasons, others])
 
     def _import(self, kind: Kind) -> Import[Any]:
         imports: dict[Kind, Import[Any]] = {
@@ -168,7 +189,7 @@ class PeerState:
 
     def _noted(self, kind: Kind, accepted: Accepted[Any]) -> Accepted[Any]:
         for error in accepted.refusals:
-            self.refused(error.key, f"{kind.name.lower()}: {error.reason}")
+            self._count(error.key, f"{kind.name.lower()}: {error.reason}")
         return accepted
 
     def _drain_services(self, kinds: Iterable[Kind]) -> None:
@@ -188,6 +209,7 @@ class PeerState:
     def _set_node(self, name: str, told: Node | None) -> Recheck:
         old = self.nodes.pop(name, None)
         self._told_nodes.pop(name, None)
+        self._objections.pop(name, None)
         if told is None:
             self._check.forget_node(name)
         else:
@@ -196,7 +218,8 @@ class PeerState:
         if new is not None:
             self.nodes[name] = new
             if reason := objection(new.annotations, self._tables.node.routing_mode):
-                self.refused(name, f"nodes: {reason}")  # and kept: it may just be changing
+                self._objections[name] = reason_of(f"nodes: {reason}")
+                self._count(name, f"nodes: {reason}")  # and kept: it may just be changing
         rank = Rank(Level.PEER_NODE, self.name, name)
         before = node_entries(old) if old else {}
         self._tables.ipcache.replace(rank, before, node_entries(new) if new else {})

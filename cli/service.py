@@ -153,7 +153,7 @@ def _peers(mesh: MeshStatus, others: dict[str, There]) -> list[Peer]:
         Peer(
             name,
             [cause for cause in causes if cause.peer == name],
-            sum(peer.refusals.values()) + peer.outside,
+            sum(peer.refused.values()),
             others.get(name),
         )
         for name, peer in sorted(mesh.peers.items())

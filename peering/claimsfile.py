@@ -18,7 +18,7 @@ ANY = Claims()
 
 
 class ClaimsFile:
-    """`changed` hears of other claims, `refused` of a file that cannot be used."""
+    """`changed` hears of other claims, and of a file that can be used again; `refused` of one that cannot."""
 
     def __init__(self, changed: Callable[[], None], refused: Callable[[str, str], None]) -> None:
         self._changed = changed
@@ -34,21 +34,21 @@ class ClaimsFile:
         """Take what the directory holds now. Whether it is known what peers may claim."""
         text = files.get(CLAIMS_FILE)
         if text != self._last:
-            self._last, self.problem = text, ""
+            was_usable, self._last, self.problem = not self.problem, text, ""
             if text is None:
                 self._say("it is gone")
             else:
-                self._take(text)
+                self._take(text, was_usable=was_usable)
         elif text is None and self._claims is None:
             self._claims = {}
         return self._claims is not None
 
-    def _take(self, text: bytes) -> None:
+    def _take(self, text: bytes, *, was_usable: bool) -> None:
         try:
             claims = parse_claims(text)
         except RulesError as error:
             return self._say(str(error))
-        if claims != self._claims:
+        if claims != self._claims or not was_usable:
             self._claims = claims
             log.info("what peers may claim peers=%d", len(claims))
             self._changed()

@@ -1,6 +1,6 @@
 """What somebody says of a peer: RemoteCluster as it is read (spec 8.1). Lenient with other versions. Pure.
 
-What is zero or false is left out, so every field has a default. `programmed`, `refusals`,
+What is zero or false is left out, so every field has a default. `programmed`, `refusals`, `refused-now`,
 `outside-addresses` and `round-trip-ms` are this project's own; other agents do not send them.
 """
 
@@ -60,13 +60,19 @@ class RemoteCluster(msgspec.Struct, frozen=True, rename="kebab"):
     num_failures: int = 0
     last_failure: str = NEVER
     refusals: dict[str, int] = {}
+    refused_now: dict[str, int] | None = None  # None: said by an older version
     outside_addresses: int = 0
     round_trip_ms: float = 0.0  # one read of the peer's etcd when it was connected; 0: not measured
 
     @property
+    def refused(self) -> dict[str, int]:
+        """Now; by an older version's word, ever."""
+        return self.refusals if self.refused_now is None else self.refused_now
+
+    @property
     def needs_a_look(self) -> bool:
         """Not usable, or it says things that were refused or that are not its own."""
-        return bool(not self.is_usable or self.refusals or self.outside_addresses)
+        return bool(not self.is_usable or self.refused or self.outside_addresses)
 
     @property
     def failed_at(self) -> str:

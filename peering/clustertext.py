@@ -30,7 +30,7 @@ def _peer(peer: RemoteCluster) -> Iterator[str]:
         yield f"   └  synchronization status: {_synced(peer.synced)}"
     if peer.programmed is not None:
         yield f"   └  programmed: {_bool(peer.programmed)}"
-    for reason, count in sorted(peer.refusals.items()):
+    for reason, count in sorted(peer.refused.items()):
         yield f"   └  refused {count}: {reason}"
     if peer.outside_addresses:
         yield f"   └  {peer.outside_addresses} addresses outside of its own nodes and pod CIDRs"

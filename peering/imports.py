@@ -2,8 +2,9 @@
 
 Keeps a fingerprint of what was accepted, because the next connection is compared with it (rule 3); the bytes
 of half a million entries would be most of an agent's memory. A value that cannot be decoded or that the peer
-may not claim is refused: the previous value stays, and is offered again with every reconnection. The digest,
-which is made of the same fingerprints, lets two members compare what they hold of a peer (rule 10).
+may not claim is refused: the previous value stays, and is offered again with every reconnection. Which are
+refused now is known, too (`peering.standing`). The digest, which is made of the same fingerprints, lets two
+members compare what they hold of a peer (rule 10).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kvstore.digest import Digest, fingerprint
 from kvstore.watch import Delta, Pair
 from mesh.addressing import PeerScope
 from mesh.errors import DecodeError
+from peering.standing import Standing, Told
 
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ Bulk = Callable[[Sequence[Pair], PeerScope], "dict[str, T] | None"]
 
 class Import(Generic[T]):
     """Folds the deltas of one prefix. Satisfies `kvstore.watch.Holding`: what was accepted is held.
+    `refused` are the entries that the peer has now and that were not; a compare asks `told`: it knows both.
 
     `bulk` decodes and admits many at once, and gives up rather than refuse.
     """
@@ -50,6 +53,8 @@ class Import(Generic[T]):
         self._bulk = bulk
         self._held: dict[bytes, int] = {}
         self._digest = Digest()
+        self.refused = Standing()
+        self.told = Told(self, self.refused)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -70,6 +75,8 @@ class Import(Generic[T]):
         return str(self._digest)
 
     def apply(self, delta: Delta, scope: PeerScope) -> Accepted[T]:
+        self.refused.discard(key for key, _ in delta.upserts)
+        self.refused.discard(delta.removes)
         plain = self._bulk(delta.upserts, scope) if delta.upserts else None
         if plain is not None:
             result = Accepted(plain)
@@ -87,16 +94,21 @@ class Import(Generic[T]):
                 suffix = key.decode()
                 result.upserts[suffix] = self._admit(self._decode(suffix, value), scope)
             except DecodeError as error:
-                result.refusals.append(error)
+                self._refuse(result, key, error)
             except UnicodeDecodeError:  # no Cilium writes such a key, and two of them could read alike
-                result.refusals.append(DecodeError(ascii(key[:64]), "the key is not UTF-8"))
+                self._refuse(result, key, DecodeError(ascii(key[:64]), "the key is not UTF-8"))
             else:
                 accepted.append((key, value))
         self._store(accepted)
         return result
 
+    def _refuse(self, result: Accepted[T], key: bytes, error: DecodeError) -> None:
+        result.refusals.append(error)
+        self.refused.add(key, error.reason)
+
     def drain(self) -> list[str]:
         """Forget everything; the suffixes that were held."""
+        self.refused.clear()
         return self._forget(list(self._held))
 
     def _store(self, pairs: Iterable[Pair]) -> None:

@@ -1,7 +1,8 @@
 """One peer as our own APIs say it: Cilium's RemoteCluster, and a few fields more. Pure.
 
 Ours are `programmed` (what the peer told is where it belongs: an agent's in the kernel, KVStoreMesh's in the
-local store), `refusals` (reason -> count), `outside-addresses` (claims outside of the peer's own nodes, now),
+local store), `refusals` (reason -> count, ever), `refused-now` (the same of what the peer's etcd has now),
+`outside-addresses` (claims outside of the peer's own nodes, now),
 `digests` (equal on members that hold the same) and `round-trip-ms` (one read of its etcd, when connected).
 `ready` is only said of what is programmed.
 """
@@ -21,7 +22,8 @@ from peering.status import PeerStatus
 class PeerCounts:
     """How much we hold of a peer, and how much we would not take.
 
-    `outside` are addresses and services that are, now, found outside of the peer's own nodes.
+    `outside` are addresses and services that are, now, found outside of the peer's own nodes; `refused_now`
+    is what the peer has now and is not taken, or taken with a doubt. `refusals` counts what ever was.
     """
 
     nodes: int
@@ -32,6 +34,7 @@ class PeerCounts:
     outside: int
     refusals: Mapping[str, int]
     digests: Mapping[str, str]
+    refused_now: Mapping[str, int]
     exports: int = 0
 
 
@@ -50,6 +53,7 @@ def remote_cluster(name: str, status: PeerStatus, counts: PeerCounts, *, program
         **remotecluster.remote_cluster(name, status, numbers, is_ready=is_ready),
         "programmed": programmed,
         "refusals": dict(counts.refusals),
+        "refused-now": dict(counts.refused_now),
         "outside-addresses": counts.outside,
         "digests": dict(counts.digests),
         "round-trip-ms": round(status.round_trip * 1000, 3),

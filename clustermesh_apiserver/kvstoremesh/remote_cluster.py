@@ -26,7 +26,7 @@ from mesh import clusterconfig
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, ClusterConfig
 from mesh.keys import Kind, cluster_config, synced_prefix
-from peering.refusals import Refusals
+from peering.refusals import Refusals, reason_of
 
 REFRESH_SECONDS = 300.0  # how long a foreign change of a configuration's copy may stand
 REVOCABLE = (Kind.SERVICES, Kind.ENDPOINTSLICES, Kind.SERVICEEXPORTS)
@@ -59,6 +59,7 @@ class RemoteCluster:
         self._meter = meter
         self.reflectors = {kind: Reflector(kind, name) for kind in Kind}
         self._refusals = Refusals()
+        self._config_refused = ""  # why it is, now
         self._config = b""
         self._accepted = asyncio.Event()  # there is a configuration
         self._rewrite = asyncio.Event()  # our copy of it is not what it should be
@@ -69,6 +70,11 @@ class RemoteCluster:
     @property
     def refusals(self) -> Mapping[str, int]:
         return self._refusals.counts
+
+    @property
+    def refused_now(self) -> Mapping[str, int]:
+        """Of entries none is: they are copied as they are."""
+        return {self._config_refused: 1} if self._config_refused else {}
 
     @property
     def is_stored(self) -> bool:
@@ -87,6 +93,7 @@ class RemoteCluster:
 
     def begin(self, remote: ClusterConfig, kinds: Sequence[Kind]) -> None:
         self._has_begun = True
+        self._config_refused = ""
         self._set_config(clusterconfig.encode(copied(remote)))
         for kind, reflector in self.reflectors.items():
             if kind not in kinds:  # it has nothing of this kind: that is complete, too
@@ -103,6 +110,7 @@ class RemoteCluster:
         self.reflectors[kind].listed()
 
     def refused(self, key: str, reason: str) -> None:
+        self._config_refused = reason_of(reason)
         if self._refusals.add(reason) is not None:
             log.warning("entry refused peer=%s key=%s reason=%s", self.name, key, reason)
 

@@ -46,6 +46,7 @@ def remote_report(name: str, status: PeerStatus, remote: RemoteCluster) -> Remot
         exports=held[Kind.SERVICEEXPORTS],
         outside=0,
         refusals=dict(remote.refusals),
+        refused_now=dict(remote.refused_now),
         digests={kind.name.lower(): reflector.digest for kind, reflector in remote.reflectors.items()},
     )
     return RemoteReport(name, status, counts, remote.is_stored, remote.stored())

@@ -166,6 +166,7 @@ async def test_a_peer_is_shown_with_ciliums_field_names(station: Station, tmp_pa
         (west,) = (await ask(session, "/v1/healthz"))[1]["cluster-mesh"]["clusters"]
         assert west.pop("digests").keys() == {"nodes", "identities", "ips", "services"}
         assert list(west.pop("refusals").values()) == [1]
+        assert list(west.pop("refused-now").values()) == [1]
         assert west.pop("outside-addresses") == 0
         assert 0 < west.pop("round-trip-ms") < 1000
         assert west.pop("status").startswith("etcd: 1/1 connected")

@@ -61,7 +61,8 @@ async def test_what_a_peer_may_not_claim_is_refused_and_the_rest_is_taken(
         assert said.startswith(f"{kind.name.lower()}: ")
         assert reason in said
         assert count == 1
-        assert pair[0].encode() not in peering.state.held(kind)
+        assert not peering.state.held(kind).holds(pair[0].encode(), pair[1])
+        assert peering.state.counts().refused_now == {said: 1}
         assert {f"{address}/32" for address in WEST.ips} <= peering.entries.keys()
         assert list(peering.tables.identities.all) == [WEST.identity]
 

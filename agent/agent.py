@@ -9,6 +9,7 @@ from typing import Any
 
 from agent import globalservices, metrics, peernodes, status
 from agent.backendprobing import BackendProbing
+from agent.balancerhealth import BalancerHealth
 from agent.convert import contains
 from agent.datapath import Datapath
 from agent.ipcache import Level
@@ -69,6 +70,7 @@ class Agent:
     backends: BackendProbing | None = None
     mirror: MirrorWatch | None = None
     routing: Routing | None = None
+    balancers: BalancerHealth | None = None
     mtu: int = 0  # of pods; 0 while the devices are not made
     pressure: Callable[[], Mapping[str, float]] = dict  # how full each kernel map is
     unfit: Callable[[], Mapping[str, int]] = dict  # for how many entries each has no room
@@ -134,6 +136,7 @@ class Agent:
             local = self.tables.node
             said["cluster"] = status.cluster(local)
             said["services"] = status.services(self.tables.services.problems())
+            said["health-ports"] = status.health_ports(self.balancers.problems if self.balancers else {})
             said["identity-range"] = _identity_range(local)
             said["restored"] = self.tables.recovered_sizes()
             known = self.tables.policies

@@ -54,7 +54,7 @@ class BalancerHealth:
 
     @property
     def problems(self) -> Mapping[int, str]:
-        """Ports that cannot be opened, and why."""
+        """Ports that cannot be opened, and why in words; none that has been opened since."""
         return dict(self._problems)
 
     async def run(self) -> None:
@@ -90,9 +90,10 @@ class BalancerHealth:
         try:
             await opened.enter_async_context(serve_tcp(self._application(key), self._host, port))
         except OSError as error:
-            self._problems[port] = str(error)
-            if str(error) != problem:
-                log.error("the health of %s cannot be told at port %s: %s", key, port, error)
+            text = f"the health of {key} cannot be told at port {port}: {error}"
+            self._problems[port] = text
+            if text != problem:
+                log.error("%s", text)
         else:
             self._open[port] = (key, opened)
 

@@ -141,6 +141,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
         peers = agent.peers = _peers(config, agent, tables)
         tables.set_peer_listings(agent.peer_listings)
         agent.routing = _routing(config, tables, pools, devices)
+        balancers = agent.balancers = BalancerHealth(tables.services, local.name)
         if config.withdraw_after_seconds:
             _add_probing(config, agent, tables)
         record = own_node.cilium_node(local, node, pools, own_node.BOOT_ID.read_text().strip(), health)
@@ -158,7 +159,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
             group.create_task(lifecycle.follow_labels(), name="labels")
             for name, work in (
                 ("waiting backends", give_up_waiting(tables.services)),
-                ("balancers", BalancerHealth(tables.services, local.name).run()),
+                ("balancers", balancers.run()),
                 ("heap", giving_back()),
             ):
                 group.create_task(work, name=name)

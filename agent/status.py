@@ -69,6 +69,12 @@ def services(problems: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return simple(WARNING if texts else OK, "; ".join(texts))
 
 
+def health_ports(problems: Mapping[int, str]) -> dict[str, str]:
+    """Where load balancers ask for services' endpoints on this node, and get no answer."""
+    texts = [text for _, text in sorted(problems.items())]
+    return simple(WARNING if texts else OK, "; ".join(texts))
+
+
 def maps(pressure: Mapping[str, float], unfit: Mapping[str, int]) -> dict[str, Any]:
     """How full the kernel's maps are; a warning where something has no room, or soon will not."""
     missing = [f"{name} has no room for {count} entries" for name, count in sorted(unfit.items()) if count]

@@ -5,6 +5,7 @@ A peer that nobody speaks of is a fault, not an absence: what is expected comes 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ class PeersView:
     node: str
     peers: Sequence[RemoteCluster] = ()
     error: str = ""
+    warnings: Sequence[str] = ()  # of its node
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +40,23 @@ class PeerSummary:
     services: int = 0
     failures: int = 0
     last_failure: str = ""
-    refusals: Mapping[str, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)  # ever
+    refused: Mapping[str, int] = field(default_factory=dict)  # now
     outside: int = 0  # addresses that it claims outside of its own nodes and pod CIDRs
     round_trip_ms: float = 0.0  # the longest; 0: nobody measured it
 
 
 @dataclass(frozen=True, slots=True)
 class Connectivity:
-    """`errors`: pod -> peer -> why. `per_pod`: to how many peers each is connected."""
+    """`errors`: pod -> peer -> why. `per_pod`: to how many peers each is connected. `warnings`: by node, what
+    is wrong there beside the mesh."""
 
     total: int
     not_ready: int
     peers: Sequence[PeerSummary]
     per_pod: Sequence[int]
     errors: Mapping[str, Mapping[str, Sequence[str]]]
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def is_ready(self) -> bool:
@@ -68,6 +73,7 @@ def summed(views: Sequence[PeersView], expected: Iterable[str]) -> Connectivity:
         peers=[_peer(name, views) for name in names],
         per_pod=[sum(peer.is_usable for peer in view.peers) for view in views],
         errors=errors,
+        warnings={view.node or view.pod: view.warnings for view in views if view.warnings},
     )
 
 
@@ -81,10 +87,6 @@ def _errors(view: PeersView, names: Sequence[str]) -> dict[str, list[str]]:
 
 def _peer(name: str, views: Sequence[PeersView]) -> PeerSummary:
     found = [peer for view in views for peer in view.peers if peer.name == name]
-    refusals: dict[str, int] = {}
-    for peer in found:
-        for reason, count in peer.refusals.items():
-            refusals[reason] = refusals.get(reason, 0) + count
     return PeerSummary(
         name,
         configured=len(found),
@@ -97,7 +99,15 @@ def _peer(name: str, views: Sequence[PeersView]) -> PeerSummary:
         services=max((peer.num_shared_services for peer in found), default=0),
         failures=sum(peer.num_failures for peer in found),
         last_failure=max((peer.failed_at for peer in found), default=""),
-        refusals=refusals,
+        refusals=_added(peer.refusals for peer in found),
+        refused=_added(peer.refused for peer in found),
         outside=max((peer.outside_addresses for peer in found), default=0),
         round_trip_ms=max((peer.round_trip_ms for peer in found), default=0.0),
     )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for each in counts:
+        sums.update(each)
+    return dict(sums)

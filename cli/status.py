@@ -38,9 +38,10 @@ class Reader:
     port: int
     path: str
     decode: Callable[[bytes], Sequence[RemoteCluster]]
+    warnings: Callable[[bytes], Sequence[str]] = lambda _: ()
 
 
-AGENTS = Reader(AGENT, AGENT_HEALTH_PORT, "/v1/healthz", agentreport.peers)
+AGENTS = Reader(AGENT, AGENT_HEALTH_PORT, "/v1/healthz", agentreport.peers, agentreport.warnings)
 EXPORTER_PORT = EXPORTER_HEALTH_PORT
 KVSTOREMESH = Reader(SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster", agentreport.mirrored)
 
@@ -174,6 +175,7 @@ def _view(answer: Answer, reader: Reader) -> PeersView:
     if answer.error:
         return PeersView(answer.pod, answer.node, error=answer.error)
     try:
-        return PeersView(answer.pod, answer.node, reader.decode(answer.body))
+        peers, warnings = reader.decode(answer.body), reader.warnings(answer.body)
+        return PeersView(answer.pod, answer.node, peers, warnings=warnings)
     except ValueError as error:
         return PeersView(answer.pod, answer.node, error=str(error))

@@ -106,6 +106,8 @@ def _connectivity_json(connectivity: Connectivity) -> dict[str, Any]:
     }
     if connectivity.not_ready:
         said["not_ready"] = connectivity.not_ready
+    if connectivity.warnings:
+        said["warnings"] = {node: list(texts) for node, texts in connectivity.warnings.items()}
     return said
 
 
@@ -114,6 +116,7 @@ def as_text(status: MeshStatus) -> str:
     lines = [*_control_plane(status), "", _readers(agents, "nodes", "No agent found")]
     if mirror:
         lines.append(_readers(mirror, "KVStoreMesh replicas", "No KVStoreMesh replica found"))
+    lines += [f"⚠️  {node}: {text}" for node, texts in sorted(agents.warnings.items()) for text in texts]
     lines += lifetime.lines(list(status.certificates))
     lines += ["", *_connections(agents, mirror), *_errors(agents, HINT)]
     if mirror:
@@ -190,7 +193,7 @@ def _failures(peer: PeerSummary) -> str:
 
 
 def _doubts(peer: PeerSummary) -> list[str]:
-    lines = [f"    refused {count}: {reason}" for reason, count in sorted(peer.refusals.items())]
+    lines = [f"    refused {count}: {reason}" for reason, count in sorted(peer.refused.items())]
     if peer.outside:
         lines.append(f"    {peer.outside} addresses outside of its own nodes and pod CIDRs")
     return lines
@@ -220,6 +223,7 @@ def _peer_json(peer: PeerSummary) -> dict[str, Any]:
         "num_failures": peer.failures,
         "last_failure": peer.last_failure,
         "refusals": dict(peer.refusals),
+        "refused_now": dict(peer.refused),
         "outside_addresses": peer.outside,
         "round_trip_ms": peer.round_trip_ms,
     }

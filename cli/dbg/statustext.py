@@ -15,8 +15,12 @@ COMPONENTS = {
     "datapath": "Datapath",
     "policy": "Policy",
     "bpf-maps": "BPF Maps",
+    "services": "Services",
+    "health-ports": "Health Ports",
+    "peer-rules": "Peer Rules",
 }
-_NOT_ITS_OWN = frozenset({"policy", "bpf-maps"})  # troubles of who wrote them, or of their number
+# troubles of who wrote them, of their number, or of another program on the node
+_NOT_ITS_OWN = frozenset({"policy", "bpf-maps", "services", "health-ports", "peer-rules"})
 _FINE = frozenset({"Ok", "Disabled"})
 _WIDTH = 25
 

@@ -13,6 +13,7 @@ from agent.balancerhealth import BalancerHealth, count
 from agent.desired import Clock
 from agent.ownslices import Slice
 from agent.services import Services
+from agent.status import health_ports
 from aiokit.wait import eventually
 from mesh.localservice import LocalBackend, LocalService
 from mesh.service import Port
@@ -32,11 +33,17 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def services() -> AsyncIterator[Services]:
+def services() -> Services:
     made = Services(Clock(), node="node-1")
     made.start()
+    return made
+
+
+@pytest.fixture(autouse=True)
+async def balancers(services: Services) -> AsyncIterator[BalancerHealth]:
+    made = BalancerHealth(services, "node-1", HOST)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(BalancerHealth(made, "node-1", HOST).run(), name="balancers")
+        task = group.create_task(made.run(), name="balancers")
         yield made
         task.cancel()
 
@@ -87,16 +94,34 @@ async def test_a_service_may_get_another_port_and_another_service_its_old_one(se
     assert answer[0] == 503
 
 
-async def test_a_port_that_is_taken_is_tried_again_and_holds_up_no_other(services: Services) -> None:
+async def test_a_port_that_is_taken_is_said_and_tried_again_and_holds_up_no_other(
+    services: Services, balancers: BalancerHealth
+) -> None:
     other = free_port()
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         services.set_local("shop/api", LocalService("shop", "api", health_port=port))
         services.set_local("shop/web", LocalService("shop", "web", health_port=other))
         await until(other, told(0))
+        said = health_ports(balancers.problems)
+        assert said["state"] == "Warning"
+        assert f"the health of shop/api cannot be told at port {port}: " in said["msg"]
+        assert "shop/web" not in said["msg"]
     services.set_local("shop/api", None)
     services.set_local("shop/web", LocalService("shop", "web", health_port=port))
     await until(port, told(0))
+    assert health_ports(balancers.problems) == {"state": "Ok", "msg": ""}
+
+
+async def test_a_port_that_can_be_opened_again_is_no_trouble_any_more(
+    services: Services, balancers: BalancerHealth
+) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        services.set_local("shop/web", LocalService("shop", "web", health_port=port))
+        await eventually(lambda: list(balancers.problems) == [port])
+    await until(port, told(0))
+    await eventually(lambda: not balancers.problems)
 
 
 def test_a_pod_of_two_families_is_one_endpoint_and_one_that_ends_is_none() -> None:

@@ -36,7 +36,7 @@ UNWRITTEN = READY.replace(b'"programmed":true', b'"programmed":false')
 
 
 def view(body: bytes, pod: str = "agent-1") -> PeersView:
-    return PeersView(pod, "node-1", agentreport.peers(body))
+    return PeersView(pod, "node-1", agentreport.peers(body), "", agentreport.warnings(body))
 
 
 def status(
@@ -145,3 +145,22 @@ def test_an_expired_certificate_is_not_healthy_even_while_connections_stand() ->
     assert not found.is_ready
     assert "❌ The certificate in Secret server-cert expired" in as_text(found)
     assert as_json(found)["certificates"][0]["days_left"] == -1
+
+
+def test_what_is_wrong_with_a_node_is_said_and_its_peers_are_ready_none_the_less() -> None:
+    port = b'{"health-ports":{"state":"Warning","msg":"port 30123: in use"},"bpf-maps":{"msg":"x"},'
+    found = status(view(READY.replace(b"{", port, 1)), view(CILIUM, "agent-2"))
+    assert found.is_ready
+    assert "⚠️  node-1: port 30123: in use\n" in as_text(found)
+    assert as_json(found)["connectivity"]["warnings"] == {"node-1": ["port 30123: in use"]}
+    assert "warnings" not in as_json(status(view(READY)))["connectivity"]
+
+
+def test_what_is_refused_now_is_said_where_the_agent_knows_it() -> None:
+    was = READY.replace(b'"refusals":', b'"refused-now":{},"refusals":')
+    now = READY.replace(b'"refusals":', b'"refused-now":{"identity out of range":2},"refusals":')
+    for body, line in ((READY, "refused 3: identity"), (now, "refused 2: identity"), (was, "")):
+        text = as_text(status(view(body)))
+        assert (line in text) if line else ("refused" not in text)
+        west = as_json(status(view(body)))["connectivity"]["clusters"]["west"]
+        assert west["refusals"] == {"identity out of range": 3}

@@ -283,6 +283,17 @@ async def test_how_full_the_maps_are_is_a_line(tmp_path: Path) -> None:
     assert "BPF Maps:                Warning  cilium_ipcache_v2 has no room for 3 entries\n" in result.stdout
 
 
+async def test_what_hinders_a_balancer_is_said_and_does_not_make_the_agent_ill(tmp_path: Path) -> None:
+    told = {
+        "services": {"state": "Warning", "msg": "shop/web: service.cilium.io/affinity: 'near' is unknown"},
+        "health-ports": {"state": "Warning", "msg": "the health of shop/web cannot be told at port 30123"},
+    }
+    result = await dbg(tmp_path, {"/v1/healthz": {**STATUS, **told}}, "status")
+    assert result.exit_code == 0
+    assert "Services:                Warning  shop/web: service.cilium.io/affinity" in result.stdout
+    assert "Health Ports:            Warning  the health of shop/web cannot be told" in result.stdout
+
+
 async def test_nodes_that_do_not_answer_are_named_and_the_others_on_demand(tmp_path: Path) -> None:
     fine = {"name": "west/node-1", "address": "198.18.2.11", "cluster": "west", "withdrawn": ""}
     silent = {**fine, "name": "west/node-2", "address": "198.18.2.12", "withdrawn": "it does not answer"}

@@ -109,6 +109,10 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
     help="A hundred times as many as a service's backends is a good choice.",
 )
 @toggle(
+    "--bpf-lb-algorithm-annotation",
+    text="A Service may say random or maglev itself: service.cilium.io/lb-algorithm.",
+)
+@toggle(
     "--enable-service-topology",
     text="Services that ask for it use the backends that are meant for their clients' zone.",
 )
@@ -178,6 +182,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     policy_default_local_cluster: bool,
     enable_policy: str,
     bpf_lb_algorithm: str,
+    bpf_lb_algorithm_annotation: bool,
     bpf_lb_maglev_table_size: str,
     enable_service_topology: bool,
     routing_mode: str,
@@ -211,7 +216,11 @@ def main(  # noqa: PLR0917 - click gives them by name
             policy_default_local_cluster=policy_default_local_cluster,
             enforcement=Enforcement(enable_policy),
             service_topology=enable_service_topology,
-            maglev_size=maglev_size(bpf_lb_algorithm, bpf_lb_maglev_table_size),
+            algorithm=bpf_lb_algorithm,
+            algorithm_annotation=bpf_lb_algorithm_annotation,
+            maglev_size=maglev_size(
+                bpf_lb_algorithm, bpf_lb_maglev_table_size, annotation=bpf_lb_algorithm_annotation
+            ),
             routing_mode=RoutingMode(routing_mode),
             direct_routes=routing(RoutingMode(routing_mode), direct=auto_direct_node_routes),
             native_cidrs=native_cidrs(ipv4_native_routing_cidr, ipv6_native_routing_cidr),

@@ -63,7 +63,7 @@ class BalancerHealth:
         try:
             while True:
                 revision = clock.revision
-                await self._round(ports(self._services.local))
+                await self._round(ports(self._services.here))
                 if not self._problems:
                     backoff.reset()
                 await asyncio.sleep(GATHER_SECONDS)

@@ -54,7 +54,9 @@ class Config:
     policy_default_local_cluster: bool = True
     enforcement: Enforcement = Enforcement.DEFAULT
     service_topology: bool = False
-    maglev_size: int = 0  # slots of a node port's table; 0: backends are chosen at random
+    algorithm: str = RANDOM  # how clients outside get backends, where a Service does not say it
+    algorithm_annotation: bool = False  # whether a Service may
+    maglev_size: int = 0  # slots of a service's table; 0: there are none
     routing_mode: RoutingMode = RoutingMode.TUNNEL
     direct_routes: bool = False  # with native routing: the agent makes routes to other nodes' pods
     native_cidrs: tuple[str, ...] = ()  # what such routes may lead to; in a family without: anything
@@ -115,9 +117,9 @@ def seconds(text: str, flag: str) -> float:
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 
-def maglev_size(algorithm: str, size: str) -> int:
-    """Both are checked already, one by one."""
-    return int(size) if algorithm == MAGLEV else 0
+def maglev_size(algorithm: str, size: str, *, annotation: bool) -> int:
+    """Both are checked already, one by one. `annotation`: Services may ask for tables themselves."""
+    return int(size) if algorithm == MAGLEV or annotation else 0
 
 
 def find_cgroup_root(mounts: str) -> Path:

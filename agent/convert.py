@@ -19,8 +19,11 @@ from k8s.objects import (
     ServiceSpec,
 )
 from k8s.objects import ServicePort as KubernetesPort
+from mesh import localoptions
 from mesh.addressing import PeerScope
+from mesh.ip import family
 from mesh.ipcache import IPEntry
+from mesh.localoptions import Kind
 from mesh.localservice import LocalBackend, LocalService
 from mesh.matching import ServicePort
 from mesh.namedports import NamedPorts, gathered
@@ -38,32 +41,39 @@ MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 
 def local_service(service: Service) -> LocalService:
     """A Service without its backends. A headless one has no frontends."""
-    spec = service.spec
+    spec, annotations = service.spec, service.metadata.annotations
+    families: tuple[int, ...] = ()
     addresses: list[str] = []
     balancers: list[str] = []
     external: tuple[str, ...] = ()
     if spec.type != "ExternalName" and spec.clusterIP not in ("", "None"):
         addresses += spec.clusterIPs or (spec.clusterIP,)
+        families = tuple(sorted({family(ip) for ip in addresses}))
+        if not localoptions.has(annotations, Kind.CLUSTER_IP):
+            addresses.clear()
         balancers += _balancers(service)
         external = spec.externalIPs
         addresses += [*balancers, *external]
     return LocalService(
         namespace=service.metadata.namespace,
         name=service.metadata.name,
-        annotations=service.metadata.annotations,
+        annotations=annotations,
         cluster_ips=tuple(dict.fromkeys(addresses)),
         ports=tuple(
-            ServicePort(port.name, port.protocol, port.port, _node_port(spec, port), _target(port))
+            ServicePort(port.name, port.protocol, port.port, _node_port(service, port), _target(port))
             for port in spec.ports
         ),
         node_only=spec.internalTrafficPolicy == "Local",
-        zonal=is_zonal(service.metadata.annotations, spec.trafficDistribution),
+        zonal=is_zonal(annotations, spec.trafficDistribution),
         sticky=_sticky(spec),
         outside_node_only=spec.externalTrafficPolicy == "Local",
         balancer_ips=tuple(balancers),
         external_ips=external,
         source_ranges=_networks(spec.loadBalancerSourceRanges) if spec.type == "LoadBalancer" else (),
+        ranges_deny=localoptions.denies_ranges(annotations),
         health_port=_health_port(spec),
+        node_families=families,
+        algorithm=localoptions.algorithm(annotations),
     )
 
 
@@ -72,7 +82,9 @@ def _balancers(service: Service) -> list[str]:
 
     What the status still says of a Service that is of another type now counts for nothing, as in Cilium.
     """
-    if service.spec.type != "LoadBalancer":
+    if service.spec.type != "LoadBalancer" or not localoptions.has(
+        service.metadata.annotations, Kind.LOAD_BALANCER
+    ):
         return []
     ingress = service.status.loadBalancer.ingress
     return [each.ip for each in ingress if each.ip and each.ipMode != "Proxy"]
@@ -96,9 +108,10 @@ def _health_port(spec: ServiceSpec) -> int:
     return spec.healthCheckNodePort if is_told else 0
 
 
-def _node_port(spec: ServiceSpec, port: KubernetesPort) -> int:
+def _node_port(service: Service, port: KubernetesPort) -> int:
     """A number that another type left behind counts for nothing."""
-    return port.nodePort if spec.type in ("NodePort", "LoadBalancer") else 0
+    has_any = service.spec.type in ("NodePort", "LoadBalancer")
+    return port.nodePort if has_any and localoptions.has(service.metadata.annotations, Kind.NODE_PORT) else 0
 
 
 def _target(port: KubernetesPort) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.services import Services
+from mesh.annotationproblems import annotation_problems
 from mesh.localservice import LOCAL_CLUSTER, Frontend, LocalService
 from mesh.matching import Backend
 from mesh.preference import Preference, is_shared, read
@@ -46,7 +47,7 @@ def _service(services: Services, key: str, local: LocalService | None, own: str)
         "shared": is_shared(annotations),
         "node-only": local is not None and local.node_only,
         "preference": _preference(wish),
-        "problems": list(wish.problems),
+        "problems": list(annotation_problems(annotations)),
         "clusters": [ours, *(_cluster(services, peer, remote, local, used) for peer, remote in remotes)],
     }
 

@@ -32,6 +32,7 @@ from k8s.objects import (
     Pod,
     Service,
 )
+from k8s.objects import Node as KubernetesNode
 from k8s.resource import (
     CILIUMCLUSTERWIDENETWORKPOLICY,
     CILIUMENDPOINT,
@@ -41,6 +42,7 @@ from k8s.resource import (
     ENDPOINTSLICE,
     NAMESPACE,
     NETWORKPOLICY,
+    NODE,
     POD,
     SERVICE,
     Resource,
@@ -92,10 +94,11 @@ class KubernetesSync:
         self.view = KubernetesView()
         self._node_claims: dict[str, tuple[Rank, dict[str, IPCacheEntry]]] = {}
         self._endpoint_claims: dict[str, dict[str, IPCacheEntry]] = {}
-        cilium = self._cilium_policies
+        cilium, own = self._cilium_policies, tables.node.name
         self._kinds: list[tuple[Resource, Callable[[], Coroutine[None, None, None]]]] = [
             (SERVICE, lambda: self._follow(SERVICE, Service, self._services)),
             (ENDPOINTSLICE, lambda: self._follow(ENDPOINTSLICE, EndpointSlice, self._slices)),
+            (NODE, lambda: self._follow(NODE, KubernetesNode, self._own_node, f"metadata.name={own}")),
             (CILIUMNODE, lambda: self._follow(CILIUMNODE, CiliumNode, self._nodes)),
             (CILIUMENDPOINT, lambda: self._follow(CILIUMENDPOINT, CiliumEndpoint, self._endpoints)),
             (CILIUMIDENTITY, lambda: self._follow(CILIUMIDENTITY, CiliumIdentity, self._identities)),
@@ -106,7 +109,7 @@ class KubernetesSync:
             ),
             (NETWORKPOLICY, lambda: self._follow(NETWORKPOLICY, PolicyObject, self._network_policies)),
             (NAMESPACE, lambda: self._follow(NAMESPACE, Namespace, self._namespaces)),
-            (POD, lambda: self._follow(POD, Pod, self._pods, f"spec.nodeName={tables.node.name}")),
+            (POD, lambda: self._follow(POD, Pod, self._pods, f"spec.nodeName={own}")),
         ]
 
     @property
@@ -152,6 +155,11 @@ class KubernetesSync:
         for key in delta.removes:
             self._tables.services.set_slice(key, None)
             self._tables.api_servers.set_slice(key, frozenset())
+
+    def _own_node(self, delta: ObjectDelta[KubernetesNode]) -> None:
+        """A node that is deleted keeps its labels: its agent is about to go."""
+        for node in delta.upserts.values():
+            self._tables.services.set_labels(node.metadata.labels)
 
     def _nodes(self, delta: ObjectDelta[CiliumNode]) -> None:
         for key, raw in delta.upserts.items():

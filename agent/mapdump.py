@@ -34,11 +34,11 @@ _FLAGS = {  # of a master entry, in Cilium's words (spec 6.1)
     1 << 12: "InternalLocal",
     1 << 4: "sessionAffinity",
     1 << 7: "check source-range",
+    1 << 14: "deny",  # of those ranges
     1 << 9: "46x64",
     1 << 10: "l7-load-balancer",
     1 << 11: "delegate-if-local",
     1 << 13: "two-scopes",
-    1 << 14: "quarantined",
     1 << 15: "dsr",
 }
 _KINDS = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 8  # without one of these it is a ClusterIP
@@ -243,12 +243,13 @@ def _services(entries: Mapping[bytes, bytes], backends: Mapping[bytes, bytes]) -
                 "slot": key.slot,
                 "group": value.group,
                 "backend": said if backend else "",
-                "backend-id": value.backend_id,
+                "backend-id": value.backend_id if key.slot else 0,
                 "cluster-id": backend.cluster_id if backend else 0,
                 "count": value.count,
                 "flags": [] if key.slot else _flag_words(value.flags),
                 "rev-nat": value.rev_nat,
                 "affinity-timeout-seconds": value.sticky,
+                "algorithm": "" if key.slot else _algorithm(raw),
             }
         )
     return sorted(found, key=lambda entry: (entry["frontend"], entry["scope"], entry["slot"]))
@@ -263,6 +264,12 @@ def _ranges(entries: Mapping[bytes, bytes], frontends: Mapping[bytes, bytes]) ->
         where = _at(*lb_map.unpack_rev_nat(raw)) if raw else ""
         found.append({"key": f"{each.network} ({each.rev_nat})", "value": where, "rev-nat": each.rev_nat})
     return found
+
+
+def _algorithm(master: bytes) -> str:
+    """Empty where the service leaves it to the node."""
+    number = lb_map.algorithm_of(lb_map.master_flags(master))
+    return {0: "", 1: "random", 2: "maglev"}.get(number, str(number))
 
 
 def _flag_words(flags: int) -> list[str]:

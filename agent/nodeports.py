@@ -18,6 +18,7 @@ from bpf.lb_map import (
     FLAG_INTERNAL_LOCAL,
     FLAG_NODE_PORT,
     FLAG_ROUTABLE,
+    with_algorithm,
 )
 from mesh.ip import family
 from mesh.localservice import Frontend, LocalService
@@ -28,9 +29,9 @@ ANY_NODE, ANY_NODE_IPV6 = "0.0.0.0", "::"
 def places(service: LocalService, node_ip: str) -> list[LocalService]:
     """The service as it is at each place, with that place's ports."""
     ports = tuple(port._replace(port=port.node_port) for port in service.ports if port.node_port)
-    if not ports or not service.cluster_ips:  # a headless service has none
+    families = service.node_families or {family(ip) for ip in service.cluster_ips}
+    if not ports or not families:  # a headless service has none
         return []
-    families = {family(ip) for ip in service.cluster_ips}
     at_node = (node_ip,) if 4 in families else ()
     anywhere = tuple(ip for ip in (ANY_NODE, ANY_NODE_IPV6) if family(ip) in families)
     outside, inside = service.outside_node_only, service.node_only
@@ -49,6 +50,7 @@ def flags(service: LocalService, frontend: Frontend) -> int:
         | FLAG_ROUTABLE
         | (FLAG_EXTERNAL_LOCAL if service.outside_node_only else 0)
         | (FLAG_INTERNAL_LOCAL if service.node_only else 0)
+        | with_algorithm(service.algorithm)
         | (FLAG_DELEGATE_IF_LOCAL if keeps_number(service, frontend) else 0)
     )
 

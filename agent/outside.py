@@ -18,7 +18,9 @@ from bpf.lb_map import (
     FLAG_LOAD_BALANCER,
     FLAG_ROUTABLE,
     FLAG_SOURCE_RANGES,
+    FLAG_SOURCE_RANGES_DENY,
     FLAG_TWO_SCOPES,
+    with_algorithm,
 )
 from mesh.ip import family
 from mesh.localservice import Frontend, LocalService
@@ -43,8 +45,9 @@ def flags(service: LocalService, frontend: Frontend, node_ip: str = "") -> int:
         return 0
     balanced = frontend.ip in service.balancer_ips
     kind = FLAG_ROUTABLE | (FLAG_LOAD_BALANCER if balanced else FLAG_EXTERNAL_IP)
+    kind |= with_algorithm(service.algorithm)
     if balanced and service.source_ranges:
-        kind |= FLAG_SOURCE_RANGES
+        kind |= FLAG_SOURCE_RANGES | (FLAG_SOURCE_RANGES_DENY if service.ranges_deny else 0)
     if frontend.ip == node_ip and keeps_number(service, frontend):
         kind |= FLAG_DELEGATE_IF_LOCAL  # a process of this node may be the backend
     if frontend.outside:
@@ -54,7 +57,7 @@ def flags(service: LocalService, frontend: Frontend, node_ip: str = "") -> int:
 
 
 def ranges(service: LocalService, frontend: Frontend) -> tuple[str, ...]:
-    """Networks whose clients the frontend is for, if it says that it is not for all (FLAG_SOURCE_RANGES)."""
+    """Networks whose clients the frontend is for, or not for (FLAG_SOURCE_RANGES, _DENY)."""
     if not flags(service, frontend) & FLAG_SOURCE_RANGES:
         return ()
     return tuple(_of_ipv4(service.source_ranges))

@@ -19,7 +19,7 @@ from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.backendprobing import BackendProbing
 from agent.balancerhealth import BalancerHealth
-from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config, find_cgroup_root
+from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, MAGLEV, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
@@ -104,6 +104,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
         default_local_cluster=config.policy_default_local_cluster,
         enforcement=config.enforcement,
         knows_zones=config.service_topology,
+        knows_algorithms=config.algorithm_annotation,
     )
     async with _loaded(config, local, devices, pools.ipv4.gateway) as loaded:
         agent.dumps = dumps(loaded)
@@ -203,6 +204,7 @@ async def _loaded(
     async with AsyncExitStack() as opened:
         loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))
         loaded.services.maglev.size = config.maglev_size
+        loaded.services.maglev.is_default = config.algorithm == MAGLEV
         if devices.vxlan:
             await asyncio.to_thread(loaded.attach_overlay, devices.vxlan)
         await asyncio.to_thread(loaded.attach_underlay, *devices.underlay)

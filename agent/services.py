@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from agent import nodeports, outside
 from agent.desired import Clock, Desired
@@ -17,12 +18,15 @@ from agent.recoveredbackends import RecoveredBackends
 from agent.unaddressed import Unaddressed
 from agent.withdrawals import NODES, Withdrawals
 from bpf.lb_wanted import PLAIN, Master
+from mesh import localoptions
 from mesh.addressing import ClusterID
+from mesh.annotationproblems import annotation_problems
 from mesh.candidates import Situation
+from mesh.localoptions import Algorithm
 from mesh.localservice import Frontend, LocalBackend, LocalService, frontends
 from mesh.matching import Backend, Matcher
 from mesh.merge import merge
-from mesh.preference import is_global, read
+from mesh.preference import is_global
 from mesh.service import GlobalService
 
 
@@ -37,18 +41,21 @@ class Services:
         node: str = "",
         node_ip: str = "",
         knows_zones: bool = False,
+        knows_algorithms: bool = False,
         is_addressed: Callable[[str], bool] = lambda _: True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`cluster` and `node` are the names of ours; `node_ip`: where node ports are served, empty: nowhere;
-        `knows_zones`: services may prefer backends for our zone; `is_addressed` tells whether packets to a
-        remote backend would find their node."""
+        `knows_zones`: services may prefer backends for our zone; `knows_algorithms`: they may say how clients
+        outside get theirs; `is_addressed` tells whether packets to a remote backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
         self.masters: Desired[Frontend, Master] = Desired(clock)  # of frontends that are not plain
         self.health_ports = Clock()  # ticks when a service's changes
         self._cluster = cluster
         self._node_ip = node_ip
         self._knows_zones = knows_zones
+        self._knows_algorithms = knows_algorithms
+        self._labels: Mapping[str, str] | None = None  # of our node; None: not known yet
         self._zone = ""
         self._withdrawals = Withdrawals()
         self._unaddressed = Unaddressed(is_addressed, now)
@@ -65,6 +72,11 @@ class Services:
     @property
     def local(self) -> Mapping[str, LocalService]:
         return dict(self._local)
+
+    @property
+    def here(self) -> Mapping[str, LocalService]:
+        """Those that are for our node."""
+        return {key: service for key, service in self._local.items() if self._is_here(service)}
 
     @property
     def owners(self) -> Mapping[Frontend, str]:
@@ -108,6 +120,16 @@ class Services:
             if service.zonal:
                 self._changed(key)
 
+    def set_labels(self, labels: Mapping[str, str]) -> None:
+        """Of our node: a service may be for some nodes only."""
+        if labels == self._labels:
+            return
+        self._labels = dict(labels)
+        self.health_ports.tick()
+        for key, service in self._local.items():
+            if localoptions.hangs_on_node(service.annotations):
+                self._changed(key)
+
     def set_addressed(self, addresses: Iterable[str]) -> None:
         """Packets to these would find their node now."""
         self._changed_remotes(self._unaddressed.addressed(addresses))
@@ -130,9 +152,8 @@ class Services:
 
     def problems(self) -> dict[str, tuple[str, ...]]:
         """Services with an annotation that says nothing we can read."""
-        return {
-            key: found for key, local in self._local.items() if (found := read(local.annotations).problems)
-        }
+        found = {key: annotation_problems(local.annotations) for key, local in self._local.items()}
+        return {key: problems for key, problems in found.items() if problems}
 
     def start(self) -> None:
         """Services and slices are listed: from now on changes are computed at once.
@@ -151,7 +172,8 @@ class Services:
         if service is None:
             self._local.pop(key, None)
         else:
-            self._local[key] = service
+            algorithm = service.algorithm if self._knows_algorithms else Algorithm.DEFAULT
+            self._local[key] = replace(service, algorithm=algorithm)
         self._changed(key)
 
     def set_slice(self, key: str, piece: Slice | None) -> None:
@@ -202,7 +224,7 @@ class Services:
         service = self._local.get(key)
         new: dict[Frontend, tuple[Backend, ...]] = {}
         places = self._places(service) if service is not None else []
-        at_nodes = range(1 + len(outside.places(service)) if service is not None else 0, len(places))
+        at_nodes = range(1 + len(outside.places(places[0])) if places else 0, len(places))
         matchers = self._matchers.setdefault(key, [])
         matchers[:] = [*matchers, *(Matcher() for _ in places[len(matchers) :])][: len(places)]
         for number, place in enumerate(places):
@@ -226,9 +248,17 @@ class Services:
             self._frontends.pop(key, None)
 
     def _places(self, service: LocalService) -> list[LocalService]:
-        """The service itself, as clients outside see it if that differs, and as it is at its node ports."""
+        """The service itself, as clients outside see it if that differs, and as it is at its node ports.
+
+        None where it is for other nodes.
+        """
+        if not self._is_here(service):
+            return []
         at_nodes = nodeports.places(service, self._node_ip) if self._node_ip else []
         return [service, *outside.places(service), *at_nodes]
+
+    def _is_here(self, service: LocalService) -> bool:
+        return self._labels is None or localoptions.is_for(service.annotations, self._labels)
 
     def _merged(
         self, key: str, service: LocalService, matcher: Matcher

@@ -47,6 +47,7 @@ class Tables:
         default_local_cluster: bool = True,
         enforcement: Enforcement = Enforcement.DEFAULT,
         knows_zones: bool = False,
+        knows_algorithms: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.node = node
@@ -58,6 +59,7 @@ class Tables:
             node=node.name,
             node_ip=node.ip,
             knows_zones=knows_zones,
+            knows_algorithms=knows_algorithms,
             is_addressed=lambda ip: host_prefix(ip) in self.ipcache.wanted.entries,
             now=now,
         )

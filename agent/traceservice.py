@@ -16,6 +16,7 @@ from agent.tables import Tables
 from agent.tracepath import Held, Names, Paths
 from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_NODE_PORT
 from mesh.addressing import ReservedIdentity
+from mesh.annotationproblems import annotation_problems
 from mesh.candidates import Candidate, candidates
 from mesh.ip import family
 from mesh.localservice import Frontend
@@ -61,6 +62,8 @@ class ServiceLookup:
             for ip in service.cluster_ips:
                 if (found := Frontend(ip, port, protocol)) in wanted:
                     return found
+            if key not in services.here:
+                raise NotFoundError(f"service {key} is not for this node: its annotations choose others")
             ports = ", ".join(f"{each.port}/{each.protocol}" for each in service.ports) or "none"
             raise NotFoundError(f"service {key} has no entry for {port}/{protocol}; its ports: {ports}")
         return None
@@ -104,7 +107,7 @@ class ServiceLookup:
             "minimum-local-backends": wish.minimum,
             "cluster-preference": list(wish.order) if wish.order is not None else None,
             "weights": dict(wish.weights) if wish.weights is not None else None,
-            "problems": list(wish.problems),
+            "problems": list(annotation_problems(annotations)),
             "candidates": [each._asdict() for each in told[:MAX_CANDIDATES]],
             "candidates-left-out": max(0, len(told) - MAX_CANDIDATES),
         }

@@ -36,7 +36,7 @@ class Lists:
             value = lb_map.unpack_service_value(raw)
             slots = [lb_map.with_slot(key, slot) for slot in range(1, value.count + 1)]
             ids = [lb_slots.unpack(entries[s]) if s in entries else 0 for s in slots]
-            flags = value.flags & ~lb_map.FLAG_SESSION_AFFINITY  # `sticky` says it
+            flags = lb_map.master_flags(raw)
             self.held[key] = Held(value.rev_nat, ids, value.sticky, flags)
             backends.count((), ids)
             counted.update([key, *slots])

@@ -9,7 +9,8 @@ backends, which stands under the same address and port in a scope of its own. Ci
 has no such slots, and leaves `qcount` unused in them.
 
 A service with session affinity says so in its master's flags, and how long a client
-keeps its backend where other entries have a backend's id.
+keeps its backend where other entries have a backend's id. Beside that stands, where the
+service says it, how backends are chosen (0: as the node does it, 1 at random, 2 Maglev).
 """
 
 from dataclasses import dataclass
@@ -44,8 +45,10 @@ FLAG_SOURCE_RANGES = 1 << 7  # only for clients of some networks (source_range_m
 FLAG_DELEGATE_IF_LOCAL = 1 << 11  # a process of the node may be the backend, at this very port
 FLAG_INTERNAL_LOCAL = 1 << 12
 FLAG_TWO_SCOPES = 1 << 13  # clients outside get what SCOPE_OUTSIDE says
+FLAG_SOURCE_RANGES_DENY = 1 << 14  # with the other one: for all clients but those of the networks
 FLAGS_OUTSIDE = FLAG_EXTERNAL_IP | FLAG_NODE_PORT | FLAG_LOAD_BALANCER  # any of them: serves clients outside
-MAX_STICKY = 0xFFFFFF  # seconds; Cilium uses the rest of the field otherwise
+MAX_STICKY = 0xFFFFFF  # seconds, of a field whose last byte is the algorithm
+_ALGORITHM, _BOTH_FLAGS = 16, 0xFFFF  # the algorithm follows the flag bytes, where a master is told and read
 
 BACKEND_ACTIVE, BACKEND_TERMINATING, BACKEND_QUARANTINED, BACKEND_MAINTENANCE = range(4)
 
@@ -138,10 +141,28 @@ def pack_service_value(
 
 
 def pack_master(count: int, rev_nat: int, sticky: int = 0, flags: int = 0) -> bytes:
-    """The value of a master entry; `sticky` in seconds, 0 without session affinity. `flags`: the others."""
+    """The value of a master entry; `sticky` in seconds, 0 without session affinity. `flags`: the others, and
+    the algorithm (`with_algorithm`)."""
     if not 0 <= sticky <= MAX_STICKY:
         raise ValueError(f"no session affinity lasts {sticky} seconds")
-    return pack_service_value(sticky, count, rev_nat, flags | (FLAG_SESSION_AFFINITY if sticky else 0))
+    said = flags & _BOTH_FLAGS | (FLAG_SESSION_AFFINITY if sticky else 0)
+    return pack_service_value(flags >> _ALGORITHM << 24 | sticky, count, rev_nat, said)
+
+
+def with_algorithm(algorithm: int) -> int:
+    """To be added to a master entry's flags."""
+    return algorithm << _ALGORITHM
+
+
+def algorithm_of(flags: int) -> int:
+    return flags >> _ALGORITHM
+
+
+def master_flags(raw: bytes) -> int:
+    """Of a master entry: its flags with its algorithm; session affinity is said by its seconds."""
+    field, _, _, low, high, _ = LB4_SERVICE_VALUE.unpack(raw)
+    flags: int = (low | high << 8) & ~FLAG_SESSION_AFFINITY
+    return flags | with_algorithm(field >> 24)
 
 
 def unpack_service_value(raw: bytes) -> ServiceValue:

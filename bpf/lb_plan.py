@@ -8,7 +8,7 @@ which name backends: the two families' ids never meet.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from bpf import lb_map
 from bpf.address import Family, family
@@ -66,10 +66,13 @@ class Mirror:
             Table.RANGES: len(self._ranges),
         }
 
-    def node_ports(self) -> dict[int, dict[bytes, int]]:
-        """Reverse NAT id -> packed backends and their weights, of the services that nodes serve outside."""
+    def node_ports(self, algorithms: Container[int]) -> dict[int, dict[bytes, int]]:
+        """Reverse NAT id -> packed backends and their weights, of the services that nodes serve outside and
+        that say one of these of how backends are chosen."""
         found = {}
         for key, held in self._lists.held.items():
+            if lb_map.algorithm_of(held.flags) not in algorithms:
+                continue
             if held.flags & lb_map.FLAGS_OUTSIDE and not held.flags & lb_map.FLAG_TWO_SCOPES:
                 found[held.rev_nat] = self._weights(key, held)
         return found

@@ -15,6 +15,7 @@ from bpf.maglev_plan import Plan
 from bpf.pinned_map import PinnedMap
 
 Entries = Mapping[bytes, bytes]
+MAGLEV = 2  # as a master entry says it
 log = logging.getLogger(__name__)
 
 
@@ -23,7 +24,15 @@ class Maglev:
     tables: PinnedMap
     slots: PinnedMap
     size: int = 0  # of maglev.SIZES; 0: random
+    is_default: bool = True  # services that do not say how backends are chosen have a table
     _written: Mapping[int, Weights] | None = field(default=None, init=False)  # None: the maps may differ
+
+    @property
+    def algorithms(self) -> frozenset[int]:
+        """What services with a table say in their master entries (lb_map.algorithm_of)."""
+        if not self.size:
+            return frozenset()
+        return frozenset({0, MAGLEV} if self.is_default else {MAGLEV})
 
     def forget(self) -> None:
         """Look at the maps again the next time."""

@@ -103,7 +103,7 @@ class ServiceMaps:
         gone = [step for step in steps if step.deletes]
         writes += self._write(family, [step for step in steps if not step.deletes])
         if family is Family.IPV4:  # before the backends go that its tables name
-            writes += self.maglev.write(mirror.node_ports() if self.maglev.size else {}, mirror.id_of)
+            writes += self.maglev.write(mirror.node_ports(self.maglev.algorithms), mirror.id_of)
         writes += self._write(family, gone)
         self._mirrors[family] = mirror
         return writes
@@ -111,7 +111,7 @@ class ServiceMaps:
     def maglev_plan(self) -> tuple[Plan, Mapping[bytes, bytes], Mapping[bytes, bytes]]:
         """What the maps of Maglev tables lack of what the services maps call for, and what they hold."""
         mirror = Mirror(self.dump())
-        return self.maglev.planned(mirror.node_ports(), mirror.id_of)
+        return self.maglev.planned(mirror.node_ports(self.maglev.algorithms), mirror.id_of)
 
     def _write(self, family: Family, steps: Sequence[Step]) -> int:
         writes = 0

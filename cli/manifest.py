@@ -55,6 +55,7 @@ AGENT_SETTINGS = (
     "clustermesh-withdraw-after",
     "routing-mode",
     "bpf-lb-algorithm",
+    "bpf-lb-algorithm-annotation",
     "bpf-lb-maglev-table-size",
     "auto-direct-node-routes",
     "ipv4-native-routing-cidr",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from mesh.addressing import UNSET_CLUSTER
+from mesh.localoptions import Algorithm
 from mesh.matching import ServicePort, Source
 from mesh.service import Port, Zone
 
@@ -40,8 +41,9 @@ class LocalService:
     its last connection; 0: none. It is a local property (spec 5.2): other clusters' Services do not count.
     `outside_node_only`: as `node_only`, for clients from outside of the cluster. `balancer_ips` and
     `external_ips` are those of `cluster_ips` where such clients meet the service; at the former only those of
-    `source_ranges` (networks; empty: all) may. `outside`: it is as those clients see it. `health_port`: where
-    nodes tell load balancers whether they have endpoints; 0: nowhere."""
+    `source_ranges` (networks; empty: all) may, or with `ranges_deny` all others. `outside`: it is as those
+    clients see it. `health_port`: where nodes tell load balancers whether they have endpoints; 0: nowhere.
+    `node_families`: in which it is served at node ports. `algorithm`: how clients outside get backends."""
 
     namespace: str
     name: str
@@ -55,8 +57,11 @@ class LocalService:
     balancer_ips: tuple[str, ...] = ()
     external_ips: tuple[str, ...] = ()
     source_ranges: tuple[str, ...] = ()
+    ranges_deny: bool = False
     outside: bool = False
     health_port: int = 0
+    node_families: tuple[int, ...] = ()
+    algorithm: Algorithm = Algorithm.DEFAULT
 
 
 def frontends(local: LocalService) -> set[Frontend]:

@@ -23,6 +23,7 @@
 #define SERVICE_SOURCE_RANGES (1 << 7)
 #define SERVICE_DELEGATE_IF_LOCAL (1 << 3) /* in flags2 */
 #define SERVICE_TWO_SCOPES (1 << 5) /* in flags2 */
+#define SERVICE_SOURCE_RANGES_DENY (1 << 6) /* in flags2 */
 #define SERVICE_OUTSIDE (SERVICE_EXTERNAL_IP | SERVICE_NODE_PORT | SERVICE_LOAD_BALANCER)
 #define SCOPE_OUTSIDE 1
 
@@ -81,7 +82,7 @@ __inline_always int in_source_ranges(struct lb4_service_value *service, __u32 cl
 	key.prefixlen = SOURCE_RANGE_FIXED_BITS + 32;
 	key.rev_nat_id = service->rev_nat_index;
 	key.address = client;
-	return cilium_lb4_source_range.lookup(&key) != 0;
+	return (cilium_lb4_source_range.lookup(&key) != 0) != !!(service->flags2 & SERVICE_SOURCE_RANGES_DENY);
 }
 
 #endif

@@ -12,6 +12,7 @@ from bpf.lb_map import (
     FLAG_LOAD_BALANCER,
     FLAG_ROUTABLE,
     FLAG_SOURCE_RANGES,
+    FLAG_SOURCE_RANGES_DENY,
     FLAG_TWO_SCOPES,
 )
 from bpf.lb_wanted import Master
@@ -118,6 +119,18 @@ def test_a_client_of_other_networks_is_not_served_nor_any_that_has_been(
     with pytest.raises(PodError):
         outside.client.do("say", stream=opened, text="still", patience=0.3)
     assert mesh.east.drops()["not in the service's source ranges"] >= 2
+    assert mesh.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"  # they are for outside
+
+
+def test_source_ranges_may_be_those_that_are_not_served(outside: Outside) -> None:
+    mesh, denying = outside.mesh, BALANCED | FLAG_SOURCE_RANGES | FLAG_SOURCE_RANGES_DENY
+    for others in (("198.18.11.10/32",), ("192.0.2.0/24",), ()):
+        serve(mesh, at(mesh.far), denying, *others)
+        assert outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"
+    serve(mesh, at(mesh.far), denying, "192.0.2.0/24", "198.18.11.0/28")
+    with pytest.raises(PodError):
+        outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT, patience=0.3)
+    assert mesh.east.drops().keys() == {"not in the service's source ranges"}
     assert mesh.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"  # they are for outside
 
 

@@ -91,6 +91,20 @@ def test_a_master_says_how_long_a_client_keeps_its_backend(count: int, rev_nat: 
     assert bool(value.flags & lb_map.FLAG_SESSION_AFFINITY) == bool(seconds)
 
 
+@given(u16, st.integers(0, lb_map.MAX_STICKY), st.integers(0, 0xFFFF), st.integers(0, 2))
+def test_a_master_says_how_backends_are_chosen_beside_its_flags(
+    count: int, seconds: int, flags: int, algorithm: int
+) -> None:
+    flags &= ~lb_map.FLAG_SESSION_AFFINITY
+    raw = lb_map.pack_master(count, 1, seconds, flags | lb_map.with_algorithm(algorithm))
+    assert lb_map.master_flags(raw) == flags | lb_map.with_algorithm(algorithm)
+    assert lb_map.algorithm_of(lb_map.master_flags(raw)) == algorithm
+    value = lb_map.unpack_service_value(raw)
+    assert (value.sticky, value.count) == (seconds, count)
+    assert value.flags == flags | (lb_map.FLAG_SESSION_AFFINITY if seconds else 0)
+    assert lb_map.pack_master(3, 5, 10_800, lb_map.with_algorithm(2)).hex() == "302a0002" + "0300000510000000"
+
+
 def test_a_time_out_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="16777216 seconds"):
         lb_map.pack_master(1, 1, lb_map.MAX_STICKY + 1)

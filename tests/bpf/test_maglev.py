@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf import lb_map, maglev, maglev_map, maglev_plan
+from bpf.lb_map import with_algorithm
 from bpf.lb_plan import Mirror
+from bpf.lb_steps import Dumps, Table
 from bpf.lb_wanted import Master
 from bpf.maglev_plan import Plan, Slots
+from bpf.maglev_tables import MAGLEV, Maglev
 from mesh.localservice import Frontend
 from mesh.matching import Backend
 
@@ -182,7 +185,26 @@ def test_a_cluster_s_share_is_divided_among_its_backends() -> None:
     ]
     mirror = Mirror()
     mirror.plan({web: members, plain: members[:1]}, masters={web: Master(flags=NODE_PORT)})
-    ((_, weights),) = mirror.node_ports().items()  # the other service is no node port
+    ((_, weights),) = mirror.node_ports({0}).items()  # the other service is no node port
+    assert mirror.node_ports({MAGLEV}) == {}
     counts = Counter(lb_map.unpack_backend(value).ip for value in maglev.table(weights, SMALL))
     assert counts["10.2.0.1"] == pytest.approx(SMALL / 4, abs=3)
     assert all(counts[f"10.1.0.{n}"] == pytest.approx(SMALL / 4, abs=3) for n in range(1, 4))
+
+
+def test_a_service_that_says_so_has_a_table_or_none_whatever_the_node_does() -> None:
+    silent, random, hashing = (Frontend("198.18.1.11", port, "TCP") for port in (30_080, 30_081, 30_082))
+    backends = [Backend("10.1.0.1", 80, "TCP", 0)]
+    flags = {silent: NODE_PORT, random: NODE_PORT | with_algorithm(1), hashing: NODE_PORT | with_algorithm(2)}
+    masters = {frontend: Master(flags=each) for frontend, each in flags.items()}
+    steps = Mirror().plan(dict.fromkeys(flags, backends), masters=masters)
+    services = dict(pair for step in steps if step.table is Table.SERVICES for pair in step.upserts)
+    mirror = Mirror(Dumps(services=services))  # as a restart finds it
+    rev_nats = {key: lb_map.unpack_service_value(raw).rev_nat for key, raw in services.items()}
+    told = {frontend: rev_nats[lb_map.pack_service(*frontend[:3])] for frontend in flags}
+    maps = Maglev(None, None, size=0)  # type: ignore[arg-type] # what it is to hold is asked alone
+    assert maps.algorithms == frozenset()
+    maps.size = SMALL
+    for is_default, wanted in ((True, {told[silent], told[hashing]}), (False, {told[hashing]})):
+        maps.is_default = is_default
+        assert mirror.node_ports(maps.algorithms).keys() == wanted

@@ -38,6 +38,10 @@ def _state(state: PeerState, source: ClusterSource, said: Said) -> str:
             return f"{kind.name}: digest {said['digests'][kind.name.lower()]} is not of what is said"
     if source.bad and not said["refusals"]:
         return "bad values were not counted"
+    bad_now = {kind.name.lower() for kind, _ in source.bad}
+    told = {reason.partition(": ")[0] for reason in said["refused-now"] if not reason.endswith("(kept)")}
+    if told != bad_now:
+        return f"refused now are said {sorted(told)}, not {sorted(bad_now)}"
     return ""
 
 

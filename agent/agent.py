@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agent import globalservices, metrics, peernodes, status
+from agent import globalservices, metrics, peernodes, servicelist, status
 from agent.backendprobing import BackendProbing
 from agent.balancerhealth import BalancerHealth
 from agent.convert import contains
@@ -22,18 +23,15 @@ from agent.nodehealth import ClusterHealth
 from agent.peerstate import PeerState
 from agent.probing import Probing
 from agent.routing import Routing
-from agent.services import Services
 from agent.tables import PeerListing, Tables
 from agent.trace import Names, Tracer
 from agent.verify import Verifier
 from aiokit.health import Health
-from bpf import lb_map
 from certs import expiry
 from kvstore.meter import Meter
 from mesh.addressing import Identity, ReservedIdentity
 from mesh.cidr import labels_of
 from mesh.identity import reserved_labels
-from mesh.localservice import Frontend
 from mesh.node import Node
 from peering import report
 from peering.claimsfile import ClaimsFile
@@ -186,6 +184,16 @@ class Agent:
         local = [status.identity(int(n), labels_of(prefixes[n])) for n in sorted(prefixes)]
         return reserved + [status.identity(int(n), known[n]) for n in sorted(known)] + local
 
+    def endpoint_identities(self) -> list[dict[str, Any]]:
+        """Those of this node's endpoints, and how many have each."""
+        endpoints = self.tables.endpoints.values() if self.tables else ()
+        counts = Counter(endpoint.identity for endpoint in endpoints)
+        labels = {endpoint.identity: list(endpoint.labels) for endpoint in endpoints}
+        return [
+            {"identity": {"id": number, "labels": labels[number]}, "refCount": counts[number]}
+            for number in sorted(counts)
+        ]
+
     def addresses(self, wanted: str = "") -> list[dict[str, Any]]:
         """Every ipcache entry we want, or those inside one CIDR."""
         if self.tables is None:
@@ -212,32 +220,7 @@ class Agent:
     def services(self) -> list[dict[str, Any]]:
         if self.tables is None:
             return []
-        services = self.tables.services
-        return [
-            {
-                "spec": {
-                    "id": number,
-                    "frontend-address": {
-                        "ip": frontend.ip,
-                        "port": frontend.port,
-                        "protocol": frontend.protocol,
-                        "scope": _scope(services, frontend),
-                    },
-                    "backend-addresses": [
-                        {
-                            "ip": backend.ip,
-                            "port": backend.port,
-                            "protocol": backend.protocol,
-                            "state": "active",
-                            "cluster-id": backend.cluster_id,
-                        }
-                        for backend in backends
-                    ],
-                    "flags": _flags(services, frontend),
-                }
-            }
-            for number, (frontend, backends) in enumerate(sorted(services.wanted.entries.items()), 1)
-        ]
+        return servicelist.listed(self.tables.services)
 
     def global_services(self, wanted: str = "") -> list[dict[str, Any]]:
         """Services of several clusters, or the one called `wanted` ("namespace/name")."""
@@ -305,23 +288,3 @@ def _identity_range(local: LocalNode) -> dict[str, int]:
         "min-identity": layout.minimum(local.cluster.cluster_id),
         "max-identity": layout.maximum(local.cluster.cluster_id),
     }
-
-
-def _scope(services: Services, frontend: Frontend) -> str:
-    """`internal`: clients outside get what another entry at this address says."""
-    both = services.master(frontend).flags & lb_map.FLAG_TWO_SCOPES
-    return "internal" if both else "external"
-
-
-_KINDS = {
-    lb_map.FLAG_NODE_PORT: "NodePort",
-    lb_map.FLAG_LOAD_BALANCER: "LoadBalancer",
-    lb_map.FLAG_EXTERNAL_IP: "ExternalIPs",
-}
-
-
-def _flags(services: Services, frontend: Frontend) -> dict[str, str]:
-    namespace, _, name = services.owners.get(frontend, "").partition("/")
-    flags = services.master(frontend).flags
-    kind = next((word for flag, word in _KINDS.items() if flags & flag), "ClusterIP")
-    return {"type": kind, "namespace": namespace, "name": name}

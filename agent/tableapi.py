@@ -13,6 +13,10 @@ async def _identities(request: web.Request) -> web.Response:
     return reply(request.app[AGENT].identities())
 
 
+async def _endpoint_identities(request: web.Request) -> web.Response:
+    return reply(request.app[AGENT].endpoint_identities())
+
+
 async def _identity(request: web.Request) -> web.Response:
     wanted = request.match_info["id"]
     for element in request.app[AGENT].identities():
@@ -64,6 +68,7 @@ async def _policies(request: web.Request) -> web.Response:
 
 ROUTES = [
     web.get("/v1/identity", _identities),
+    web.get("/v1/identity/endpoints", _endpoint_identities),
     web.get("/v1/identity/{id}", _identity),
     web.get("/v1/ip", _addresses),
     web.get("/v1/service", _services),

@@ -119,7 +119,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "clustermesh-dbg endpoint list": ("clustermesh-dbg endpoint list",),
     "clustermesh-dbg identity get": ("clustermesh-dbg identity get 131079",),
-    "clustermesh-dbg identity list": ("clustermesh-dbg identity list -o json",),
+    "clustermesh-dbg identity list": (
+        "clustermesh-dbg identity list -o json",
+        "clustermesh-dbg identity list k8s:app=web k8s:io.cilium.k8s.policy.cluster=west",
+        "clustermesh-dbg identity list --endpoints",
+    ),
     "clustermesh-dbg kvstore check": ("clustermesh-dbg kvstore check dump.json -o json",),
     "clustermesh-dbg kvstore get": (
         "clustermesh-dbg kvstore get cilium/cluster-config/east",
@@ -139,7 +143,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh-dbg post-uninstall-cleanup --force",
         "clustermesh-dbg post-uninstall-cleanup --force --bpf-state -o json",
     ),
-    "clustermesh-dbg service list": ("clustermesh-dbg service list -o json",),
+    "clustermesh-dbg service list": (
+        "clustermesh-dbg service list --clustermesh-affinity",
+        "clustermesh-dbg service list -o yaml",
+        "clustermesh-dbg service list -o jsonpath='{range [*]}{.spec.id} {.spec.flags.name}{\"\\n\"}{end}'",
+    ),
     "clustermesh-dbg status": (
         "clustermesh-dbg status --all-clusters",
         "clustermesh-dbg status --all-nodes",

@@ -78,8 +78,3 @@ def with_host(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, host=host or ctx.obj or SOCKET, **kwargs)
 
     return wrapper
-
-
-with_output = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from agent import cleanup, leftovers
 from agent.cleanup import Places
@@ -19,8 +18,9 @@ from agent.config import DEFAULT_BPF_ROOT, DEFAULT_STATE_DIR
 from agent.errors import AgentError
 from agent.leftovers import Item, Kept, Kind, Plan
 from bpf.errors import BPFError
-from cli.dbg.agent import with_host, with_output
+from cli.dbg.agent import with_host
 from cli.dbg.column import columns
+from cli.dbg.output import Output, with_output
 from cli.running import confirms_removal, say
 
 PRESENT, REMOVED, FAILED = "present", "removed", "failed"
@@ -61,7 +61,7 @@ def post_uninstall_cleanup(
     bpf_state: bool,
     bpf_root: Path,
     state_dir: Path,
-    output: str,
+    output: Output,
 ) -> None:
     """Remove what a stopped agent left on this node: pods' devices, programs, maps, routes, records.
 
@@ -69,18 +69,18 @@ def post_uninstall_cleanup(
     root in the node's network namespace; while an agent runs there it refuses. What cannot be told to be
     ours stays. Ended early, it is run again. Exit 1 when something of ours is still there.
     """
-    if output == "json" and not (force or dry_run):
-        raise click.UsageError("-o json does not ask: give --force or --dry-run")
+    if not output.is_table and not (force or dry_run):
+        raise click.UsageError(f"-o {output} does not ask: give --force or --dry-run")
     places = Places(bpf_root, state_dir, Path(host.removeprefix("unix://")))
     kinds = leftovers.BPF_STATE if bpf_state and not all_state else frozenset(Kind)
     with _in_words(), cleanup.without_agent(places):
         plan = leftovers.plan(cleanup.look(places), kinds)
-        if output == "table":
+        if output.is_table:
             _show(plan)
         is_wanted = not dry_run and (force or _is_confirmed(plan))
         failures = _remove(places, plan.remove) if is_wanted else None
-    if output == "json":
-        click.echo(msgspec.json.encode(as_json(plan, failures)))
+    if not output.is_table:
+        click.echo(output.of_object(as_json(plan, failures)), nl=False)
     elif failures is not None:
         _report(plan, failures)
     if not (dry_run or is_clean(plan, failures)):

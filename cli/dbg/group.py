@@ -21,7 +21,7 @@ identity = _group(
     "identity",
     "Security identities: numbers and their labels.",
     get=Entry(_LISTS, "identity", "Show one."),
-    list=Entry(_LISTS, "identities", "List them."),
+    list=Entry("cli.dbg.identity", "identities", "List them."),
 )
 service = _list_group("service", "services", "Services: frontends and the backends that answer for them.")
 node = _list_group("node", "nodes", "Nodes of this cluster and of its peers.")

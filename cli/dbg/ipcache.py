@@ -11,7 +11,9 @@ import click
 import msgspec
 
 from cli.dbg import table
-from cli.dbg.agent import get, with_host, with_output
+from cli.dbg.agent import get, with_host
+from cli.dbg.identity import has_labels
+from cli.dbg.output import Output, with_output
 from cli.errors import CommandError
 from cli.running import run
 
@@ -23,7 +25,7 @@ IPCACHE = "/v1/map/cilium_ipcache_v2"
 @click.argument("address", metavar="ADDRESS")
 @with_host
 @with_output
-def ipcache_get(*, host: str, address: str, output: str) -> None:
+def ipcache_get(*, host: str, address: str, output: Output) -> None:
     """Show the kernel's ipcache entry of ADDRESS: that of the longest prefix around it. Exit 1: none."""
     try:
         ip_address(address)
@@ -33,18 +35,18 @@ def ipcache_get(*, host: str, address: str, output: str) -> None:
     if found is None:
         raise click.ClickException(f"no entry of the ipcache is around {address}: it is the world's")
     text = f"{address} maps to {found['key']} {found['value']}"
-    click.echo(msgspec.json.encode(found) if output == "json" else text)
+    click.echo(f"{text}\n" if output.is_table else output.of_object(found), nl=False)
 
 
 @click.command("match")
 @click.argument("labels", metavar="LABEL…", nargs=-1, required=True)
 @with_host
 @with_output
-def ipcache_match(*, host: str, labels: tuple[str, ...], output: str) -> None:
+def ipcache_match(*, host: str, labels: tuple[str, ...], output: Output) -> None:
     """Show the kernel's ipcache entries of identities with every LABEL, as k8s:app=web. Exit 1: none."""
     found = run(_matching(host, labels))
-    shown = table.map_entries("IP PREFIX/ADDRESS", "IDENTITY")({"entries": found}).rstrip("\n")
-    click.echo(msgspec.json.encode(found) if output == "json" else shown)
+    shown = table.map_entries("IP PREFIX/ADDRESS", "IDENTITY")({"entries": found})
+    click.echo(shown if output.is_table else output.of_object(found), nl=False)
     if not found:
         raise SystemExit(1)
 
@@ -66,12 +68,7 @@ async def _entries(host: str) -> list[Entry]:
 
 async def _matching(host: str, labels: Sequence[str]) -> list[Entry]:
     known = _read(await get(host, "/v1/identity"))
-    wanted = {label.removesuffix("=") for label in labels}
-    numbers = {
-        each["id"]
-        for each in known
-        if wanted <= {label.removesuffix("=") for label in each.get("labels") or ()}
-    }
+    numbers = {each["id"] for each in known if has_labels(each, labels)}
     return [each for each in await _entries(host) if each["identity"] in numbers]
 
 

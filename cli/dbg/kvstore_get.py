@@ -7,9 +7,8 @@ from base64 import b64encode
 from pathlib import Path
 
 import click
-import msgspec
 
-from cli.dbg.agent import with_output
+from cli.dbg.output import Output, with_output
 from cli.dbg.troubleshoot import ETCD_CONFIG
 from cli.duration import duration
 from cli.errors import CommandError
@@ -27,13 +26,13 @@ from kvstore.backend import KeyValue
 @click.option("--timeout", type=duration, default="10s", show_default=True)
 @with_output
 def kvstore_get(
-    *, key: str, recursive: bool, kvstore: str, options: tuple[str, ...], timeout: float, output: str
+    *, key: str, recursive: bool, kvstore: str, options: tuple[str, ...], timeout: float, output: Output
 ) -> None:
     """Show what stands under KEY; exit 1 when nothing does."""
     del kvstore  # there is one kind
     found = run(_read(_file(options), key.encode(), timeout, recursive=recursive))
-    if output == "json":
-        click.echo(msgspec.json.encode([_as_object(pair) for pair in found]))
+    if not output.is_table:
+        click.echo(output.of_object([_as_object(pair) for pair in found]), nl=False)
     else:
         for pair in found:
             click.echo(f"{_text(pair.key)} => {_text(pair.value)}")

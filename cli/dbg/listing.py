@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from cli.dbg import table
-from cli.dbg.agent import get, with_host, with_output
+from cli.dbg.agent import get, with_host
+from cli.dbg.output import Output, with_output
 from cli.errors import CommandError
 from cli.running import run
 
@@ -18,21 +19,19 @@ def _listing(path: str, render: table.Render, text: str, name: str = "list", mor
     @click.command(name, help=text)
     @with_host
     @with_output
-    def command(*, host: str, output: str) -> None:
-        click.echo(run(_shown(host, path, None if output == "json" else render, more)), nl=False)
+    def command(*, host: str, output: Output) -> None:
+        click.echo(run(_shown(host, path, render, output, more)), nl=False)
 
     return command
 
 
-async def _shown(host: str, path: str, render: table.Render | None, more: str = "") -> bytes | str:
-    """The agent's answer as it came, or through `render`. `more`: of a map, whose entries are added."""
+async def _shown(host: str, path: str, render: table.Render, output: Output, more: str = "") -> str:
+    """The agent's answer, as a table through `render`. `more`: of a map, whose entries are added."""
     body = await get(host, path)
     if more:
         body = _joined(path, body, await get(host, more))
-    if render is None:
-        return body.rstrip(b"\n") + b"\n"
     try:
-        return render(msgspec.json.decode(body))
+        return render(msgspec.json.decode(body)) if output.is_table else output.of(body)
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CommandError(f"the agent's answer to {path} is not understood: {error!r}") from error
 
@@ -46,8 +45,6 @@ def _joined(path: str, body: bytes, more: bytes) -> bytes:
         raise CommandError(f"the agent's answer to {path} is not understood: {error!r}") from error
 
 
-identities = _listing("/v1/identity", table.identities, "List identities and their labels.")
-services = _listing("/v1/service", table.services, "List services and their backends.")
 nodes = _listing("/v1/cluster/nodes", table.nodes, "List the nodes of all clusters.")
 node_ids = _listing("/v1/node/ids", table.node_ids, "List nodes' numbers on this node and their addresses.")
 endpoints = _listing("/v1/endpoint", table.endpoints, "List this node's endpoints.")
@@ -92,7 +89,7 @@ bpf_policy = _listing(
 @click.option("--backends", is_flag=True, help="Backends by their ids.")
 @with_host
 @with_output
-def bpf_lb(*, host: str, revnat: bool, frontends: bool, backends: bool, output: str) -> None:
+def bpf_lb(*, host: str, revnat: bool, frontends: bool, backends: bool, output: Output) -> None:
     """List the kernel's service frontends and backends."""
     if revnat + frontends + backends > 1:
         raise click.UsageError("one of --revnat, --frontends and --backends at a time")
@@ -105,7 +102,7 @@ def bpf_lb(*, host: str, revnat: bool, frontends: bool, backends: bool, output: 
     elif frontends:
         render = table.frontends
     paths = [f"/v1/map/cilium_lb{version}_{name}" for version in (4, 6)]
-    click.echo(run(_shown(host, paths[0], None if output == "json" else render, paths[1])), nl=False)
+    click.echo(run(_shown(host, paths[0], render, output, paths[1])), nl=False)
 
 
 def _getting(argument: str, path: str, render: table.Render, text: str) -> click.Command:
@@ -113,9 +110,8 @@ def _getting(argument: str, path: str, render: table.Render, text: str) -> click
     @click.argument("name", metavar=argument)
     @with_host
     @with_output
-    def command(*, host: str, name: str, output: str) -> None:
-        shown = _shown(host, f"{path}/{quote(name, safe=':')}", None if output == "json" else render)
-        click.echo(run(shown), nl=False)
+    def command(*, host: str, name: str, output: Output) -> None:
+        click.echo(run(_shown(host, f"{path}/{quote(name, safe=':')}", render, output)), nl=False)
 
     return command
 
@@ -136,10 +132,10 @@ map_entries = _getting(
 @click.argument("endpoint", type=click.IntRange(1, 65535))
 @with_host
 @with_output
-def bpf_policy_get(*, host: str, endpoint: int, output: str) -> None:
+def bpf_policy_get(*, host: str, endpoint: int, output: Output) -> None:
     """Show the kernel's policy entries of one endpoint, by its number."""
     found = run(_entries_of(host, endpoint))
-    click.echo(msgspec.json.encode(found) if output == "json" else table.policy(found).rstrip("\n"))
+    click.echo(table.policy(found) if output.is_table else output.of_object(found), nl=False)
 
 
 async def _entries_of(host: str, endpoint: int) -> list[Any]:
@@ -153,3 +149,13 @@ async def _entries_of(host: str, endpoint: int) -> list[Any]:
         return [{**each, "labels": labels.get(each["identity"], [])} for each in mine]
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(f"the agent's answer is not understood: {error!r}") from error
+
+
+@click.command("list")
+@click.option("--clustermesh-affinity", is_flag=True, help="Mark the backends that the affinity prefers.")
+@with_host
+@with_output
+def services(*, host: str, clustermesh_affinity: bool, output: Output) -> None:
+    """List services and their backends."""
+    render = table.services_by_affinity if clustermesh_affinity else table.services
+    click.echo(run(_shown(host, "/v1/service", render, output)), nl=False)

@@ -9,7 +9,8 @@ import msgspec
 
 from cli import agentreport
 from cli.dbg import statustext
-from cli.dbg.agent import get, with_host, with_output
+from cli.dbg.agent import get, with_host
+from cli.dbg.output import Output, with_output
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.running import run
@@ -38,15 +39,15 @@ def status(
     verbose: bool,
     brief: bool,
     timeout: float,
-    output: str,
+    output: Output,
 ) -> None:
     """Show the agent's state; exit 1 unless its components are well."""
     body, found, peers = run(_read(host, timeout))
     verdict = statustext.brief(found)
     if brief:
         click.echo(verdict)
-    elif output == "json":
-        click.echo(body)
+    elif not output.is_table:
+        click.echo(output.of(body), nl=False)
     else:
         every = {"all_clusters": all_clusters or verbose, "all_nodes": all_nodes or verbose}
         click.echo(statustext.full(found, peers, **every), nl=False)

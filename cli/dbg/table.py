@@ -70,12 +70,26 @@ def load_balancer(found: Object) -> str:
     return columns(head, [(each["key"], each["value"]) for each in found.get("entries") or ()])
 
 
-def services(found: Sequence[Object]) -> str:
+def identities_of_endpoints(found: Sequence[Object]) -> str:
+    ordered = sorted(found, key=lambda each: int(each["identity"]["id"]))
+    rows = [
+        (str(each["identity"]["id"]), _lines(each["identity"].get("labels")), str(each.get("refCount", 0)))
+        for each in ordered
+    ]
+    return columns(("ID", "LABELS", "REFCOUNT"), rows)
+
+
+def services_by_affinity(found: Sequence[Object]) -> str:
+    return services(found, by_affinity=True)
+
+
+def services(found: Sequence[Object], *, by_affinity: bool = False) -> str:
     rows = []
     for each in found:
         spec = each.get("spec") or {}
         backends = [
             f"{number} => {_address(backend)} ({backend.get('state') or 'active'})"
+            + (" (preferred)" if by_affinity and backend.get("preferred") else "")
             for number, backend in enumerate(spec.get("backend-addresses") or (), 1)
         ]
         kind = (spec.get("flags") or {}).get("type", "")

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from cli import tracetext
-from cli.dbg.agent import get, with_host, with_output
+from cli.dbg.agent import get, with_host
+from cli.dbg.output import Output, with_output
 from cli.errors import CommandError
 from cli.running import run
 from cli.tracedestination import Destination, with_destination
@@ -22,7 +23,7 @@ PATH = "/v1/trace"
 @with_destination
 @with_host
 @with_output
-def trace(*, host: str, source: str, destination: Destination, output: str) -> None:
+def trace(*, host: str, source: str, destination: Destination, output: Output) -> None:
     """Tell the way of a new connection from SRC to DST:PORT, without opening one.
 
     SRC is an endpoint of this node: namespace/pod, address or number; or identity:NUMBER. DST is a service
@@ -30,7 +31,7 @@ def trace(*, host: str, source: str, destination: Destination, output: str) -> N
     status 0: every way is allowed, and the kernel says the same; 1: else.
     """
     body, text, is_well = run(_read(host, source, destination))
-    click.echo(body.rstrip(b"\n") if output == "json" else text, nl=output == "json")
+    click.echo(text if output.is_table else output.of(body), nl=False)
     if not is_well:
         raise SystemExit(1)
 

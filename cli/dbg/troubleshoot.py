@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from cli.dbg.agent import get, with_host, with_output
+from cli.dbg.agent import get, with_host
+from cli.dbg.output import Output, with_output
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.running import run, say
@@ -39,7 +40,7 @@ def clustermesh(
     without_service_resolution: bool,
     timeout: float,
     host: str,
-    output: str,
+    output: Output,
 ) -> None:
     """Walk the way to peers' etcds, by default to all; exit 1 when one is broken."""
     agent = "" if without_service_resolution else host
@@ -50,7 +51,7 @@ def clustermesh(
 @click.option("--etcd-config", type=click.Path(path_type=Path), default=ETCD_CONFIG, show_default=True)
 @_timeout
 @with_output
-def kvstore(etcd_config: Path, timeout: float, output: str) -> None:
+def kvstore(etcd_config: Path, timeout: float, output: Output) -> None:
     """Walk the way to this cluster's own etcd; exit 1 when it is broken."""
     _show([run(troubleshoot.diagnose("kvstore", etcd_config, timeout))], output)
 
@@ -77,9 +78,9 @@ async def _service(agent: str, host: str, seconds: float) -> Sequence[str]:
         return ()
 
 
-def _show(found: Sequence[Diagnosis], output: str) -> None:
-    if output == "json":
-        click.echo(msgspec.json.encode(diagnosis.as_objects(found)))
+def _show(found: Sequence[Diagnosis], output: Output) -> None:
+    if not output.is_table:
+        click.echo(output.of_object(diagnosis.as_objects(found)), nl=False)
     else:
         click.echo(diagnosis.as_text(found))
     if not all(each.is_well for each in found):

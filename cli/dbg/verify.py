@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from cli import verifytext
-from cli.dbg.agent import get, with_host, with_output
+from cli.dbg.agent import get, with_host
+from cli.dbg.output import Output, with_output
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.running import run
@@ -20,14 +21,14 @@ PATH = "/v1/verify"
 @click.option("--timeout", type=duration, default="90s", show_default=True, help="For the whole comparison.")
 @with_host
 @with_output
-def verify(*, host: str, timeout: float, output: str) -> None:
+def verify(*, host: str, timeout: float, output: Output) -> None:
     """Compare every kernel map with what the agent wants in it; exit 1 when one differs.
 
     What changes while it is read is looked at again, so a busy mesh has no false differences. Changes
     nothing: the agent mends its maps by itself, at the latest with its next compare.
     """
     body, text, is_equal = run(_read(host, timeout))
-    click.echo(body.rstrip(b"\n") if output == "json" else text, nl=output == "json")
+    click.echo(text if output.is_table else output.of(body), nl=False)
     if not is_equal:
         raise SystemExit(1)
 

@@ -25,7 +25,7 @@ from peering.peers import Peers
 from tests.agent.peerdata import FILE, PeerData
 from tests.agent.peering import Peering
 from tests.agent.station import Station, add_pods
-from tests.agent.values import endpoint
+from tests.agent.values import endpoint, number
 
 WEST = PeerData()
 
@@ -244,6 +244,17 @@ async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> 
         assert await ask(session, "/v1/global-service") == (200, [])
         for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity", "/v1/service"):
             assert (await ask(session, path))[0] == 404
+
+
+async def test_identities_of_this_node_s_endpoints_are_counted(station: Station, tmp_path: Path) -> None:
+    shared = number(1, 7)
+    for each in (endpoint(1, identity=shared), endpoint(2, identity=shared), endpoint(3, "db")):
+        station.tables.upsert_endpoint(each)
+    async with served(station.agent, tmp_path) as session:
+        status, found = await ask(session, "/v1/identity/endpoints")
+    told = {each["identity"]["id"]: each["refCount"] for each in found}
+    assert (status, told) == (200, {number(1, 3): 1, shared: 2})
+    assert all("k8s:app=web" in each["identity"]["labels"] for each in found if each["refCount"] == 2)
 
 
 async def test_a_services_name_is_resolved_as_for_the_agents_own_connections(

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from aiohttp import web
 from click.testing import CliRunner, Result
 
@@ -84,6 +85,10 @@ ANSWERS: dict[str, Any] = {
         "entries": [{"key": "TCP IN 10.2.1.4:8080 -> 10.1.1.1:40000", "value": "XLATE_DST 192.0.2.9:40000"}]
     },
     "/v1/map": {"maps": [{"name": "cilium_lxc"}, {"name": "cilium_policy"}]},
+    "/v1/identity/endpoints": [
+        {"identity": {"id": 65538, "labels": ["k8s:app=client", "k8s:x="]}, "refCount": 2},
+        {"identity": {"id": 65537, "labels": ["reserved:health"]}, "refCount": 1},
+    ],
     "/v1/identity/131073": {"id": 131073, "labels": ["k8s:app=web"]},
     "/v1/endpoint/7": {"id": 7, "status": {"state": "ready", "identity": {"id": 65537}}},
     "/v1/service": [
@@ -91,7 +96,9 @@ ANSWERS: dict[str, Any] = {
             "spec": {
                 "id": 1,
                 "frontend-address": {"ip": "172.20.1.9", "port": 80, "protocol": "TCP"},
-                "backend-addresses": [{"ip": "10.2.1.4", "port": 8080, "protocol": "TCP", "state": "active"}],
+                "backend-addresses": [
+                    {"ip": "10.2.1.4", "port": 8080, "protocol": "TCP", "state": "active", "preferred": True}
+                ],
                 "flags": {"type": "ClusterIP", "namespace": "default", "name": "web"},
             }
         }
@@ -128,6 +135,17 @@ ANSWERS: dict[str, Any] = {
 }
 LISTS = {
     ("identity", "list"): ["ID       LABELS", "1        reserved:host", "131073   k8s:app=web"],
+    ("identity", "list", "k8s:app=web"): ["ID       LABELS\n131073   k8s:app=web\n"],
+    ("identity", "list", "--endpoints"): [
+        "ID      LABELS            REFCOUNT\n"
+        "65537   reserved:health   1\n"
+        "65538   k8s:app=client    2\n"
+        "        k8s:x=\n"
+    ],
+    ("identity", "list", "--endpoints", "k8s:x"): ["65538   k8s:app=client"],
+    ("service", "list", "--clustermesh-affinity"): [
+        "1    172.20.1.9:80/TCP   ClusterIP      1 => 10.2.1.4:8080/TCP (active) (preferred)"
+    ],
     ("bpf", "ipcache", "list"): [
         "IP PREFIX/ADDRESS   IDENTITY",
         "10.2.1.4/32         identity=131073 encryptkey=0 tunnelendpoint=198.18.2.11 flags=hastunnel",
@@ -218,8 +236,37 @@ async def test_json_is_what_the_agent_sent(command: tuple[str, ...], tmp_path: P
     if command[:2] in (("bpf", "lb"), ("bpf", "ct")):  # of both families, the second behind the first
         maps = [a["entries"] for path, a in ANSWERS.items() if path.startswith("/v1/map/cilium_")]
         assert any(said["entries"] == one + other for one in maps for other in maps)
+    elif {"k8s:app=web", "k8s:x"} & {*command}:
+        assert any(len(said) == 1 and said[0] in all_ for all_ in ANSWERS.values() if isinstance(all_, list))
     else:
         assert said in ANSWERS.values()
+
+
+@pytest.mark.parametrize("command", sorted(LISTS), ids=" ".join)
+async def test_yaml_and_a_template_of_everything_say_what_the_json_says(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    said = msgspec.json.decode((await dbg(tmp_path, ANSWERS, *command, "-o", "json")).stdout)
+    assert yaml.safe_load((await dbg(tmp_path, ANSWERS, *command, "-o", "yaml")).stdout) == said
+    whole = (await dbg(tmp_path, ANSWERS, *command, "-o", "jsonpath={}")).stdout
+    assert msgspec.json.decode(whole) == said
+
+
+async def test_a_template_takes_what_it_names(tmp_path: Path) -> None:
+    ask = ("service", "list", "-o", "jsonpath={range [*]}{.spec.id} {..ip}{'\\n'}{end}")
+    assert (await dbg(tmp_path, ANSWERS, *ask)).stdout == "1 172.20.1.9 10.2.1.4\n\n"
+
+
+@pytest.mark.parametrize("output", ["jsonpath={.a", "jsonpath={range .a}", "xml", "jsonpath"])
+async def test_what_is_no_format_is_a_mistake_of_the_caller(output: str, tmp_path: Path) -> None:
+    result = await dbg(tmp_path, ANSWERS, "service", "list", "-o", output)
+    assert result.exit_code == 2
+    assert "Error" in result.stderr
+
+
+async def test_labels_that_no_identity_has_are_exit_status_1(tmp_path: Path) -> None:
+    result = await dbg(tmp_path, ANSWERS, "identity", "list", "k8s:app=web", "k8s:app=db")
+    assert (result.exit_code, result.stdout) == (1, "ID   LABELS\n")
 
 
 async def test_the_status_of_a_peer_reads_as_cilium_prints_it(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""`clustermesh-dbg identity list`: all that are known, those with some labels, or those of this node's
+endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from cli.dbg import table
+from cli.dbg.agent import get, with_host
+from cli.dbg.output import Output, with_output
+from cli.errors import CommandError
+from cli.running import run
+
+IDENTITIES, OF_ENDPOINTS = "/v1/identity", "/v1/identity/endpoints"
+Object = Mapping[str, Any]
+
+
+@click.command("list")
+@click.argument("labels", metavar="[LABEL…]", nargs=-1)
+@click.option("--endpoints", is_flag=True, help="Those of this node's endpoints, and how many have each.")
+@with_host
+@with_output
+def identities(*, host: str, labels: tuple[str, ...], endpoints: bool, output: Output) -> None:
+    """List identities and their labels: all, or those with every LABEL, as k8s:app=web; exit 1 for none."""
+    if endpoints:
+        found = run(_read(host, OF_ENDPOINTS, labels, lambda each: each["identity"]))
+        shown: table.Render = table.identities_of_endpoints
+    else:
+        found, shown = run(_read(host, IDENTITIES, labels, lambda each: each)), table.identities
+    click.echo(shown(found) if output.is_table else output.of_object(found), nl=False)
+    if labels and not found:
+        raise SystemExit(1)
+
+
+async def _read(
+    host: str, path: str, labels: Sequence[str], identity: Callable[[Object], Object]
+) -> list[Object]:
+    body = await get(host, path)
+    try:
+        return [each for each in msgspec.json.decode(body) if has_labels(identity(each), labels)]
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+        raise CommandError(f"the agent's answer to {path} is not understood: {error!r}") from error
+
+
+def has_labels(identity: Object, labels: Sequence[str]) -> bool:
+    """A label without a value may be written with an equals sign, as Cilium's API has it, or without."""
+    known = {label.removesuffix("=") for label in identity.get("labels") or ()}
+    return known.issuperset(label.removesuffix("=") for label in labels)

@@ -51,7 +51,8 @@ class Output:
 class _Format(click.ParamType["Output"]):
     name = "format"
 
-    def get_metavar(self, _param: click.Parameter, _ctx: click.Context | None = None) -> str:
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        del param, ctx
         return "[table|json|yaml|jsonpath=TEMPLATE]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:
@@ -70,8 +71,9 @@ class _Format(click.ParamType["Output"]):
             self.fail(f"no template: {error}", param, ctx)
 
     def shell_complete(
-        self, _ctx: click.Context, _param: click.Parameter, incomplete: str
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[click.shell_completion.CompletionItem]:
+        del ctx, param
         return [
             click.shell_completion.CompletionItem(word)
             for word in (TABLE, "json", "yaml", _JSONPATH)

@@ -125,7 +125,7 @@ def test_a_service_that_is_no_balancer_any_more_has_no_balancer_s_address(made: 
     assert made.wanted.entries[at(BALANCER, outside=True)]
     made.set_local("shop/web", web(type=kind))  # and nobody has cleared its status yet
     assert addresses(made).keys() == {at(CLUSTER_IP), at(EXTERNAL)}
-    assert (made.flags.entries, made.ranges.entries) == ({at(EXTERNAL): EXPOSED}, {})
+    assert made.masters.entries == {at(EXTERNAL): Master(flags=EXPOSED)}
 
 
 def test_source_ranges_are_for_the_balancer_s_address_alone(made: Services) -> None:

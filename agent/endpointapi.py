@@ -10,9 +10,9 @@ from aiohttp import web
 
 from agent.agent import Agent
 from agent.apireply import AGENT, lifecycle_of, reply
+from agent.endpointrequest import Request
 from agent.endpoints import Endpoint
 from agent.errors import NotFoundError, RequestError
-from agent.lifecycle import Request
 
 
 class _Addressing(msgspec.Struct):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -135,9 +135,9 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
 
 
-def next_id(endpoints: Mapping[str, Endpoint]) -> int:
-    """A number no endpoint has: after the highest while there is room, so that numbers rest before reuse."""
-    used = {endpoint.id for endpoint in endpoints.values()}
+def next_id(used: Collection[int]) -> int:
+    """A number that is not in use: after the highest while there is room, so that numbers rest before reuse.
+    Raises ExhaustedError."""
     highest = max(used, default=0)
     if highest < MAX_ID:
         return highest + 1

@@ -11,54 +11,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
-from agent import endpoints as storage
 from agent import healthaddress
 from agent.allocator import Allocator
 from agent.datapath import ENDPOINTS, POLICY, Datapath
-from agent.endpoints import Endpoint, Stored
+from agent.endpointrecord import EndpointRecord
+from agent.endpointrequest import Request
+from agent.endpoints import Endpoint, Stored, next_id
 from agent.errors import AgentError, NotFoundError, NotReadyError, RequestError, StorageError
 from agent.ipam import Addresses, Pools
 from agent.k8s_sync import KubernetesView
-from agent.labels import texts
-from agent.podlookup import PodFacts, PodLookup
+from agent.podidentity import PodIdentity
+from agent.podlookup import PodLookup
 from agent.tables import Tables
 from aiokit.backoff import Backoff
+from aiokit.keylock import KeyLock
 from bpf.errors import BPFError
 from k8s.errors import KubernetesError
-from mesh.identity import Labels
-from mesh.podlabels import pod_labels
 
 log = logging.getLogger(__name__)
 
 PROGRAM_SECONDS = 20.0  # shorter than what the plugin waits
 COLLECT_SECONDS = 30.0
 RETRY_FIRST, RETRY_CAP = 0.5, 30.0
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What a plugin tells of a pod's interface (its EndpointChangeRequest)."""
-
-    container_id: str
-    interface: str
-    ifindex: int
-    mac: str
-    host_mac: str
-    ipv4: str
-    pod_name: str
-    namespace: str
-    ipv6: str = ""
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        return (self.ipv4, self.ipv6) if self.ipv6 else (self.ipv4,)
 
 
 class Interfaces(Protocol):
@@ -71,12 +49,6 @@ class Interfaces(Protocol):
     def add_route(self, address: str, ifindex: int, mac: str) -> None: ...
     def remove_route(self, address: str, ifindex: int) -> None: ...
     def forget_connections(self, address: str) -> None: ...
-
-
-@dataclass(slots=True)
-class _Lock:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
 
 
 class Lifecycle:
@@ -97,19 +69,16 @@ class Lifecycle:
         self._datapath = datapath
         self._pools = pools
         self._interfaces = interfaces
-        self._allocator = allocator
-        self._pods = pods
+        self._identity = PodIdentity(pods, allocator, tables.node.cluster.name)
         self._view = view
-        self._path = path
+        self._record = EndpointRecord(path, tables, pools)
         self._changed = changed
-        self._locks: dict[str, _Lock] = {}
-        self._storing = asyncio.Lock()
-        self._unstored = ""
+        self._containers = KeyLock()  # one request at a time for a container
 
     @property
     def unstored(self) -> str:
         """Why what is on disk is not what is true; empty when it is."""
-        return self._unstored
+        return self._record.unstored
 
     @property
     def pools(self) -> Pools:
@@ -150,7 +119,7 @@ class Lifecycle:
         """An address of each family that is asked for; of IPv6 only where the node has some."""
         found = self._pools.allocate(owner, ipv4=ipv4, ipv6=ipv6)
         try:
-            await self._store()
+            await self._record.store()
         except StorageError:
             for address in (found.ipv4, found.ipv6):
                 self._pools.release(address)
@@ -162,23 +131,23 @@ class Lifecycle:
             raise NotFoundError(f"{address} belongs to an endpoint: delete that")
         if not self._pools.release(address):
             raise NotFoundError(f"{address} is not given out")
-        await self._store_or_owe()
+        await self._record.store_or_owe()
 
     async def create(self, request: Request) -> Endpoint:
         """Returns once the endpoint is programmed. If it raises, nothing is left."""
-        async with self._locked(request.container_id):
+        async with self._containers.held(request.container_id):
             old = self.find(request.container_id)
-            if old is not None and _is_same(old, request):
+            if old is not None and request.is_for(old):
                 await self._program(old)
                 return old
             if old is not None:
                 await self._delete(old)
             for address in request.addresses:
-                self._pools.take(address, f"{request.namespace}/{request.pod_name}")
+                self._pools.take(address, request.pod)
             endpoint = await self._identified(request)
             try:
                 await self._program(endpoint)
-                await self._store()
+                await self._record.store()
             except BaseException:
                 await asyncio.shield(self._delete(endpoint))
                 raise
@@ -186,7 +155,7 @@ class Lifecycle:
             return endpoint
 
     async def delete(self, container_id: str) -> None:
-        async with self._locked(container_id):
+        async with self._containers.held(container_id):
             endpoint = self.find(container_id)
             if endpoint is None:
                 raise NotFoundError(f"no endpoint for container {container_id}")
@@ -196,7 +165,10 @@ class Lifecycle:
         """Delete the endpoints whose interface is gone: their pod ended while nobody told us."""
         links = await asyncio.to_thread(self._interfaces.links)
         for endpoint in list(self._tables.endpoints.values()):
-            if links.get(endpoint.interface) != endpoint.ifindex and endpoint.container_id not in self._locks:
+            if (
+                links.get(endpoint.interface) != endpoint.ifindex
+                and endpoint.container_id not in self._containers
+            ):
                 log.info("endpoint %s of %s has lost its interface", endpoint.id, endpoint.pod)
                 for address in endpoint.addresses:
                     self._pools.release(address)
@@ -210,8 +182,8 @@ class Lifecycle:
                 await self.collect()
             except (AgentError, BPFError) as error:
                 log.warning("endpoints without interface cannot be collected: %s", error)
-            if self._unstored:
-                await self._store_or_owe()
+            if self._record.unstored:
+                await self._record.store_or_owe()
 
     async def follow_labels(self) -> None:
         """A pod's or namespace's labels changed: another identity. Until it is known the old one stays."""
@@ -229,32 +201,20 @@ class Lifecycle:
                 await changed.wait()
 
     async def _relabel(self, endpoint: Endpoint) -> None:
-        facts = self._pods.known(endpoint.namespace, endpoint.pod_name)
-        if facts is None or facts.uid != endpoint.pod_uid:
+        new = await self._identity.relabelled(endpoint)
+        if new is None:
             return
-        labels = self._labels(endpoint.namespace, facts)
-        if (tuple(texts(labels)), facts.named_ports) == (endpoint.labels, endpoint.named_ports):
-            return
-        identity = await self._allocator.allocate(labels)
-        async with self._locked(endpoint.container_id):
+        async with self._containers.held(endpoint.container_id):
             if self._tables.endpoints.get(endpoint.id) != endpoint:
                 return  # it ended or changed meanwhile
-            new = msgspec.structs.replace(
-                endpoint,
-                identity=int(identity),
-                labels=tuple(texts(labels)),
-                named_ports=facts.named_ports,
-            )
             self._tables.upsert_endpoint(new)
-            await self._store_or_owe()
+            await self._record.store_or_owe()
             self._changed()
 
     async def _identified(self, request: Request) -> Endpoint:
-        facts = await self._pods.fetch(request.namespace, request.pod_name)
-        labels = self._labels(request.namespace, facts)
-        identity = await self._allocator.allocate(labels)
+        identity, labels, facts = await self._identity.fetch(request.namespace, request.pod_name)
         return Endpoint(
-            id=storage.next_id({str(number): e for number, e in self._tables.endpoints.items()}),
+            id=next_id(self._tables.endpoints),
             container_id=request.container_id,
             interface=request.interface,
             ifindex=request.ifindex,
@@ -263,21 +223,12 @@ class Lifecycle:
             ipv4=request.ipv4,
             pod_name=request.pod_name,
             namespace=request.namespace,
-            identity=int(identity),
-            labels=tuple(texts(labels)),
+            identity=identity,
+            labels=labels,
             pod_uid=facts.uid,
             service_account=facts.service_account,
             named_ports=facts.named_ports,
             ipv6=request.ipv6,
-        )
-
-    def _labels(self, namespace: str, facts: PodFacts) -> Labels:
-        return pod_labels(
-            facts.labels,
-            namespace=namespace,
-            namespace_labels=facts.namespace_labels,
-            service_account=facts.service_account,
-            cluster=self._tables.node.cluster.name,
         )
 
     async def _program(self, endpoint: Endpoint) -> None:
@@ -303,53 +254,5 @@ class Lifecycle:
         await asyncio.to_thread(self._interfaces.detach, endpoint.ifindex)
         for address in endpoint.addresses:  # what it had opened must not admit packets to the next owner
             await asyncio.to_thread(self._interfaces.forget_connections, address)
-        await self._store_or_owe()
+        await self._record.store_or_owe()
         self._changed()
-
-    async def _store(self) -> None:
-        """One writer at a time, and each writes what is true when its turn comes."""
-        async with self._storing:
-            endpoints = tuple(self._tables.endpoints.values())
-            ipv4, ipv6 = self._pools.ipv4, self._pools.ipv6
-            stored = Stored(
-                endpoints=endpoints,
-                addresses=dict(ipv4.owners),
-                addresses6=dict(ipv6.owners) if ipv6 else {},
-            )
-            try:
-                await asyncio.to_thread(storage.store, self._path, stored)
-            except OSError as error:
-                self._unstored = f"endpoints cannot be stored: {error}"
-                raise StorageError(self._unstored) from error
-            self._unstored = ""
-
-    async def _store_or_owe(self) -> None:
-        """For what has happened already and must not be held up; the collector tries again."""
-        try:
-            await self._store()
-        except StorageError as error:
-            log.error("%s", error)
-
-    @asynccontextmanager
-    async def _locked(self, container_id: str) -> AsyncGenerator[None]:
-        """One request at a time for a container."""
-        lock = self._locks.setdefault(container_id, _Lock())
-        lock.users += 1
-        try:
-            async with lock.lock:
-                yield
-        finally:
-            lock.users -= 1
-            if not lock.users:
-                del self._locks[container_id]
-
-
-def _is_same(endpoint: Endpoint, request: Request) -> bool:
-    wanted = (request.interface, request.ifindex, request.mac, request.host_mac, request.addresses)
-    return (
-        endpoint.interface,
-        endpoint.ifindex,
-        endpoint.mac,
-        endpoint.host_mac,
-        endpoint.addresses,
-    ) == wanted and endpoint.pod == f"{request.namespace}/{request.pod_name}"

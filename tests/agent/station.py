@@ -16,10 +16,11 @@ import msgspec
 from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.datapath import Datapath
+from agent.endpointrequest import Request
 from agent.endpoints import load
 from agent.ipam import AddressPool, Pools
 from agent.k8s_sync import KubernetesSync
-from agent.lifecycle import Lifecycle, Request
+from agent.lifecycle import Lifecycle
 from agent.podlookup import PodLookup
 from agent.publisher import Publisher
 from agent.tables import Tables

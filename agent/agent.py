@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from agent import globalservices, metrics, peernodes, servicelist, status
+from agent import globalservices, metrics, peernodes, status
 from agent.backendprobing import BackendProbing
 from agent.balancerhealth import BalancerHealth
-from agent.convert import contains
 from agent.datapath import Datapath
-from agent.ipcache import Level
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
 from agent.local import LocalNode
@@ -29,25 +26,10 @@ from agent.verify import Verifier
 from aiokit.health import Health
 from certs import expiry
 from kvstore.meter import Meter
-from mesh.addressing import Identity, ReservedIdentity
-from mesh.cidr import labels_of
-from mesh.identity import reserved_labels
 from mesh.node import Node
 from peering import report
 from peering.claimsfile import ClaimsFile
 from peering.peers import Peers
-
-SOURCES = {
-    Level.OWN_NODE: "local",
-    Level.API_SERVER: "kube-apiserver",
-    Level.LOCAL_NODE: "custom-resource",
-    Level.LOCAL_ENDPOINT: "custom-resource",
-    Level.PEER_NODE: "clustermesh",
-    Level.PEER_ENDPOINT: "clustermesh",
-    Level.CIDR: "generated",
-    Level.RECOVERED_OWN: "restored",
-    Level.RECOVERED: "restored",
-}
 
 
 @dataclass
@@ -172,55 +154,6 @@ class Agent:
             | status.planes(connected=peer.status().connected, health=self.node_health(name))
             for name, peer in peers.items()
         ]
-
-    def identities(self) -> list[dict[str, Any]]:
-        known = self.tables.identities.all if self.tables else {}
-        reserved = [
-            status.identity(int(number), reserved_labels(number))
-            for number in ReservedIdentity
-            if number and Identity(number) not in known
-        ]
-        prefixes = self.tables.policies.cidrs.all if self.tables else {}
-        local = [status.identity(int(n), labels_of(prefixes[n])) for n in sorted(prefixes)]
-        return reserved + [status.identity(int(n), known[n]) for n in sorted(known)] + local
-
-    def endpoint_identities(self) -> list[dict[str, Any]]:
-        """Those of this node's endpoints, and how many have each."""
-        endpoints = self.tables.endpoints.values() if self.tables else ()
-        counts = Counter(endpoint.identity for endpoint in endpoints)
-        labels = {endpoint.identity: list(endpoint.labels) for endpoint in endpoints}
-        return [
-            {"identity": {"id": number, "labels": labels[number]}, "refCount": counts[number]}
-            for number in sorted(counts)
-        ]
-
-    def addresses(self, wanted: str = "") -> list[dict[str, Any]]:
-        """Every ipcache entry we want, or those inside one CIDR."""
-        if self.tables is None:
-            return []
-        cache = self.tables.ipcache
-        found = []
-        for prefix, entry in cache.wanted.entries.items():
-            if wanted and not contains([wanted], prefix):
-                continue
-            rank = cache.rank_of(prefix)
-            level = rank.level if rank else Level.RECOVERED
-            owner = {"name": rank.owner, "cluster": rank.peer} if rank else {}
-            found.append(
-                {
-                    "cidr": prefix,
-                    "identity": entry.identity,
-                    "hostIP": entry.tunnel or "",
-                    "encryptKey": entry.encrypt_key,
-                    "metadata": {"source": SOURCES[level], **owner},
-                }
-            )
-        return found
-
-    def services(self) -> list[dict[str, Any]]:
-        if self.tables is None:
-            return []
-        return servicelist.listed(self.tables.services)
 
     def global_services(self, wanted: str = "") -> list[dict[str, Any]]:
         """Services of several clusters, or the one called `wanted` ("namespace/name")."""

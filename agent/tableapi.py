@@ -4,36 +4,38 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from agent import servicename
+from agent import addresslist, servicelist, servicename
 from agent.apireply import AGENT, reply
 from agent.errors import NotFoundError, RequestError
 
 
 async def _identities(request: web.Request) -> web.Response:
-    return reply(request.app[AGENT].identities())
+    return reply(addresslist.identities(request.app[AGENT].tables))
 
 
 async def _endpoint_identities(request: web.Request) -> web.Response:
-    return reply(request.app[AGENT].endpoint_identities())
+    return reply(addresslist.endpoint_identities(request.app[AGENT].tables))
 
 
 async def _identity(request: web.Request) -> web.Response:
     wanted = request.match_info["id"]
-    for element in request.app[AGENT].identities():
+    for element in addresslist.identities(request.app[AGENT].tables):
         if str(element["id"]) == wanted:
             return reply(element)
     raise NotFoundError(f"no identity {wanted}")
 
 
 async def _addresses(request: web.Request) -> web.Response:
+    tables = request.app[AGENT].tables
     try:
-        return reply(request.app[AGENT].addresses(request.query.get("cidr", "")))
+        return reply(addresslist.addresses(tables.ipcache, request.query.get("cidr", "")) if tables else [])
     except ValueError as error:
         raise RequestError(str(error)) from error
 
 
 async def _services(request: web.Request) -> web.Response:
-    return reply(request.app[AGENT].services())
+    tables = request.app[AGENT].tables
+    return reply(servicelist.listed(tables.services) if tables else [])
 
 
 async def _resolve(request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.addresslist import addresses
 from agent.agent import Agent
 from agent.config import find_cgroup_root
 from agent.errors import ConfigError
@@ -34,17 +35,16 @@ def test_the_configured_peers_are_unknown_until_the_directory_was_read(tmp_path:
 
 
 def test_an_address_is_shown_with_its_source() -> None:
-    agent = Agent("east", "node-1")
-    world = agent.tables = tables()
+    world = tables()
     world.ipcache.upsert(
         "10.2.1.5/32", Rank(Level.PEER_ENDPOINT, "west"), IPCacheEntry(number(2, 1), "192.0.2.2")
     )
     world.ipcache.upsert("10.1.1.5/32", Rank(Level.OWN_NODE), IPCacheEntry(number(1, 1), None))
-    shown = {entry["cidr"]: entry for entry in agent.addresses()}
+    shown = {entry["cidr"]: entry for entry in addresses(world.ipcache)}
     assert shown["10.2.1.5/32"]["hostIP"] == "192.0.2.2"
     assert shown["10.2.1.5/32"]["metadata"] == {"source": "clustermesh", "name": "", "cluster": "west"}
     assert shown["10.1.1.5/32"]["metadata"]["source"] == "local"
-    assert [entry["cidr"] for entry in agent.addresses("10.1.0.0/16")] == ["10.1.1.5/32"]
+    assert [entry["cidr"] for entry in addresses(world.ipcache, "10.1.0.0/16")] == ["10.1.1.5/32"]
 
 
 def test_our_record_says_how_to_reach_us() -> None:

@@ -16,8 +16,9 @@ import msgspec
 
 from agent.errors import ExhaustedError
 from agent.labels import from_security_labels, security_labels
+from k8s.cilium import CiliumIdentity
 from k8s.errors import ConflictError
-from k8s.objects import CiliumIdentity, decode
+from k8s.objects import decode
 from k8s.resource import CILIUMIDENTITY, Resource
 from mesh.addressing import Identity, PeerScope
 from mesh.allocation import MAX_TRIES, candidates

@@ -9,16 +9,10 @@ from typing import Literal
 
 from agent.ipcache import IPCacheEntry, host_prefix
 from agent.ownslices import Slice
-from k8s.objects import (
-    CiliumEndpoint,
-    CiliumNode,
-    Endpoint,
-    EndpointConditions,
-    EndpointSlice,
-    Service,
-    ServiceSpec,
-)
-from k8s.objects import ServicePort as KubernetesPort
+from k8s.cilium import CiliumEndpoint, CiliumNode
+from k8s.core import Service, ServiceSpec
+from k8s.core import ServicePort as KubernetesPort
+from k8s.discovery import Endpoint, EndpointConditions, EndpointSlice
 from mesh import localoptions
 from mesh.addressing import PeerScope
 from mesh.ip import family

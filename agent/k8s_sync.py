@@ -21,18 +21,12 @@ from agent.ipcache import IPCacheEntry, Level, Rank, node_entries
 from agent.labels import from_security_labels
 from agent.tables import Tables
 from aiokit.backoff import Backoff
+from k8s.cilium import CiliumEndpoint, CiliumIdentity, CiliumNode
 from k8s.client import Client
-from k8s.objects import (
-    CiliumEndpoint,
-    CiliumIdentity,
-    CiliumNode,
-    EndpointSlice,
-    KubeObject,
-    Namespace,
-    Pod,
-    Service,
-)
-from k8s.objects import Node as KubernetesNode
+from k8s.core import Namespace, Pod, Service
+from k8s.core import Node as KubernetesNode
+from k8s.discovery import EndpointSlice
+from k8s.objects import KubeObject
 from k8s.resource import (
     CILIUMCLUSTERWIDENETWORKPOLICY,
     CILIUMENDPOINT,

@@ -22,8 +22,9 @@ from agent.ipam import Addresses, AddressPool, Pools
 from agent.local import LocalNode
 from aiokit.backoff import Backoff
 from k8s.client import Client
+from k8s.core import Node
 from k8s.errors import AccessError, KubernetesError
-from k8s.objects import Node, decode
+from k8s.objects import decode
 from k8s.resource import CILIUMNODE, NODE
 from mesh.routingmode import ANNOTATION, RoutingMode
 

@@ -15,7 +15,8 @@ import msgspec
 from agent.errors import NotReadyError
 from agent.k8s_sync import KubernetesView
 from k8s.client import Client
-from k8s.objects import Namespace, Pod, decode
+from k8s.core import Namespace, Pod
+from k8s.objects import decode
 from k8s.resource import NAMESPACE, POD
 
 

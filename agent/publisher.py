@@ -17,9 +17,10 @@ from agent.k8s_sync import KubernetesView
 from agent.labels import from_texts
 from agent.tables import Tables
 from aiokit.backoff import Backoff
+from k8s.cilium import CiliumEndpoint
 from k8s.client import Client
 from k8s.errors import KubernetesError
-from k8s.objects import CiliumEndpoint, decode
+from k8s.objects import decode
 from k8s.resource import CILIUMENDPOINT
 from mesh.identity import K8S
 

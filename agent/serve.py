@@ -52,7 +52,7 @@ from bpf import host_netns, loader
 from bpf.loader import NodeOptions
 from k8s import access
 from k8s.client import Client, connect
-from k8s.objects import Node
+from k8s.core import Node
 from kvstore.metered import connecting
 from mesh.routingmode import RoutingMode
 from mesh.servicemode import imported

@@ -13,7 +13,7 @@ from cli.manifest import RUN_DIR
 from cli.settings import AGENT
 from k8s import objects
 from k8s.client import Client
-from k8s.objects import Pod
+from k8s.core import Pod
 from k8s.resource import POD
 
 CONTAINER = "agent"

@@ -36,7 +36,7 @@ def complete_service(ctx: click.Context, _param: click.Parameter, incomplete: st
     async def names() -> list[str]:
         from cli.target import Target  # noqa: PLC0415 - see above
         from k8s import objects  # noqa: PLC0415 - see above
-        from k8s.objects import Service  # noqa: PLC0415 - see above
+        from k8s.core import Service  # noqa: PLC0415 - see above
         from k8s.resource import SERVICE  # noqa: PLC0415 - see above
         from mesh.preference import is_global  # noqa: PLC0415 - see above
 

@@ -21,7 +21,7 @@ from cli.settings import (
 from cli.target import Target, with_target
 from k8s import objects
 from k8s.client import Client
-from k8s.objects import ConfigMap
+from k8s.core import ConfigMap
 from k8s.resource import CONFIGMAP, CRONJOB, DAEMONSET, DEPLOYMENT, PODDISRUPTIONBUDGET, Resource
 from k8s.resource import SERVICE as SERVICE_KIND
 from peering import rules

@@ -27,7 +27,7 @@ from cli.settings import (
 from cli.target import Target
 from k8s import objects
 from k8s.client import Client
-from k8s.objects import ConfigMap, Node, Secret, Service
+from k8s.core import ConfigMap, Node, Secret, Service
 from k8s.resource import CONFIGMAP, DEPLOYMENT, NODE, SECRET
 from k8s.resource import SERVICE as SERVICE_KIND
 

@@ -24,7 +24,7 @@ from cli.settings import MIRRORED_SECRET, PEERS_SECRET
 from cli.target import Target
 from k8s import objects
 from k8s.client import Client
-from k8s.objects import ConfigMap
+from k8s.core import ConfigMap
 from k8s.resource import CONFIGMAP
 from peering import rules
 

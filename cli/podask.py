@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from k8s import objects
 from k8s.client import Client
+from k8s.core import Pod
 from k8s.errors import KubernetesError
-from k8s.objects import Pod
 from k8s.resource import POD
 
 ASK_SECONDS = 5.0  # who takes longer to say how it is, is not well

@@ -9,7 +9,7 @@ from cli import yamltext
 from cli.errors import CommandError
 from cli.settings import REVOKED_CONFIG_MAP, REVOKED_FILE
 from k8s import objects
-from k8s.objects import ConfigMap
+from k8s.core import ConfigMap
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

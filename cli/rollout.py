@@ -9,7 +9,7 @@ from cli.settings import AGENT, OPERATOR, SERVICE
 from cli.target import Target
 from k8s import objects
 from k8s.client import Client
-from k8s.objects import Service
+from k8s.core import Service
 from k8s.resource import DAEMONSET, DEPLOYMENT
 from k8s.resource import SERVICE as SERVICE_KIND
 

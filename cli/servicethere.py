@@ -7,7 +7,7 @@ from cli.serviceverdict import There
 from cli.target import Target
 from k8s import objects
 from k8s.client import Client
-from k8s.objects import Namespace, Service
+from k8s.core import Namespace, Service
 from k8s.resource import NAMESPACE, SERVICE
 from k8s.share import is_global_namespace
 from mesh.preference import is_global, is_shared

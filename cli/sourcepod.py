@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from k8s.objects import Pod
+from k8s.core import Pod
 
 MOST_SUFFIXES = 2  # Deployments add a hash and a random part, others one of them
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection
 
 from k8s import objects
+from k8s.cilium import CiliumEndpoint, CiliumNode
 from k8s.client import Client
 from k8s.errors import NotFoundError
-from k8s.objects import CiliumEndpoint, CiliumNode
 from k8s.resource import CILIUMENDPOINT, CILIUMNODE
 from mesh.routingmode import ANNOTATION
 

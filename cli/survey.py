@@ -25,9 +25,9 @@ from cli import agentreport, podask, secret
 from cli.facts import Address, ClusterFacts, Probe, Reached, Survey, nodes
 from cli.settings import AGENT, AGENT_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
 from k8s import objects
+from k8s.cilium import CiliumNode
 from k8s.client import Client
 from k8s.errors import NotFoundError
-from k8s.objects import CiliumNode
 from k8s.resource import CILIUMNODE
 
 DIAL_SECONDS = 3.0  # for TCP and for TLS each: an address that takes longer would not carry a mesh

@@ -23,8 +23,8 @@ from cli.target import Target, split, with_target
 from cli.tracedestination import Destination, with_destination
 from k8s import objects
 from k8s.client import Client
+from k8s.core import Pod
 from k8s.errors import KubernetesError
-from k8s.objects import Pod
 from k8s.resource import POD
 
 

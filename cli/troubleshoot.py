@@ -19,8 +19,8 @@ from cli.settings import KVSTOREMESH, SERVICE
 from cli.target import Target, with_target
 from k8s import objects
 from k8s.client import Client
+from k8s.core import Pod
 from k8s.errors import KubernetesError
-from k8s.objects import Pod
 from k8s.resource import POD
 
 AGENT_WORDS = ("clustermesh-dbg", "troubleshoot", "clustermesh", "--host", f"{RUN_DIR}/cilium.sock")

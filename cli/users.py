@@ -17,7 +17,7 @@ from cli.errors import CommandError
 from cli.running import say
 from k8s import objects
 from k8s.client import Client
-from k8s.objects import ConfigMap
+from k8s.core import ConfigMap
 from k8s.resource import CONFIGMAP
 
 CONFIG_MAP = "clustermesh-remote-users"

@@ -25,8 +25,8 @@ from certs.profile import Profile
 from certs.renew import Life
 from k8s import objects
 from k8s.client import Client
+from k8s.core import Secret
 from k8s.errors import KubernetesError
-from k8s.objects import Secret
 from k8s.resource import SECRET
 
 CA_SECRET = "cilium-ca"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from clustermesh_apiserver import slice as slices
-from k8s.objects import (
+from k8s.cilium import (
     CiliumEndpoint,
     CiliumEndpointSlice,
     CiliumIdentity,
@@ -21,10 +21,9 @@ from k8s.objects import (
     CiliumNodeIPAM,
     CiliumNodeSpec,
     CoreEndpoint,
-    EndpointSlice,
-    Node,
-    Service,
 )
+from k8s.core import Node, Service
+from k8s.discovery import EndpointSlice
 from mesh import endpointslice, identity, ipcache, node, service
 from mesh.addressing import FIRST_ALLOCATED, Identity, PeerScope
 from mesh.errors import MeshError

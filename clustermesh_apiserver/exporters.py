@@ -16,16 +16,10 @@ from clustermesh_apiserver.object_export import ObjectExport
 from clustermesh_apiserver.pod_export import PodExport
 from clustermesh_apiserver.service_export import ServiceExport as GlobalServiceExport
 from clustermesh_apiserver.slice_export import SliceExport
-from k8s.objects import (
-    CiliumEndpoint,
-    CiliumEndpointSlice,
-    CiliumIdentity,
-    CiliumNode,
-    EndpointSlice,
-    Namespace,
-    Service,
-    ServiceExport,
-)
+from k8s.cilium import CiliumEndpoint, CiliumEndpointSlice, CiliumIdentity, CiliumNode
+from k8s.core import Namespace, Service
+from k8s.discovery import EndpointSlice
+from k8s.multicluster import ServiceExport
 from k8s.resource import (
     CILIUMENDPOINT,
     CILIUMENDPOINTSLICE,

@@ -29,7 +29,8 @@ from clustermesh_apiserver.ownstore import (
     Connect,
     sessions,
 )
-from k8s.objects import CiliumIdentity, ObjectMeta
+from k8s.cilium import CiliumIdentity
+from k8s.objects import ObjectMeta
 from k8s.watch import ObjectDelta
 from kvstore.backend import Backend, DeleteOp, KeyValue, ModRevisionIs, PutOp
 from kvstore.errors import RefusedError

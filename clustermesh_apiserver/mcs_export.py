@@ -10,7 +10,8 @@ from clustermesh_apiserver.convergence import Convergence, Pair
 from clustermesh_apiserver.convert import ConvertError
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
-from k8s.objects import Namespace, Service, ServiceExport
+from k8s.core import Namespace, Service
+from k8s.multicluster import ServiceExport
 from k8s.share import problem, share
 from k8s.watch import ObjectDelta
 from mesh import serviceexport

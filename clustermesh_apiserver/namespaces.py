@@ -6,7 +6,7 @@ cluster's default does. Node records know no namespace and are always exported.
 
 from __future__ import annotations
 
-from k8s.objects import Namespace
+from k8s.core import Namespace
 from k8s.share import is_global_namespace
 from k8s.watch import ObjectDelta
 

@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 from clustermesh_apiserver.convert import Converted, ConvertError
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.ownership import Changes, Ownership
-from k8s.objects import KubeObject, Namespace
+from k8s.core import Namespace
+from k8s.objects import KubeObject
 from k8s.watch import ObjectDelta
 
 T = TypeVar("T", bound=KubeObject)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from clustermesh_apiserver.convert import Converted, Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported, ObjectExport
-from k8s.objects import CiliumIdentity, CoreEndpoint, EndpointNetworking, IPPair, Namespace, Pod
+from k8s.cilium import CiliumIdentity, CoreEndpoint, EndpointNetworking, IPPair
+from k8s.core import Namespace, Pod
 from k8s.watch import ObjectDelta
 from mesh.identity import labels_text
 from mesh.podlabels import LabelFilter, pod_labels

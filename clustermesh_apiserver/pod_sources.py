@@ -11,7 +11,8 @@ from clustermesh_apiserver.identities import Identities
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported, ObjectExport
 from clustermesh_apiserver.pod_export import PodExport
-from k8s.objects import CiliumIdentity, Namespace, Node, Pod
+from k8s.cilium import CiliumIdentity
+from k8s.core import Namespace, Node, Pod
 from k8s.resource import NAMESPACE, NODE, POD
 from k8s.watch import ObjectDelta
 from mesh.keys import Kind

@@ -13,7 +13,8 @@ from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
 from clustermesh_apiserver.slice import SliceBackends, owner, read_slice
-from k8s.objects import EndpointSlice, Namespace, Service
+from k8s.core import Namespace, Service
+from k8s.discovery import EndpointSlice
 from k8s.watch import ObjectDelta
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from k8s.objects import Endpoint, EndpointSlice
+from k8s.discovery import Endpoint, EndpointSlice
 from mesh import endpointslice
 from mesh.addressing import PeerScope
 from mesh.endpointslice import MESH_CONTROLLER, ClusterEndpointSlice, Conditions, EndpointPort, Hints

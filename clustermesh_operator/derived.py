@@ -8,7 +8,10 @@ from typing import Any
 
 import msgspec
 
-from k8s.objects import Endpoint, EndpointSlice, ObjectMeta, Service, ServiceImport
+from k8s.core import Service
+from k8s.discovery import Endpoint, EndpointSlice
+from k8s.multicluster import ServiceImport
+from k8s.objects import ObjectMeta
 from k8s.resource import SERVICE, SERVICEIMPORT, Resource
 from k8s.share import is_headless
 from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER

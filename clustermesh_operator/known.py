@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from clustermesh_operator import derived
 from clustermesh_operator.snapshot import Snapshot
-from k8s.objects import Service, ServiceExport, ServiceImport
+from k8s.core import Service
+from k8s.multicluster import ServiceExport, ServiceImport
 from k8s.share import Invalid, problem
 from mesh.mcs import derived_name
 

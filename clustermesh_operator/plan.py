@@ -16,7 +16,10 @@ from clustermesh_operator import condition, derived, sync
 from clustermesh_operator.condition import Pending
 from clustermesh_operator.known import Known, known
 from clustermesh_operator.snapshot import Snapshot
-from k8s.objects import Condition, EndpointSlice, KubeObject, Service, ServiceImport
+from k8s.core import Service
+from k8s.discovery import EndpointSlice
+from k8s.multicluster import ServiceImport
+from k8s.objects import Condition, KubeObject
 from k8s.resource import ENDPOINTSLICE, SERVICE, SERVICEEXPORT, SERVICEIMPORT, Resource
 from k8s.share import share
 from mesh import serviceexport

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from k8s.objects import EndpointSlice, Namespace, Service, ServiceExport, ServiceImport
+from k8s.core import Namespace, Service
+from k8s.discovery import EndpointSlice
+from k8s.multicluster import ServiceExport, ServiceImport
 from k8s.share import is_global_namespace
 from mesh import serviceexport
 from mesh.service import GlobalService

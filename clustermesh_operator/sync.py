@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from clustermesh_operator.derived import owner
-from k8s.objects import Service
+from k8s.core import Service
 from k8s.resource import SERVICE
 from k8s.share import is_headless
 from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER

@@ -8,7 +8,10 @@ from typing import Any
 
 from clustermesh_operator.remote import RemoteExports
 from clustermesh_operator.snapshot import Settings, Snapshot
-from k8s.objects import EndpointSlice, KubeObject, Namespace, Service, ServiceExport, ServiceImport
+from k8s.core import Namespace, Service
+from k8s.discovery import EndpointSlice
+from k8s.multicluster import ServiceExport, ServiceImport
+from k8s.objects import KubeObject
 from k8s.resource import ENDPOINTSLICE, NAMESPACE, SERVICE, SERVICEEXPORT, SERVICEIMPORT, Resource
 from k8s.watch import ObjectDelta
 

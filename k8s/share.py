@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-from k8s import objects
-from k8s.objects import Service
+from k8s import core, multicluster
+from k8s.core import Service
 from mesh.ip import family
 from mesh.serviceexport import (
     CLUSTER_SET_IP,
@@ -53,7 +53,7 @@ def problem(service: Service | None, *, is_global: bool) -> Invalid | None:
     return None if is_global else Invalid.NAMESPACE
 
 
-def share(cluster: str, export: objects.ServiceExport, service: Service) -> ServiceExport:
+def share(cluster: str, export: multicluster.ServiceExport, service: Service) -> ServiceExport:
     """For a Service that has no `problem`. Readers insist on what an API server fills in: so it is here."""
     spec = service.spec
     return ServiceExport(
@@ -75,7 +75,7 @@ def share(cluster: str, export: objects.ServiceExport, service: Service) -> Serv
     )
 
 
-def _affinity_config(config: objects.SessionAffinityConfig | None) -> SessionAffinityConfig | None:
+def _affinity_config(config: core.SessionAffinityConfig | None) -> SessionAffinityConfig | None:
     if config is None:
         return None
     return SessionAffinityConfig(ClientIPConfig(config.clientIP.timeoutSeconds) if config.clientIP else None)

@@ -10,8 +10,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from k8s.objects import ConfigMap as BaseConfigMap
-from k8s.objects import ContainerPort, KubeObject, ObjectMeta, PodStatus
+from k8s.core import ConfigMap as BaseConfigMap
+from k8s.core import ContainerPort, PodStatus
+from k8s.objects import KubeObject, ObjectMeta
 
 
 class FieldSelector(Struct, frozen=True):

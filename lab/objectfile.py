@@ -12,7 +12,7 @@ import yaml
 from k8s import resource
 from k8s.access import load
 from k8s.client import Client, connect
-from k8s.objects import Service
+from k8s.core import Service
 from k8s.resource import Resource
 from lab import record
 from lab.errors import LabError

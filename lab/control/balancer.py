@@ -6,7 +6,7 @@ addresses stay, because peers keep them in their configuration.
 
 from __future__ import annotations
 
-from k8s.objects import Service
+from k8s.core import Service
 from k8s.resource import SERVICE
 from lab.control.world import Patch, World, Write, matches
 

@@ -15,8 +15,10 @@ from typing import Any
 
 from aiokit.backoff import Backoff
 from k8s.client import Client
+from k8s.core import Namespace, Node, Service
+from k8s.discovery import EndpointSlice
 from k8s.errors import ConflictError, KubernetesError, NotFoundError
-from k8s.objects import EndpointSlice, KubeObject, Namespace, Node, Service
+from k8s.objects import KubeObject
 from k8s.resource import (
     CRONJOB,
     DAEMONSET,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from k8s.objects import Node
+from k8s.core import Node
 from k8s.resource import POD
 from lab.control.workloads import fits
 from lab.control.world import Patch, World, Write

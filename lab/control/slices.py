@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from k8s.objects import EndpointSlice, Service, ServicePort
+from k8s.core import Service, ServicePort
+from k8s.discovery import EndpointSlice
 from k8s.resource import ENDPOINTSLICE
 from lab.api.families import IPV4, family
 from lab.control.world import Body, Create, Delete, Patch, World, Write, matches

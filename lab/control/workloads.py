@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from k8s.objects import Node
+from k8s.core import Node
 from k8s.resource import DAEMONSET, DEPLOYMENT, POD, Resource
 from lab.control.world import FINALIZER, Body, Create, Delete, Patch, World, Write, is_control, matches
 from lab.manifest import Pod, PodSpec, Workload

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from k8s.objects import EndpointSlice, KubeObject, Namespace, Node, Service
+from k8s.core import Namespace, Node, Service
+from k8s.discovery import EndpointSlice
+from k8s.objects import KubeObject
 from k8s.resource import Resource
 from lab.manifest import CronJob, Job, Pod, Workload
 from lab.plan import CONTROL_LABEL

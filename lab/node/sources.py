@@ -8,7 +8,8 @@ from contextlib import aclosing
 
 from aiokit.backoff import Backoff
 from k8s.client import Client
-from k8s.objects import KubeObject, Secret
+from k8s.core import Secret
+from k8s.objects import KubeObject
 from k8s.resource import CONFIGMAP, SECRET, Resource
 from k8s.watch import follow
 from lab.manifest import ConfigMap

@@ -15,7 +15,7 @@ from agent.errors import ConfigError
 from agent.ipam import Addresses, AddressPool, Pools
 from agent.ipcache import IPCacheEntry, Level, Rank
 from agent.node import cilium_node, internal_ip, internal_ip6
-from k8s.objects import Node
+from k8s.core import Node
 from kvstore.memory import MemoryBackend
 from mesh.routingmode import RoutingMode
 from peering.clusterids import ClusterIDs

@@ -8,7 +8,7 @@ import msgspec
 
 from agent.convert import api_server_addresses
 from agent.ipcache import IPCacheEntry, Level, Rank
-from k8s.objects import EndpointSlice
+from k8s.discovery import EndpointSlice
 from mesh.policy import parse_policy
 from tests.agent.test_policy import policy
 from tests.agent.values import NODE, endpoint, tables

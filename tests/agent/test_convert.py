@@ -9,7 +9,9 @@ import pytest
 
 from agent.convert import contains, endpoint_entries, local_service, node_of, prefix_of, service_slice
 from agent.ipcache import IPCacheEntry
-from k8s.objects import CiliumEndpoint, CiliumNode, EndpointSlice, Service
+from k8s.cilium import CiliumEndpoint, CiliumNode
+from k8s.core import Service
+from k8s.discovery import EndpointSlice
 from mesh.localservice import LocalBackend
 from mesh.matching import ServicePort
 from mesh.service import Port, Zone

@@ -21,15 +21,8 @@ from bpf.lb_map import (
     FLAG_TWO_SCOPES,
 )
 from bpf.lb_wanted import Master
-from k8s.objects import (
-    LoadBalancerIngress,
-    LoadBalancerStatus,
-    ObjectMeta,
-    Service,
-    ServicePort,
-    ServiceSpec,
-    ServiceStatus,
-)
+from k8s.core import LoadBalancerIngress, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus
+from k8s.objects import ObjectMeta
 from mesh.addressing import ClusterID
 from mesh.localservice import Frontend, LocalBackend, LocalService
 from mesh.service import GlobalService, Port

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.errors import ConfigError, ExhaustedError, RequestError
 from agent.ipam import Addresses, AddressPool, Pools
 from agent.node import cilium_node, pools
-from k8s.objects import Node
+from k8s.core import Node
 from tests.agent.values import NODE
 
 SIX = "fd00:10:1:1::/64"

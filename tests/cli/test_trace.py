@@ -11,7 +11,8 @@ from msgspec import structs
 from cli import tracetext
 from cli.sourcepod import choose
 from cli.tracedestination import parse
-from k8s.objects import ObjectMeta, Pod
+from k8s.core import Pod
+from k8s.objects import ObjectMeta
 from tests.cli.conftest import Clusters
 from tests.cli.dbg.test_dbg import dbg
 

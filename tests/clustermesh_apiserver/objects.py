@@ -6,16 +6,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from k8s.objects import (
-    CiliumEndpoint,
-    CiliumIdentity,
-    CiliumNode,
-    EndpointSlice,
-    KubeObject,
-    Namespace,
-    Service,
-    decode,
-)
+from k8s.cilium import CiliumEndpoint, CiliumIdentity, CiliumNode
+from k8s.core import Namespace, Service
+from k8s.discovery import EndpointSlice
+from k8s.objects import KubeObject, decode
 from mesh.addressing import ClusterID, ClusterName, IdentityLayout, PeerScope
 
 T = TypeVar("T", bound=KubeObject)

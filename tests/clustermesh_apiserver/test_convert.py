@@ -7,7 +7,7 @@ import pytest
 
 from clustermesh_apiserver.convert import Converter, ConvertError
 from clustermesh_apiserver.slice import read_slice
-from k8s.objects import CiliumIdentity, CiliumNode
+from k8s.cilium import CiliumIdentity, CiliumNode
 from mesh import node
 from tests.clustermesh_apiserver import objects as o
 

@@ -11,7 +11,7 @@ from clustermesh_apiserver import exporters
 from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import ObjectExport
-from k8s.objects import CiliumEndpointSlice
+from k8s.cilium import CiliumEndpointSlice
 from k8s.watch import ObjectDelta
 from mesh.keys import Kind
 from tests.clustermesh_apiserver import objects as o

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from clustermesh_apiserver.mcs_export import MCSExport
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
-from k8s.objects import KubeObject, Namespace, Service, ServiceExport
+from k8s.core import Namespace, Service
+from k8s.multicluster import ServiceExport
+from k8s.objects import KubeObject
 from k8s.watch import ObjectDelta
 from mesh.serviceexport import HEADLESS, ServicePort, decode
 from tests.clustermesh_apiserver import objects as o

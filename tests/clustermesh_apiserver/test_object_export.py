@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported, ObjectExport
-from k8s.objects import CiliumEndpoint, Namespace
+from k8s.cilium import CiliumEndpoint
+from k8s.core import Namespace
 from k8s.watch import ObjectDelta
 from tests.clustermesh_apiserver import objects as o
 

@@ -13,7 +13,8 @@ from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
 from clustermesh_apiserver.pod_export import PodExport
-from k8s.objects import CiliumIdentity, Namespace, Pod
+from k8s.cilium import CiliumIdentity
+from k8s.core import Namespace, Pod
 from k8s.watch import ObjectDelta
 from mesh.podlabels import DEFAULT_FILTER
 from tests.clustermesh_apiserver import objects as o

@@ -8,7 +8,8 @@ from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
 from clustermesh_apiserver.service_export import ServiceExport
-from k8s.objects import EndpointSlice, Namespace, Service
+from k8s.core import Namespace, Service
+from k8s.discovery import EndpointSlice
 from k8s.watch import ObjectDelta
 from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER
 from tests.clustermesh_apiserver import objects as o

@@ -3,7 +3,7 @@
 import pytest
 
 from clustermesh_apiserver import slice as slices
-from k8s.objects import EndpointSlice
+from k8s.discovery import EndpointSlice
 from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER
 from mesh.service import Port
 from tests.clustermesh_apiserver import objects as o

@@ -12,7 +12,8 @@ from clustermesh_apiserver.convert import Converter
 from clustermesh_apiserver.namespaces import GlobalNamespaces
 from clustermesh_apiserver.object_export import Exported
 from clustermesh_apiserver.slice_export import SliceExport
-from k8s.objects import EndpointSlice, Namespace, Service
+from k8s.core import Namespace, Service
+from k8s.discovery import EndpointSlice
 from k8s.watch import ObjectDelta
 from mesh import endpointslice, service
 from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER, Conditions, Endpoint, EndpointPort, Hints

@@ -8,7 +8,9 @@ from click.testing import CliRunner
 from clustermesh_operator.__main__ import main
 from clustermesh_operator.snapshot import Settings
 from clustermesh_operator.world import World
-from k8s.objects import Endpoint, EndpointConditions, EndpointSlice, ObjectMeta, Service, ServiceSpec
+from k8s.core import Service, ServiceSpec
+from k8s.discovery import Endpoint, EndpointConditions, EndpointSlice
+from k8s.objects import ObjectMeta
 from k8s.resource import ENDPOINTSLICE, SERVICE
 from k8s.watch import ObjectDelta
 

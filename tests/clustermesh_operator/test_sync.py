@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clustermesh_operator.sync import MAX_ENDPOINTS, SYNC, is_synced, slices
-from k8s.objects import ObjectMeta, Service, ServiceSpec
+from k8s.core import Service, ServiceSpec
+from k8s.objects import ObjectMeta
 from mesh.ip import family
 from mesh.preference import GLOBAL
 from mesh.service import GlobalService, Port, Zone

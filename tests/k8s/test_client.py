@@ -14,7 +14,7 @@ from aiohttp import web
 
 from aiokit.http import serve_tcp
 from certs.issue import Authority
-from k8s import objects
+from k8s import core, objects
 from k8s.access import Access
 from k8s.client import PAGE, Client, connect
 from k8s.errors import AccessError, APIError, ConflictError, NotFoundError, UnreachableError
@@ -32,7 +32,7 @@ async def test_an_absent_object_is_none_and_deleting_it_is_no_error(api: Running
 async def test_lists_longer_than_a_page_are_complete(api: RunningApi) -> None:
     for number in range(PAGE + 5):
         await api.client.create(CONFIGMAP, config_map(f"c{number}", i=str(number)))
-    names = [objects.decode(raw, objects.ConfigMap).metadata.name for raw in await api.client.list(CONFIGMAP)]
+    names = [objects.decode(raw, core.ConfigMap).metadata.name for raw in await api.client.list(CONFIGMAP)]
     assert sorted(names) == sorted(f"c{number}" for number in range(PAGE + 5))
 
 
@@ -70,7 +70,7 @@ async def test_apply_creates_then_changes_only_what_differs(api: RunningApi) -> 
     assert await api.client.apply(SECRET, {**body, "stringData": {"other": "x"}}) == "changed"
     raw = await api.client.get(SECRET, "s", "default")
     assert raw is not None
-    assert objects.decode(raw, objects.Secret).data == {"key": b"value", "other": b"x"}
+    assert objects.decode(raw, core.Secret).data == {"key": b"value", "other": b"x"}
 
 
 async def test_apply_of_defaulted_kinds_settles(api: RunningApi) -> None:
@@ -108,7 +108,7 @@ async def test_status_is_patched_apart_from_the_rest(api: RunningApi) -> None:
     await api.client.merge_patch(POD, "a", patch, "default", subresource="status")
     raw = await api.client.get(POD, "a", "default")
     assert raw is not None
-    read = objects.decode(raw, objects.Pod)
+    read = objects.decode(raw, core.Pod)
     assert (read.status.podIP, read.metadata.labels) == ("10.1.1.1", {})
 
 
@@ -220,7 +220,7 @@ async def test_a_list_whose_pages_expired_is_begun_again(
 
     monkeypatch.setattr(api.client, "request", expiring)
     listed = await api.client.list_all(CONFIGMAP, "default", {})
-    names = [objects.decode(item, objects.ConfigMap).metadata.name for item in listed.items]
+    names = [objects.decode(item, core.ConfigMap).metadata.name for item in listed.items]
     assert (expired, names) == (1, ["b", "c"])
 
 

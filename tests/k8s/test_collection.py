@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8s.collection import CollectionState, ObjectDelta
+from k8s.core import ConfigMap
 from k8s.errors import GoneError
 from k8s.listing import ObjectList
-from k8s.objects import ConfigMap
 
 NAMES, VERSIONS = st.sampled_from("abc"), st.integers(1, 5).map(str)
 CONTENTS = st.dictionaries(NAMES, VERSIONS)

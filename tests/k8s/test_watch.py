@@ -17,7 +17,8 @@ from aiokit.http import serve_tcp
 from aiokit.wait import eventually
 from k8s.access import Access
 from k8s.client import Client, connect
-from k8s.objects import ConfigMap, EndpointSlice, Pod, Service
+from k8s.core import ConfigMap, Pod, Service
+from k8s.discovery import EndpointSlice
 from k8s.resource import CILIUMNODE, CONFIGMAP, CRD, ENDPOINTSLICE, POD, SERVICE
 from k8s.watch import ObjectDelta, follow
 from kvstore.memory import MemoryBackend
@@ -188,7 +189,7 @@ async def test_an_object_that_does_not_decode_is_skipped_and_logged_once(
 
 
 async def test_a_kind_that_is_not_defined_yet_is_awaited(api: RunningApi) -> None:
-    from k8s.objects import CiliumNode
+    from k8s.cilium import CiliumNode
 
     async with (
         aclosing(follow(api.client, CILIUMNODE, CiliumNode, backoff=quickly())) as deltas,

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
-from k8s.objects import EndpointSlice, KubeObject, Namespace, Node, Service
+from k8s.core import Namespace, Node, Service
+from k8s.discovery import EndpointSlice
+from k8s.objects import KubeObject
 from k8s.resource import (
     CRONJOB,
     DAEMONSET,

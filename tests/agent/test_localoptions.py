@@ -12,15 +12,15 @@ from agent.desired import Clock
 from agent.ownslices import Slice
 from agent.services import Services
 from bpf.lb_map import FLAG_SOURCE_RANGES, FLAG_SOURCE_RANGES_DENY, algorithm_of
-from k8s.objects import (
+from k8s.core import (
     LoadBalancerIngress,
     LoadBalancerStatus,
-    ObjectMeta,
     Service,
     ServicePort,
     ServiceSpec,
     ServiceStatus,
 )
+from k8s.objects import ObjectMeta
 from mesh.localoptions import ALGORITHM, NODE, NODE_SELECTOR, SOURCE_RANGES_POLICY, TYPE, Algorithm
 from mesh.localservice import Frontend, LocalBackend, LocalService
 from mesh.service import Port

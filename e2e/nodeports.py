@@ -10,11 +10,13 @@ from typing import Any
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.knocking import Target, by_cluster
-from lab.demo.objects import service
+from lab.demo.objects import deployment, service
 from lab.plan import LabPlan
 
 NODE_PORT = 30_080
 TIMES = 40  # of four pods in two clusters: that one cluster gets none has the odds 2 ** -39
+
+FRONT, OWN_PORT = "front", 30_085  # a server on a node's own network, and where it listens
 
 _BIND = """
 import socket, sys
@@ -35,6 +37,23 @@ def web(kind: str, policy: str = "Cluster") -> dict[str, Any]:
         ports = [port | {"nodePort": NODE_PORT} for port in ports]
         body["spec"]["externalTrafficPolicy"] = policy
     return body | {"spec": body["spec"] | {"type": kind, "ports": ports}}
+
+
+def own_port_service(target: int | str) -> dict[str, Any]:
+    body = service(FRONT, annotations={})
+    port = {"name": "http", "port": 80, "targetPort": target, "nodePort": OWN_PORT, "protocol": "TCP"}
+    return body | {"spec": body["spec"] | {"type": "NodePort", "ports": [port]}}
+
+
+def own_port_server(node: str) -> dict[str, Any]:
+    body = deployment(FRONT, replicas=1)
+    pod = body["spec"]["template"]["spec"]
+    pod |= {"hostNetwork": True, "nodeSelector": {"kubernetes.io/hostname": node}}
+    pod["containers"][0] |= {
+        "args": [str(OWN_PORT)],
+        "ports": [{"name": "http", "containerPort": OWN_PORT, "protocol": "TCP"}],
+    }
+    return body
 
 
 def targets(plan: LabPlan, protocol: str, times: int = TIMES) -> list[Target]:

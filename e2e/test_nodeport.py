@@ -12,7 +12,18 @@ import pytest
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.knocking import Target, knock
-from e2e.nodeports import NODE_PORT, TIMES, refusal, targets, until_from, web
+from e2e.nodeports import (
+    FRONT,
+    NODE_PORT,
+    OWN_PORT,
+    TIMES,
+    own_port_server,
+    own_port_service,
+    refusal,
+    targets,
+    until_from,
+    web,
+)
 from e2e.outside import knock_from, outside
 from k8s.client import Client
 from k8s.resource import CONFIGMAP, POD
@@ -77,6 +88,29 @@ async def test_a_process_of_a_node_cannot_bind_the_node_port_and_a_pod_can(serve
     assert [await refusal(served, each, NODE_PORT) for each in agents] == [errno.EPERM] * 2
     assert [await refusal(served, each, NODE_PORT + 1) for each in agents] == [0, 0]
     assert await refusal(served, served.clients["east"], NODE_PORT) == 0
+
+
+async def test_a_pod_on_a_node_s_own_network_serves_clients_outside_at_the_node_port_s_own_number(
+    mesh: Mesh, client: str
+) -> None:
+    """Who may bind it: nobody of a node as long as the Service leads to another number."""
+    node = mesh.plan.cluster("east").nodes[1]
+    async with mesh.lab.kubernetes("east") as api:
+        agent = next(iter(await _agents(api)))
+    try:
+        for target, told in (("http", errno.EPERM), (OWN_PORT, 0)):
+            await mesh.lab.apply("east", own_port_service(target))
+
+            async def is_told(told: int = told) -> bool:
+                return await refusal(mesh, agent, OWN_PORT) == told
+
+            await eventually(is_told, 20, 0.1)
+        await mesh.lab.apply("east", own_port_server(node.name))
+        asked = [Target(str(node.ip), OWN_PORT)]
+        await until_from(lambda: knock_from(client, asked), {"east"})
+    finally:
+        await mesh.lab.delete("east", "Deployment", FRONT)
+        await mesh.lab.delete("east", "Service", FRONT)
 
 
 async def _set(mesh: Mesh, **settings: str | None) -> None:

@@ -7,10 +7,11 @@ from one version to the next. What no rule knows is a peer that is down, which i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cli.check import Check
+from cli.downcontainers import Down
 from cli.meshstatus import UNKNOWN, Connectivity
 
 # The first that matches counts: our own certificate explains why somebody hangs up, not the other way round.
@@ -54,11 +55,28 @@ _MENDS = {
     Check.PEER_CONFIG_MISSING: "does 'clustermesh status' of that cluster give the name {peer}?",
     Check.PEER_REFUSES_US: "in {peer}: is our authority trusted, and is this cluster not revoked there?",
     Check.STORE_FULL: "make room in its etcd, then disarm its alarm: see docs/checks/store-full.md",
+    Check.STORE_DISK: "make room on its node: it is then started again, and nothing is lost",
+    Check.CONTROL_PLANE_DOWN: "see the pods of clustermesh-apiserver: does each container run?",
     Check.SYNCING: "wait: 'clustermesh status{flags} --wait'",
     Check.PEER_UNKNOWN: "the kubelet takes up to a minute to write new files; then see the reader's log",
     Check.PEER_DOWN: "is {peer}'s control plane up, and is TCP to its address open?",
     Check.NOT_ASKED: "is the pod up, and may the API server reach its health port?",
 }
+
+# What agents that read KVStoreMesh's copies say of the way to them: it leads to their own control plane.
+_OF_THE_WAY = {
+    Check.PEER_DOWN,
+    Check.PEER_SILENT,
+    Check.PEER_REFUSES_US,
+    Check.CA_MISMATCH,
+    Check.CLIENT_CERTIFICATE_CLOCK,
+    Check.CLIENT_CERTIFICATE_EXPIRED,
+    Check.SERVER_CERTIFICATE_CLOCK,
+    Check.SERVER_CERTIFICATE_EXPIRED,
+    Check.SERVER_CERTIFICATE_NAME,
+    Check.SERVER_CERTIFICATE_USE,
+}
+_NO_SPACE = "no space left on device"
 
 # What agents say while KVStoreMesh, which they read, cannot reach the peer: its own words are the cause.
 _CONSEQUENCES = {Check.PEER_CONFIG_MISSING, Check.SYNCING, Check.PEER_UNKNOWN}
@@ -79,15 +97,22 @@ def named(text: str) -> Check:
     return next((check for pattern, check in _RULES if re.search(pattern, text)), Check.PEER_DOWN)
 
 
-def causes(found: Iterable[Connectivity], flags: str) -> list[Cause]:
-    """Every cause once, with all who suffer from it. `flags` name our own cluster in commands."""
+def causes(
+    found: Iterable[Connectivity], flags: str, own: str = "", copied: Collection[str] = ()
+) -> list[Cause]:
+    """Every cause once, with all who suffer from it. `flags` name our own cluster in commands.
+
+    `own` is our cluster, `copied` the peers of which the first of `found` reads our own etcd's copies.
+    """
     readers: dict[tuple[str, Check], list[str]] = {}
-    for connectivity in found:
+    for place, connectivity in enumerate(found):
+        copies = copied if place == 0 else ()
         for pod, peers in connectivity.errors.items():
             for peer, texts in peers.items():
                 for text in texts:
                     check = named(text) if peer else Check.NOT_ASKED
-                    readers.setdefault((peer, check), []).append(pod)
+                    key = _at_home(check, own) if peer in copies and check in _OF_THE_WAY else (peer, check)
+                    readers.setdefault(key, []).append(pod)
     explained = {peer for peer, check in readers if check not in _CONSEQUENCES}
     return [
         Cause(peer, check, _MENDS[check].format(peer=peer, flags=flags), tuple(sorted(set(pods))))
@@ -96,9 +121,30 @@ def causes(found: Iterable[Connectivity], flags: str) -> list[Cause]:
     ]
 
 
+def _at_home(check: Check, own: str) -> tuple[str, Check]:
+    return own, Check.CONTROL_PLANE_DOWN if check is Check.PEER_DOWN else check
+
+
 def full(pods: Sequence[str]) -> list[Cause]:
     """Our own control planes whose etcd is full: what is there stays, and nothing new gets out."""
     return [Cause("", Check.STORE_FULL, _MENDS[Check.STORE_FULL], tuple(pods))] if pods else []
+
+
+def stopped(own: str, containers: Iterable[Down], unwritten: Mapping[str, str]) -> list[Cause]:
+    """What of our own control plane has ended, in its last words; `unwritten`: exporter -> its etcd's."""
+    ended = [
+        Cause(own, Check.STORE_DISK, _MENDS[Check.STORE_DISK], (each.pod,))
+        if _NO_SPACE in each.words
+        else Cause(own, Check.CONTROL_PLANE_DOWN, f"{each.text} ({each.pod})", (each.pod,))
+        for each in containers
+    ]
+    told = {pod for each in ended for pod in each.readers}
+    silent = [
+        Cause(own, Check.CONTROL_PLANE_DOWN, f"the exporter cannot write to its etcd: {text} ({pod})", (pod,))
+        for pod, text in sorted(unwritten.items())
+        if pod not in told
+    ]
+    return [*ended, *silent]
 
 
 def lines(found: Sequence[Cause]) -> list[str]:

@@ -44,6 +44,8 @@ class Check(Enum):
     CLIENT_CERTIFICATE_EXPIRED = ("client-certificate-expired", "our own certificate has expired")
     CLIENT_CERTIFICATE_CLOCK = ("client-certificate-clock", "our own certificate is not valid yet")
     STORE_FULL = ("store-full", "the mesh's own etcd takes no more writes")
+    STORE_DISK = ("store-disk", "the disk of the mesh's own etcd is full, and it does not start")
+    CONTROL_PLANE_DOWN = ("control-plane-down", "this cluster's own control plane does not answer")
     SYNCING = ("syncing", "the first copy of a peer is not complete")
     NOT_ASKED = ("not-asked", "an agent or KVStoreMesh could not be asked")
     PEER_UNKNOWN = ("peer-unknown", "the peer is configured, and the reader does not speak of it")

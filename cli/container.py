@@ -12,12 +12,20 @@ from cli.settings import CONTROL_LABEL
 USER = 65532  # "nonroot" of the images
 
 
+# The kubelet keeps the end of a failed container's log in the pod's status: `clustermesh status` reads it.
+LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+
+
 def hardened() -> dict[str, Any]:
-    """A container's securityContext. A new value each time: YAML would write a shared one as a reference."""
+    """What all containers without privileges have. A new value each time: YAML would write a shared one as a
+    reference."""
     return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        **LAST_WORDS,
     }
 
 

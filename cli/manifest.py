@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import configkeys, crd, peerfile, rbac, renewal, secret, users
-from cli.container import hardened, on_control_node, unprivileged
+from cli.container import LAST_WORDS, hardened, on_control_node, unprivileged
 from cli.settings import (
     AGENT,
     AGENT_HEALTH_PORT,
@@ -245,7 +245,7 @@ def _etcd(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "etcd",
         "image": settings.etcd_image,
-        "securityContext": hardened(),
+        **hardened(),
         "command": ["etcd"],
         "args": args,
         "env": [_from_field("POD_UID", "metadata.uid")],
@@ -257,7 +257,7 @@ def _exporter(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "apiserver",
         "image": settings.image,
-        "securityContext": hardened(),
+        **hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "clustermesh",
@@ -277,7 +277,7 @@ def _proxy(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "proxy",
         "image": settings.image,
-        "securityContext": hardened(),
+        **hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "proxy",
@@ -306,7 +306,7 @@ def _kvstoremesh(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": KVSTOREMESH,
         "image": settings.image,
-        "securityContext": hardened(),
+        **hardened(),
         "command": ["clustermesh-apiserver"],
         "args": [
             "kvstoremesh",
@@ -326,7 +326,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "operator",
         "image": settings.image,
-        "securityContext": hardened(),
+        **hardened(),
         "command": ["clustermesh-operator"],
         "args": [
             *_identity_flags(settings),
@@ -359,6 +359,7 @@ def _agent(settings: MeshSettings) -> dict[str, Any]:
             *configkeys.variables(CONFIG_MAP, AGENT_SETTINGS),
         ],
         "securityContext": {"privileged": True, "runAsUser": 0},  # loads programs, writes maps, makes links
+        **LAST_WORDS,
         "ports": [_port("metrics", AGENT_HEALTH_PORT)],
         "readinessProbe": _probe("/healthz", AGENT_HEALTH_PORT),
         "volumeMounts": [

@@ -47,7 +47,7 @@ def _certgen(settings: MeshSettings) -> dict[str, Any]:
     return {
         "name": "certgen",
         "image": settings.image,
-        "securityContext": hardened(),
+        **hardened(),
         "command": ["clustermesh-apiserver"],
         "args": args,
     }

@@ -14,6 +14,7 @@ import msgspec
 from aiokit.failure import first
 from cli import agentreport, exporterask, facts, lifetime, matrix, podask, rollout, statusview
 from cli.completing import complete_context
+from cli.downcontainers import down, unready
 from cli.duration import duration
 from cli.matrix import Row
 from cli.meshstatus import PeersView, summed
@@ -25,6 +26,7 @@ from cli.target import Target, split, with_target
 from k8s import kubeconfig
 from k8s.client import Client
 from k8s.errors import KubernetesError
+from k8s.resource import POD
 from peering.clusterreport import RemoteCluster
 
 POLL_SECONDS = 0.5
@@ -139,15 +141,19 @@ async def read(client: Client, target: Target) -> MeshStatus:
         missing = group.create_task(rollout.deployment_missing(client, target), name="read deployment")
         views = group.create_task(ask(client, target.namespace, AGENTS), name="ask agents")
         copies = group.create_task(_mirror(client, cluster, target.namespace), name="ask KVStoreMesh")
-        stores = group.create_task(_full_stores(client, target.namespace), name="ask exporters")
+        stores = group.create_task(_exporters(client, target.namespace), name="ask exporters")
+        listed = client.list(POD, target.namespace, label_selector=f"k8s-app={SERVICE}")
+        pods = group.create_task(listed, name="read control plane")
     found, mirror = cluster.result(), copies.result()
     return MeshStatus(
         found,
-        missing.result(),
+        _waiting(missing.result(), unready(pods.result())),
         summed(views.result(), found.peers),
         summed(mirror, found.mirrored) if mirror is not None else None,
         lifetime.lifetimes(found.leaves, datetime.now(UTC)),
-        stores.result(),
+        exporterask.full_stores(stores.result()),
+        down(pods.result()),
+        exporterask.unwritten(stores.result()),
     )
 
 
@@ -159,10 +165,14 @@ async def _mirror(
     return await ask(client, namespace, KVSTOREMESH) if found.kvstoremesh else None
 
 
-async def _full_stores(client: Client, namespace: str) -> Sequence[str]:
-    return exporterask.full_stores(
-        await podask.answers(client, namespace, SERVICE, EXPORTER_PORT, exporterask.PATH)
-    )
+async def _exporters(client: Client, namespace: str) -> Sequence[Answer]:
+    return await podask.answers(client, namespace, SERVICE, EXPORTER_PORT, exporterask.PATH)
+
+
+def _waiting(missing: Sequence[str], unready: Sequence[str]) -> Sequence[str]:
+    """A Deployment that is not up, with the containers that it waits for."""
+    names = f" (not ready: {', '.join(unready)})" if unready else ""
+    return [f"{text}{names}" for text in missing]
 
 
 async def ask(client: Client, namespace: str, reader: Reader) -> Sequence[PeersView]:

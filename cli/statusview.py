@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cli import cause, lifetime
-from cli.cause import Cause, as_objects, causes, full
+from cli.cause import Cause, as_objects, causes, full, stopped
+from cli.check import Check
+from cli.downcontainers import Down
 from cli.facts import ClusterFacts
 from cli.lifetime import Lifetime
 from cli.meshstatus import Connectivity, PeerSummary
@@ -30,10 +32,13 @@ class MeshStatus:
     kvstoremesh: Connectivity | None = None
     certificates: Sequence[Lifetime] = ()
     full_stores: Sequence[str] = ()  # control planes whose etcd takes no more writes
+    down: Sequence[Down] = ()  # containers of the control plane
+    unwritten: Mapping[str, str] = field(default_factory=dict)  # exporter -> why its etcd takes no writes
 
     @property
     def is_ready(self) -> bool:
-        is_up = not self.missing and bool(self.facts.addresses) and not self.full_stores
+        is_whole = not (self.missing or self.full_stores or self.down or self.unwritten)
+        is_up = is_whole and bool(self.facts.addresses)
         is_valid = all(each.is_good for each in self.certificates)
         return is_up and is_valid and all(reader.is_ready for reader in self.readers)
 
@@ -43,7 +48,11 @@ class MeshStatus:
 
     @property
     def causes(self) -> list[Cause]:
-        return [*full(self.full_stores), *causes(self.readers, self.facts.target.flags)]
+        facts = self.facts
+        ours = [*full(self.full_stores), *stopped(facts.name, self.down, self.unwritten)]
+        copied = facts.mirrored if self.kvstoremesh else ()
+        found = causes(self.readers, facts.target.flags, facts.name, copied)
+        return [*ours, *(each for each in found if not (ours and each.check is Check.CONTROL_PLANE_DOWN))]
 
     @property
     def peers(self) -> Mapping[str, PeerSummary]:

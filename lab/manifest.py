@@ -73,6 +73,7 @@ class Container(Struct, frozen=True):
     env: tuple[EnvVar, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     readinessProbe: Probe | None = None
+    terminationMessagePolicy: str = "File"
     volumeMounts: tuple[VolumeMount, ...] = ()
 
 

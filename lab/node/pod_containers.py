@@ -22,6 +22,7 @@ from lab.node.runtime import Launch, Running, start
 
 RESTART_FIRST_SECONDS = 1.0
 RESTART_CAP_SECONDS = 30.0
+LAST_LINES, LAST_BYTES = 80, 2048  # as a kubelet has it
 SETTLED_SECONDS = (
     2.0  # a container that ran so long is not in a crash loop: our programs fail at once or not at all
 )
@@ -57,11 +58,11 @@ class PodContainers:
         while True:
             begun = time.monotonic()
             try:
-                code = await self._run_once(spec)
+                code, words = await self._run_once(spec)
             except (LabError, OSError) as error:
                 self._set(spec, pid=0, waiting="CreateContainerError", message=str(error))
             else:
-                self._set(spec, pid=0, is_ready=False, last_exit=code)
+                self._set(spec, pid=0, is_ready=False, last_exit=code, last_words=words)
                 if restart_policy == "Never" or (restart_policy == "OnFailure" and code == 0):
                     self._set(spec, is_done=True, is_ready=code == 0)
                     return
@@ -72,8 +73,10 @@ class PodContainers:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
 
-    async def _run_once(self, spec: Container) -> int:
-        running = await start(self.launch(spec))
+    async def _run_once(self, spec: Container) -> tuple[int, str]:
+        """Its exit status and its last words."""
+        launch = self.launch(spec)
+        running = await start(launch)
         self.running[spec.name] = running
         self._set(spec, pid=running.identity.pid, since=self.now(), message="", is_ready=False)
         async with asyncio.TaskGroup() as group:
@@ -82,7 +85,7 @@ class PodContainers:
             code = await running.wait()
             probing.cancel()
         running.kill()  # what it started in its session goes with it
-        return code
+        return code, last_words(launch.log, code, spec.terminationMessagePolicy)
 
     async def _probe(self, spec: Container) -> None:
         probe = spec.readinessProbe
@@ -103,6 +106,13 @@ class PodContainers:
         if new != old:
             self.states[spec.name] = new
             self.changed.set()
+
+
+def last_words(log: Path, code: int, policy: str) -> str:
+    """What `FallbackToLogsOnError` puts into a pod's status: the end of the log, after an error."""
+    if code == 0 or policy != "FallbackToLogsOnError":
+        return ""
+    return log_tail(log, LAST_LINES)[-LAST_BYTES:].decode(errors="replace")
 
 
 def log_tail(path: Path, lines: int | None) -> bytes:

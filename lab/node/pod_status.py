@@ -22,6 +22,7 @@ class ContainerState:
     waiting: str = "ContainerCreating"
     message: str = ""
     last_exit: int | None = None
+    last_words: str = ""  # the log's end when it ended in error, if the container asks for that
     is_done: bool = False  # ended for good, as its restart policy says
 
     @property
@@ -107,7 +108,7 @@ def _container(name: str, image: str, state: ContainerState) -> Json:
     if state.is_running:
         told["containerID"] = f"lab://{state.pid}"
     if state.last_exit is not None and not state.is_done:
-        told["lastState"] = {"terminated": {"exitCode": state.last_exit, "reason": _ended(state.last_exit)}}
+        told["lastState"] = _terminated(state)
     return told
 
 
@@ -115,8 +116,16 @@ def _state(state: ContainerState) -> Json:
     if state.is_running:
         return {"running": {"startedAt": state.since}}
     if state.is_done:
-        return {"terminated": {"exitCode": state.last_exit or 0, "reason": _ended(state.last_exit or 0)}}
+        return _terminated(state)
     return {"waiting": {"reason": state.waiting, **({"message": state.message} if state.message else {})}}
+
+
+def _terminated(state: ContainerState) -> Json:
+    code = state.last_exit or 0
+    told: Json = {"exitCode": code, "reason": _ended(code)}
+    if state.last_words:
+        told["message"] = state.last_words
+    return {"terminated": told}
 
 
 def _ended(code: int) -> str:

@@ -153,7 +153,7 @@ async def test_waiting_has_an_end(clusters: Clusters) -> None:
     async with agent(clusters, DOWN):
         result = await clusters.run("status", "--context", "east", "--wait", "--wait-duration", "700ms")
         assert result.exit_code == 1
-        assert "waiting for east: west: 0/1 agents ready; peer-down (west)" in result.stderr
+        assert "waiting for east: west: 0/1 agents ready; control-plane-down (east)" in result.stderr
 
 
 async def test_an_agent_that_does_not_answer_is_named(clusters: Clusters) -> None:

@@ -48,6 +48,7 @@ securityContext:
   capabilities:
     drop: [ALL]
   readOnlyRootFilesystem: true
+terminationMessagePolicy: FallbackToLogsOnError
 {{- end -}}
 
 {{- define "clustermesh.probe" -}}

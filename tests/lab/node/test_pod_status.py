@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from lab.manifest import Pod
 from lab.node import pod_status
+from lab.node.pod_containers import last_words
 from lab.node.pod_status import ContainerState, PodFacts
 
 POD = msgspec.convert({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}, Pod)
@@ -27,6 +30,17 @@ def test_a_pod_is_ready_when_all_its_containers_are() -> None:
     assert [each["state"] for each in status["containerStatuses"]] == [{"running": {"startedAt": "T1"}}] * 2
     half = build(a=RUNNING, b=ContainerState(pid=8, since="T1"))
     assert (half["phase"], condition(half)["status"]) == ("Running", "False")
+
+
+def test_a_container_that_failed_keeps_its_last_words_where_it_asks_for_that(tmp_path: Path) -> None:
+    log = tmp_path / "etcd.log"
+    log.write_text("starting\n" * 300 + "no space left on device\n")
+    words = last_words(log, 1, "FallbackToLogsOnError")
+    assert words.endswith("starting\nno space left on device\n")
+    assert len(words) < 2048
+    assert last_words(log, 0, "FallbackToLogsOnError") == last_words(log, 1, "File") == ""
+    status = build(a=ContainerState(last_exit=1, last_words=words, waiting="CrashLoopBackOff"), b=RUNNING)
+    assert status["containerStatuses"][0]["lastState"]["terminated"]["message"] == words
 
 
 def test_a_pod_without_a_network_is_pending_and_says_why() -> None:

@@ -29,7 +29,7 @@ _RULES: Sequence[tuple[str, Check]] = [
     (r"ClusterID 0 is reserved", Check.CLUSTER_ID_UNSET),
     (r"ClusterID > \d+ is not supported", Check.CLUSTER_ID_RANGE),
     (r"maxConnectedClusters is", Check.CAPACITY_DIFFERS),
-    (r"no heartbeat for", Check.PEER_SILENT),
+    (r"no heartbeat for|their writer has ended", Check.PEER_SILENT),
     (r"no \S*cluster-config\S* within|configuration required but not found", Check.PEER_CONFIG_MISSING),
     (r"PERMISSION_DENIED|permission denied|PermissionDenied", Check.PEER_REFUSES_US),
     # after a good handshake: TLS 1.3 refuses a client without a word

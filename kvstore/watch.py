@@ -42,11 +42,15 @@ Event = Listing | Listed | Changes
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What the consumer must do, upserts and removes on disjoint keys; `synced` once per connection."""
+    """What the consumer must do, upserts and removes on disjoint keys; `synced` once per connection.
+
+    `live`: it was seen happening, not found in a list.
+    """
 
     upserts: list[Pair] = field(default_factory=list)
     removes: list[bytes] = field(default_factory=list)
     synced: bool = False
+    live: bool = field(default=False, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.upserts or self.removes or self.synced)
@@ -113,4 +117,4 @@ class WatchState:
         held = self._held
         upserts = [(k, v) for k, v in last.items() if v is not None and not held.holds(k, v)]
         removes = [key for key, value in last.items() if value is None and key in held]
-        return Delta(upserts, removes)
+        return Delta(upserts, removes, live=True)

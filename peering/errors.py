@@ -17,3 +17,7 @@ class PeerConfigChangedError(PeerError):
 
 class PeerConfigMissingError(PeerError):
     """A peer's etcd has no cluster configuration under the expected name."""
+
+
+class PeerVanishedError(PeerError):
+    """A peer's description, or a canary, went together with its entries: its writer ended, not its pods."""

@@ -7,7 +7,8 @@ configuration must stay what it was when the connection was accepted. What is im
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +22,13 @@ from mesh import clusterconfig, keys
 from mesh.addressing import ClusterID, PeerScope
 from mesh.clusterconfig import ClusterConfig
 from mesh.keys import Kind
-from peering.errors import PeerConfigChangedError, PeerConfigMissingError, SilentPeerError
+from peering.doubt import is_doubtful
+from peering.errors import (
+    PeerConfigChangedError,
+    PeerConfigMissingError,
+    PeerVanishedError,
+    SilentPeerError,
+)
 from peering.times import PeerTimes, check_interval
 
 CHUNK = 250  # entries handled before other tasks get a turn: about 10 ms for nodes
@@ -58,6 +65,8 @@ class Session:
         self._times = times
         self._clock = clock
         self._last_beat = clock.now()
+        self._last_write = -math.inf  # when an entry or a beat was seen being written
+        self._marks: dict[Kind, list[bytes]] = {}  # what stands for as long as the writer of a kind lives
         self.round_trip = 0.0  # seconds, of the read that found the configuration
 
     async def cluster_config(self) -> ClusterConfig:
@@ -81,9 +90,10 @@ class Session:
     ) -> None:
         """Import `kinds` until an error. `synced` is called for each whenever its list was compared."""
         canaries = {kind: asyncio.Event() for kind in kinds}
+        self._marks = {kind: self._marks_of(remote, kind) for kind in kinds}
         self._sink.begin(remote, kinds)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._heartbeat(), name=f"{self._name}/heartbeat")
+            group.create_task(self._heartbeat(own=not remote.cached), name=f"{self._name}/heartbeat")
             group.create_task(self._liveness(), name=f"{self._name}/liveness")
             group.create_task(self._config_watch(remote), name=f"{self._name}/config")
             if remote.synced_canaries:
@@ -97,7 +107,7 @@ class Session:
                 group.create_task(work, name=f"{self._name}/{kind.name.lower()}")
 
     async def _config_watch(self, accepted: ClusterConfig) -> None:
-        """A changed configuration is a new session. A deleted one freezes what we have (rule 6)."""
+        """A changed configuration is a new session. A deleted one freezes what we have (`_believe`)."""
         key = keys.cluster_config(self._name)
         stream = follow(self._backend, key, backoff=self._stream_backoff(), single=True)
         async with aclosing(stream) as deltas:
@@ -106,8 +116,11 @@ class Session:
                     if clusterconfig.decode(self._name, value) != accepted:
                         raise PeerConfigChangedError(f"the configuration of {self._name} changed")
 
-    async def _heartbeat(self) -> None:
-        """Every event but a deletion is a beat, also one that writes the same bytes again (spec 3.5)."""
+    async def _heartbeat(self, *, own: bool) -> None:
+        """Every event but a deletion is a beat, also one that writes the same bytes again (spec 3.5).
+
+        `own`: who beats there also writes the entries.
+        """
         # one key is cheaply listed: what waits longer here may miss the beats of a writer that is alive
         backoff = Backoff(self._times.stream_retry, self._times.heartbeat_check_failing)
         while True:
@@ -117,6 +130,7 @@ class Session:
                         if _is_beat(event):
                             self._last_beat = self._clock.now()
                             if isinstance(event, Changes):
+                                self._last_write = self._last_beat if own else self._last_write
                                 backoff.reset()
             except (TransientError, CompactedError):  # who follows the entries says it in the log
                 await asyncio.sleep(backoff.next())
@@ -154,6 +168,10 @@ class Session:
         )
         async with aclosing(stream) as deltas:
             async for delta in deltas:
+                if delta.upserts and delta.live:
+                    self._last_write = self._clock.now()
+                if delta.removes:
+                    await self._believe(kind, delta.removes)
                 await self._apply(kind, delta, scope)
                 if delta.synced:
                     self._sink.listed(kind, scope.cluster_id)
@@ -167,6 +185,28 @@ class Session:
                 await asyncio.sleep(0)
         if delta.removes:
             self._sink.apply(kind, Delta(removes=delta.removes), scope)
+
+    def _marks_of(self, remote: ClusterConfig, kind: Kind) -> list[bytes]:
+        canary = keys.synced_key(kind, self._name, cached=remote.cached)
+        return [keys.cluster_config(self._name), *([canary] if remote.synced_canaries else [])]
+
+    async def _believe(self, kind: Kind, removes: Collection[bytes]) -> None:
+        """Raises PeerVanishedError where it is the writer that has gone, and not what it wrote about."""
+        if not is_doubtful(removes, self._sink.held(kind), self._clock.now() - self._last_write):
+            return
+        for key in self._marks[kind]:
+            if not await self._stands(key):
+                told = f"{key.decode()} and {len(removes)} {kind.name.lower()} are gone"
+                raise PeerVanishedError(f"{told}: their writer has ended, what it told stays")
+
+    async def _stands(self, key: bytes) -> bool:
+        """An answer, however long it takes: a peer that never answers again is found by its silence."""
+        backoff = self._stream_backoff()
+        while True:
+            try:
+                return await self._backend.get(key) is not None
+            except TransientError:
+                await asyncio.sleep(backoff.next())
 
     def _stream_backoff(self) -> Backoff:
         return Backoff(self._times.stream_retry, self._times.stream_retry_cap)

@@ -30,25 +30,25 @@ async def _monitor(request: web.Request) -> web.StreamResponse:
     every = request.query.get("every", "1")
     if not (every.isascii() and every.isdecimal() and 0 < int(every) <= MAX_EVERY):
         raise RequestError(f"every must be a number from 1 to {MAX_EVERY}")
-    boot = time.time() - time.monotonic()
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     trace_every = int(every) if "trace" in kinds else 0
     with monitor.watching(drops="drop" in kinds, trace_every=trace_every) as watcher:
         await response.prepare(request)
         try:
             while True:
-                await response.write(await _next_line(watcher, tables, boot))
+                await response.write(await _next_line(watcher, tables))
         except ConnectionError:
             return response
 
 
-async def _next_line(watcher: Watcher, tables: Tables, boot: float) -> bytes:
+async def _next_line(watcher: Watcher, tables: Tables) -> bytes:
     try:
         async with asyncio.timeout(HEARTBEAT_SECONDS):
             event = await watcher.events.get()
     except TimeoutError:
         return b"\n"
     lost, watcher.lost = watcher.lost, 0
+    boot = time.time() - time.monotonic()  # anew for each: the clock may be set while somebody watches
     said = describe(event, tables, boot) | ({"lost": lost} if lost else {})
     return msgspec.json.encode(said) + b"\n"
 

@@ -9,6 +9,7 @@ cannot be used are reported, and the last good ones count; so do files that are 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -47,15 +48,24 @@ log = logging.getLogger(__name__)
 class Gate:
     """`changed` is called when somebody who was let in may not be any more, or sees something else."""
 
-    def __init__(self, mode: AuthMode, *, has_users: bool, metrics: Metrics, has_sight: bool = False) -> None:
+    def __init__(
+        self,
+        mode: AuthMode,
+        *,
+        has_users: bool,
+        metrics: Metrics,
+        has_sight: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.changed: Callable[[], None] = lambda: None
         self.views = Views(None if has_sight else Sight())
         # with a list that has not been read yet nobody is on it
         self._access = Access(mode, frozenset() if has_users else None)
         self._bundle: TrustBundle | None = None
+        self._clock = clock
         self._own: Own = ()
         self._former: Own = ()
-        self._former_until = datetime.min.replace(tzinfo=UTC)
+        self._former_until = 0.0  # of the monotonic clock: a clock that is set back must not let anybody in
         self._judged: dict[tuple[Certificate, Own], bool] = {}
         self._metrics = metrics
 
@@ -75,7 +85,7 @@ class Gate:
     def trust(self, bundle: TrustBundle, own: Own) -> None:
         """The authorities that count from now on, and those of them that are this cluster's own."""
         if self._bundle is not None and own != self._own:
-            self._former, self._former_until = self._own, datetime.now(UTC) + FORMER_OWN
+            self._former, self._former_until = self._own, self._clock() + FORMER_OWN.total_seconds()
         self._bundle, self._own = bundle, own
         self._judged.clear()
         self.changed()
@@ -151,7 +161,7 @@ class Gate:
     def _issued(self, certificate: Certificate) -> bool:
         """Whether this cluster's own authority signed it, or did so until a moment ago."""
         counting = [self._own]
-        if datetime.now(UTC) < self._former_until:
+        if self._clock() < self._former_until:
             counting.append(self._former)
         return self._bundle is None or any(
             self._remembered((certificate, each), partial(own.is_own, certificate.pem, each))

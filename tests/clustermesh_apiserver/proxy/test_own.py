@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from aiokit.wait import eventually
-from certs import own, profile
+from certs import bundle, own, profile
+from certs.check import load_chain
 from certs.issue import Authority
 from certs.profile import Profile
 from clustermesh_apiserver.proxy import gate
+from clustermesh_apiserver.proxy.access import AuthMode
+from clustermesh_apiserver.proxy.caller import Peer, caller_of
+from clustermesh_apiserver.proxy.metric import Metrics
 from tests.clustermesh_apiserver.proxy.conftest import Mesh, etcdctl, write_secret
 from tests.clustermesh_apiserver.proxy.test_revocation import is_ended, lives, no_sweep, reads, watching
 from tests.clustermesh_apiserver.proxy.test_serve import page
@@ -98,3 +102,20 @@ async def test_who_will_sign_next_is_ours_when_our_secret_says_so(mesh: Mesh) ->
 
     await eventually(is_ours)
     assert await status(mesh, profile.local("east"), mesh.authority, mesh.authority) == "read"
+
+
+def test_a_former_authority_counts_for_its_time_whatever_becomes_of_the_wall_clock() -> None:
+    """The time that has passed decides: a clock that is set back would let its clients in for days."""
+    former, coming = Authority.create(now(), name="former"), Authority.create(now(), name="coming")
+    pem = former.issue(profile.admin("east"), now()).certificate_pem
+    passed = [1000.0]
+    asked = gate.Gate(AuthMode.LEGACY, has_users=False, metrics=Metrics(), clock=lambda: passed[0])
+    both = bundle.parse(former.issued.certificate_pem + coming.issued.certificate_pem)
+    for authority in (former, coming):
+        asked.trust(both, tuple(load_chain(authority.issued.certificate_pem)))
+    caller = caller_of(Peer("ipv4:10.0.0.1:4711", pem), "east")
+    assert asked.objection(caller) == ""
+    passed[0] += gate.FORMER_OWN.total_seconds() - 1
+    assert asked.objection(caller) == ""
+    passed[0] += 2
+    assert asked.objection(caller) == "authority not ours"

@@ -34,6 +34,7 @@ _RULES: Sequence[tuple[str, Check]] = [
     (r"PERMISSION_DENIED|permission denied|PermissionDenied", Check.PEER_REFUSES_US),
     # after a good handshake: TLS 1.3 refuses a client without a word
     (r"failed to connect to all addresses.*UNAVAILABLE.*Socket closed", Check.PEER_REFUSES_US),
+    (r"failed to connect to all addresses.*UNAVAILABLE.*Unwrap failed", Check.PEER_REFUSES_US),
     (r"synchronization (in progress|status unknown)|not programmed yet|not ready", Check.SYNCING),
     (r"configuration retrieval status unknown|the configuration of \S+ changed", Check.SYNCING),
     (rf"^{UNKNOWN}$", Check.PEER_UNKNOWN),
@@ -52,8 +53,8 @@ _MENDS = {
     Check.CLUSTER_ID_RANGE: "disable {peer} and enable it with an id within the mesh's capacity",
     Check.CAPACITY_DIFFERS: "disable {peer} and enable it with this mesh's --max-connected-clusters",
     Check.PEER_SILENT: "in {peer}, look at the exporter: container apiserver of clustermesh-apiserver",
-    Check.PEER_CONFIG_MISSING: "does 'clustermesh status' of that cluster give the name {peer}?",
-    Check.PEER_REFUSES_US: "in {peer}: is our authority trusted, and is this cluster not revoked there?",
+    Check.PEER_CONFIG_MISSING: "in {peer}: has 'clustermesh status' this name, and is its exporter ready?",
+    Check.PEER_REFUSES_US: "in {peer}: is our authority trusted, this cluster not revoked, its clock right?",
     Check.STORE_FULL: "make room in its etcd, then disarm its alarm: see docs/checks/store-full.md",
     Check.STORE_DISK: "make room on its node: it is then started again, and nothing is lost",
     Check.CONTROL_PLANE_DOWN: "see the pods of clustermesh-apiserver: does each container run?",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
 from aiokit.wait import eventually
-from cli import crd, facts, manifest, peerfile, provider, rollout, secret, users
+from cli import clock, crd, facts, manifest, peerfile, provider, rollout, secret, users
 from cli.duration import duration
 from cli.errors import CommandError
 from cli.identity import ClusterIdentity, chosen
@@ -84,7 +84,7 @@ async def _enable(target: Target, flags: Mapping[str, Any], *, dry_run: bool, wa
         settings = await _settings(client, target, flags)
         if settings.mcs_api:
             await _require_current_kinds(client)
-        secrets = await _secrets(client, settings, datetime.now(UTC))
+        secrets = await _secrets(client, settings, await clock.now(client, target.label))
         wanted = manifest.objects(settings, secrets)
         if dry_run:
             click.echo(as_yaml(wanted), nl=False)

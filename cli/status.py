@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from aiokit.failure import first
-from cli import agentreport, exporterask, facts, lifetime, matrix, podask, rollout, statusview
+from cli import agentreport, clock, exporterask, facts, lifetime, matrix, podask, rollout, statusview
 from cli.completing import complete_context
 from cli.downcontainers import down, unready
 from cli.duration import duration
@@ -122,6 +122,7 @@ async def _row(target: Target, until: float) -> Row:
 async def _status(target: Target, until: float) -> MeshStatus:
     """Once all is ready, or as it is at `until` (of the monotonic clock); says what is missing meanwhile."""
     async with target.connect() as client:
+        await clock.now(client, target.label)  # says where the clocks differ
         said = ""
         while True:
             found = await read(client, target)

@@ -23,7 +23,7 @@ from certs.errors import CertificateError
 from certs.issue import VALIDITY, Authority
 from certs.profile import Profile
 from certs.renew import Life
-from k8s import objects
+from k8s import clock, objects
 from k8s.client import Client
 from k8s.core import Secret
 from k8s.errors import KubernetesError
@@ -70,10 +70,20 @@ async def watch(
     """Renew whatever is due, again and again, until cancelled."""
     while True:
         try:
-            await renew(client, namespace, datetime.now(UTC), wanted)
+            await renew(client, namespace, await common_now(client), wanted)
         except (KubernetesError, TimeoutError) as error:
             log.error("certificates cannot be read or written, tried again later error=%s", error)
         await asyncio.sleep(interval)
+
+
+async def common_now(client: Client) -> datetime:
+    """What this node and the API server agree on: who is ahead must not issue into the future."""
+    now, ahead = datetime.now(UTC), await client.ahead()
+    if ahead is None:
+        return now
+    if text := clock.warning(ahead, "this cluster"):
+        log.warning("%s", text)
+    return clock.common(now, ahead)
 
 
 async def renew(client: Client, namespace: str, now: datetime, wanted: Wanted | None = None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -81,7 +81,7 @@ def certgen_command(
 async def _run(namespace: str, kubeconfig: Path | None, wanted: Wanted, *, watch: bool) -> list[str]:
     async with connect(access.load_default(kubeconfig)) as client:
         if not watch:
-            return await certgen.renew(client, namespace, datetime.now(UTC), wanted)
+            return await certgen.renew(client, namespace, await certgen.common_now(client), wanted)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(certgen.watch(client, namespace, wanted), name="certgen")
             await wait_terminated()

@@ -13,12 +13,14 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from aiokit.deferred import deferred
 from aiokit.wait import eventually
+from k8s import clock
 from k8s.access import Access, tls_context
 from k8s.differ import covers, with_encoded_secrets, without_nones
 from k8s.errors import AccessError, ConflictError, GoneError, NotFoundError, UnreachableError, from_answer
@@ -61,6 +63,7 @@ class Client:
         self._session = session
         self._access = access
         self._tls = tls
+        self._ahead: timedelta | None = None  # our clock, of the server's
 
     @property
     def namespace(self) -> str:
@@ -70,6 +73,12 @@ class Client:
     @property
     def server(self) -> str:
         return self._access.server
+
+    async def ahead(self) -> timedelta | None:
+        """How far our clock is ahead of the server's; None: it does not tell its time."""
+        if self._ahead is None:
+            await self.request("GET", "/version")
+        return self._ahead
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> bytes | None:
         """The object's JSON, or None when there is no such object or no such kind."""
@@ -245,6 +254,7 @@ class Client:
                         ssl=self._tls,
                         server_hostname=self._access.tls_server_name or None,
                     ) as answer:
+                        self._ahead = clock.ahead(answer.headers.get("Date"), datetime.now(UTC))
                         if answer.status != 401 or not may_renew:
                             if answer.status >= 400:
                                 raise from_answer(answer.status, await answer.read())
@@ -255,7 +265,7 @@ class Client:
                         raise
                 await self._renew()
         except (aiohttp.ClientError, TimeoutError, OSError, AccessError) as error:
-            text = str(error) or type(error).__name__
+            text = clock.explained(str(error) or type(error).__name__, datetime.now(UTC))
             raise UnreachableError(f"{method} {self._access.server}{path}: {text}") from error
 
     def _authorization(self) -> dict[str, str]:

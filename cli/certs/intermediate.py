@@ -7,7 +7,7 @@ then the cluster would be cut off.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -15,7 +15,7 @@ import click
 from certs import bundle, reissue
 from certs.errors import CertificateError
 from certs.issue import Authority
-from cli import facts, secret
+from cli import clock, facts, secret
 from cli.certs import root
 from cli.errors import CommandError, RefusedError
 from cli.facts import ClusterFacts
@@ -59,9 +59,9 @@ def intermediate(
 async def _intermediate(
     target: Target, signer: Authority, name: str | None, validity: timedelta, contexts: Iterable[str]
 ) -> None:
-    now = datetime.now(UTC)
     others = [await _read(target.other(context)) for context in contexts]
     async with target.connect() as client:
+        now = await clock.now(client, target.label)
         own = await facts.read(client, target)
         name = own.name or name
         if not name:

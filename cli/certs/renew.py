@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from certs import reissue
 from certs.errors import CertificateError
-from cli import facts, secret
+from cli import clock, facts, secret
 from cli.errors import CommandError
 from cli.running import run, say
 from cli.settings import CA_SECRET
@@ -25,9 +23,9 @@ def renew(*, target: Target, force: bool, dry_run: bool) -> None:
 
 
 async def _renew(target: Target, *, force: bool, dry_run: bool) -> None:
-    now = datetime.now(UTC)
     refused = []
     async with target.connect() as client:
+        now = await clock.now(client, target.label)
         ca_data = await facts.secret_data(client, CA_SECRET, target.namespace)
         if ca_data is None:
             raise CommandError(

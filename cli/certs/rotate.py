@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
 
 from certs.rotation import Next, Step, next_step
-from cli import facts, secret
+from cli import clock, facts, secret
 from cli.certs import rotation
 from cli.certs.rotation import Member, Write
 from cli.completing import complete_context
@@ -70,7 +70,7 @@ async def _rotate(
             members = {member.name: (place, member) for place, member in await _read(places)}
             found = [member for _, member in members.values()]
             following = next_step([member.as_cluster() for member in found], settle)
-            now = datetime.now(UTC)
+            now = await clock.now(places[0][1], target.label)
             if dry_run:
                 _tell(following, rotation.writes(following.step, found, now), now)
                 return
@@ -80,7 +80,10 @@ async def _rotate(
                 if one_step:
                     return
                 await asyncio.sleep((following.not_before - now).total_seconds())
-            await _write({name: place for name, (place, _) in members.items()}, found, following.step)
+            settled = max(now, following.not_before or now)
+            await _write(
+                {name: place for name, (place, _) in members.items()}, found, following.step, settled
+            )
             say(f"{following.step.value}: {DOES[following.step]}")
             if one_step or following.step is Step.FINISH:
                 return
@@ -126,8 +129,8 @@ async def _read(places: Sequence[Place]) -> list[tuple[Place, Member]]:
     return found
 
 
-async def _write(places: Mapping[str, Place], members: Sequence[Member], step: Step) -> None:
-    for each in rotation.writes(step, members, datetime.now(UTC)):
+async def _write(places: Mapping[str, Place], members: Sequence[Member], step: Step, now: datetime) -> None:
+    for each in rotation.writes(step, members, now):
         target, client = places[each.member]
         if each.data is None:
             await client.delete(secret.SECRET, each.secret, target.namespace)

@@ -50,6 +50,11 @@ RECORDED = [
     ),
     (FAILED + "UNAVAILABLE: ipv4:198.18.2.2:2379: Socket closed", Check.PEER_REFUSES_US),
     (
+        FAILED + "UNAVAILABLE: ipv4:198.18.2.2:2379: Unwrap failed (TSI_DATA_CORRUPTED)",
+        Check.PEER_REFUSES_US,
+    ),
+    ("Err: cilium/cluster-config/west and 3 ips are gone: their writer has ended", Check.PEER_SILENT),
+    (
         AT + "Socket closed (our own c.crt: no valid chain from the issuer CN=x to the trust bundle)",
         Check.CA_MISMATCH,
     ),

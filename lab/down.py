@@ -68,7 +68,11 @@ def clear(paths: LabPaths) -> Removed:
     pins = bpffs.remove_pins(paths.lab)  # after its users: nobody pins anew
     namespaces = network.tear_down(paths.lab)
     for each in paths.root.glob("*"):
-        shutil.rmtree(each) if each.is_dir() else each.unlink()
+        try:
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}"
+            raise LabError(f"cannot remove all of {each}: {reason} (is something mounted there?)") from error
     return Removed(len(found), len(namespaces), pins)
 
 

@@ -45,6 +45,7 @@ args:
 ports:
 - {name: etcd, containerPort: 2379, protocol: TCP}
 - {name: proxy-metrics, containerPort: 9882, protocol: TCP}
+terminationMessagePolicy: FallbackToLogsOnError
 readinessProbe:
   httpGet: {path: /readyz, port: 9882}
   periodSeconds: 2
@@ -75,6 +76,7 @@ env:
     configMapKeyRef: {name: cilium-config, key: clustermesh-cache-ttl, optional: true}
 ports:
 - {name: mesh-metrics, containerPort: 9881, protocol: TCP}
+terminationMessagePolicy: FallbackToLogsOnError
 readinessProbe:
   httpGet: {path: /readyz, port: 9881}
   periodSeconds: 2

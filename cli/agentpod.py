@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from cli.agentmanifest import RUN_DIR
 from cli.errors import CommandError
-from cli.manifest import RUN_DIR
 from cli.settings import AGENT
 from k8s import objects
 from k8s.client import Client

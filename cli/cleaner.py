@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.manifest import RUN_DIR
+from cli.agentmanifest import RUN_DIR
 
 NAME = "clustermesh-cleanup"
 STATE_DIR = f"{RUN_DIR}/state"

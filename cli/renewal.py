@@ -6,6 +6,7 @@ from typing import Any
 
 from cli.container import hardened, on_control_node, unprivileged
 from cli.settings import CERTGEN, CLUSTER, MeshSettings
+from cli.workload import metadata
 
 RETRIES = 3
 DEADLINE_SECONDS = 300  # a round takes seconds; one that hangs must not hold up the next
@@ -19,7 +20,7 @@ def cron_job(settings: MeshSettings) -> dict[str, Any]:
         "failedJobsHistoryLimit": 3,
         "jobTemplate": {"spec": job_spec(settings)},
     }
-    return {"metadata": _metadata(settings), "spec": spec}
+    return {"metadata": metadata(CERTGEN, settings), "spec": spec}
 
 
 def job_spec(settings: MeshSettings) -> dict[str, Any]:
@@ -51,7 +52,3 @@ def _certgen(settings: MeshSettings) -> dict[str, Any]:
         "command": ["clustermesh-apiserver"],
         "args": args,
     }
-
-
-def _metadata(settings: MeshSettings) -> dict[str, Any]:
-    return {"name": CERTGEN, "namespace": settings.namespace, "labels": {"k8s-app": CERTGEN}}

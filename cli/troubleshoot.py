@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from cli import agentpod
+from cli.agentmanifest import RUN_DIR
 from cli.completing import complete_cluster
 from cli.errors import CommandError
-from cli.manifest import RUN_DIR
 from cli.running import run, say
 from cli.settings import KVSTOREMESH, SERVICE
 from cli.target import Target, with_target

@@ -13,7 +13,7 @@ from aiokit.wait import eventually
 from certs import profile
 from certs.check import load_chain
 from certs.issue import Authority, Issued
-from cli.manifest import PROXY_HEALTH_PORT
+from cli.apiservermanifest import PROXY_HEALTH_PORT
 from cli.podask import answers
 from e2e.conftest import Mesh
 from k8s.resource import SECRET, SERVICE

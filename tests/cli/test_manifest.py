@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from agent.__main__ import main as agent
-from cli import configkeys, manifest, secret
+from cli import agentmanifest, apiservermanifest, configkeys, manifest, operatormanifest, secret
 from cli.manifesttext import as_yaml
 from cli.settings import MeshSettings
 from clustermesh_apiserver.__main__ import clustermesh as exporter
@@ -105,24 +105,24 @@ def container(workload: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_the_proxy_serves_etcd_with_the_servers_certificate() -> None:
-    assert container(manifest.apiserver(SETTINGS), "proxy") == yaml.safe_load(PROXY)
+    assert container(apiservermanifest.deployment(SETTINGS), "proxy") == yaml.safe_load(PROXY)
 
 
 def test_etcd_can_only_be_reached_from_inside_its_pod() -> None:
-    args = container(manifest.apiserver(SETTINGS), "etcd")["args"]
+    args = container(apiservermanifest.deployment(SETTINGS), "etcd")["args"]
     urls = [arg.partition("=")[2] for arg in args if "-urls=" in arg]
     assert urls
     assert all(url.startswith("http://127.0.0.1:") for url in urls)
 
 
 def test_every_new_pod_is_another_etcd_cluster() -> None:
-    etcd = container(manifest.apiserver(SETTINGS), "etcd")
+    etcd = container(apiservermanifest.deployment(SETTINGS), "etcd")
     assert "--initial-cluster-token=$(POD_UID)" in etcd["args"]
     assert etcd["env"] == [{"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
 
 
 def test_the_agent_finds_its_peers_and_its_client_certificate_in_one_directory() -> None:
-    agent = manifest.agent(SETTINGS)
+    agent = agentmanifest.daemonset(SETTINGS)
     assert container(agent, "agent")["args"] == AGENT_ARGS
     (peers,) = [volume for volume in pod_of(agent)["volumes"] if volume["name"] == "peers"]
     *secrets, claims = peers["projected"]["sources"]
@@ -143,7 +143,7 @@ def test_the_agent_finds_its_peers_and_its_client_certificate_in_one_directory()
 
 
 def test_kvstoremesh_follows_the_peers_of_its_own_secret() -> None:
-    apiserver = manifest.apiserver(SETTINGS)
+    apiserver = apiservermanifest.deployment(SETTINGS)
     assert container(apiserver, "kvstoremesh") == yaml.safe_load(KVSTOREMESH)
     (peers,) = [volume for volume in pod_of(apiserver)["volumes"] if volume["name"] == "peers"]
     names = [source["secret"]["name"] for source in peers["projected"]["sources"]]
@@ -152,16 +152,19 @@ def test_kvstoremesh_follows_the_peers_of_its_own_secret() -> None:
 
 def test_readers_stay_with_one_of_several_control_planes() -> None:
     several = replace(SETTINGS, replicas=3)
-    assert manifest.apiserver(several)["spec"]["replicas"] == 3
-    assert manifest.service(several)["spec"]["sessionAffinity"] == "ClientIP"
-    assert manifest.service(SETTINGS)["spec"]["sessionAffinity"] == "None"
+    assert apiservermanifest.deployment(several)["spec"]["replicas"] == 3
+    assert apiservermanifest.service(several)["spec"]["sessionAffinity"] == "ClientIP"
+    assert apiservermanifest.service(SETTINGS)["spec"]["sessionAffinity"] == "None"
 
 
 def test_with_the_services_api_it_is_exported_and_an_operator_reads_what_agents_read() -> None:
     on = replace(SETTINGS, mcs_api=True)
-    assert "--clustermesh-enable-mcs-api" in container(manifest.apiserver(on), "apiserver")["args"]
-    assert "--clustermesh-enable-mcs-api" not in container(manifest.apiserver(SETTINGS), "apiserver")["args"]
-    operator, agent = pod_of(manifest.operator(on)), pod_of(manifest.agent(on))
+    assert "--clustermesh-enable-mcs-api" in container(apiservermanifest.deployment(on), "apiserver")["args"]
+    assert (
+        "--clustermesh-enable-mcs-api"
+        not in container(apiservermanifest.deployment(SETTINGS), "apiserver")["args"]
+    )
+    operator, agent = pod_of(operatormanifest.deployment(on)), pod_of(agentmanifest.daemonset(on))
     assert operator["volumes"] == [each for each in agent["volumes"] if each["name"] == "peers"]
     added = [each for each in manifest.objects(on, {}) if each.name not in plain_names()]
     assert {each.resource.kind for each in added} == {
@@ -181,13 +184,17 @@ def plain_names() -> set[str]:
 
 
 def test_without_kvstoremesh_nothing_of_it_is_there() -> None:
-    apiserver = pod_of(manifest.apiserver(replace(SETTINGS, kvstoremesh=False)))
+    apiserver = pod_of(apiservermanifest.deployment(replace(SETTINGS, kvstoremesh=False)))
     assert [each["name"] for each in apiserver["containers"]] == ["etcd", "apiserver", "proxy"]
     assert "peers" not in {volume["name"] for volume in apiserver["volumes"]}
 
 
 def test_every_mount_has_its_volume_and_every_volume_is_mounted() -> None:
-    for workload in (manifest.apiserver(SETTINGS), manifest.agent(SETTINGS), manifest.operator(SETTINGS)):
+    for workload in (
+        apiservermanifest.deployment(SETTINGS),
+        agentmanifest.daemonset(SETTINGS),
+        operatormanifest.deployment(SETTINGS),
+    ):
         mounts = {
             mount["name"] for each in pod_of(workload)["containers"] for mount in each.get("volumeMounts", [])
         }
@@ -195,17 +202,17 @@ def test_every_mount_has_its_volume_and_every_volume_is_mounted() -> None:
 
 
 def test_pods_share_the_clusters_network_unless_a_node_is_set_aside() -> None:
-    assert "hostNetwork" not in pod_of(manifest.apiserver(SETTINGS))
-    aside = manifest.apiserver(replace(SETTINGS, on_control_node=True))
+    assert "hostNetwork" not in pod_of(apiservermanifest.deployment(SETTINGS))
+    aside = apiservermanifest.deployment(replace(SETTINGS, on_control_node=True))
     assert pod_of(aside)["hostNetwork"] is True
     assert aside["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_selectors_select_their_own_pods() -> None:
-    for workload in (manifest.apiserver(SETTINGS), manifest.agent(SETTINGS)):
+    for workload in (apiservermanifest.deployment(SETTINGS), agentmanifest.daemonset(SETTINGS)):
         labels = workload["spec"]["template"]["metadata"]["labels"]
         assert workload["spec"]["selector"]["matchLabels"] == labels
-    assert manifest.service(SETTINGS)["spec"]["selector"] == {"k8s-app": "clustermesh-apiserver"}
+    assert apiservermanifest.service(SETTINGS)["spec"]["selector"] == {"k8s-app": "clustermesh-apiserver"}
 
 
 def test_nothing_is_applied_before_what_it_needs() -> None:
@@ -278,7 +285,7 @@ def test_the_agents_take_settings_from_the_clusters_configuration() -> None:
         if "configMapKeyRef" in each["valueFrom"]
     }
     assert variables.keys() <= known
-    assert {reference["key"] for reference in variables.values()} == set(manifest.AGENT_SETTINGS)
+    assert {reference["key"] for reference in variables.values()} == set(agentmanifest.AGENT_SETTINGS)
     assert all(reference["name"] == "cilium-config" for reference in variables.values())
     assert all(reference["optional"] for reference in variables.values())  # what nobody says has a default
 

@@ -18,7 +18,7 @@ from bpf.lb_map import FLAG_EXTERNAL_LOCAL, FLAG_NODE_PORT
 from mesh.addressing import ReservedIdentity
 from mesh.annotationproblems import annotation_problems
 from mesh.candidates import Candidate, candidates
-from mesh.ip import family
+from mesh.ip import family, with_port
 from mesh.localservice import Frontend
 from mesh.matching import Backend
 from mesh.preference import is_global, is_shared, read
@@ -147,13 +147,9 @@ def _different_backends(
     if held is None:
         return [f"{name} has no entry for {_text(frontend)}"]
     here, there = ({(b.ip, b.port, b.protocol, b.cluster_id) for b in side} for side in (wanted, held))
-    found = [f"{name} lacks backend {_at(ip, port)}" for ip, port, *_ in sorted(here - there)]
-    return found + [f"{name} leads to {_at(ip, port)}" for ip, port, *_ in sorted(there - here)]
+    found = [f"{name} lacks backend {with_port(ip, port)}" for ip, port, *_ in sorted(here - there)]
+    return found + [f"{name} leads to {with_port(ip, port)}" for ip, port, *_ in sorted(there - here)]
 
 
 def _text(frontend: Frontend) -> str:
-    return f"{_at(frontend.ip, frontend.port)}/{frontend.protocol}"
-
-
-def _at(ip: str, port: int) -> str:
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    return f"{with_port(frontend.ip, frontend.port)}/{frontend.protocol}"

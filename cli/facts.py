@@ -30,6 +30,7 @@ from k8s.client import Client
 from k8s.core import ConfigMap, Node, Secret, Service
 from k8s.resource import CONFIGMAP, DEPLOYMENT, NODE, SECRET
 from k8s.resource import SERVICE as SERVICE_KIND
+from mesh.ip import with_port
 
 RESOLVE_SECONDS = 5.0
 ENDPOINTS = b"endpoints:"  # what makes a file of the peers' Secret a peer (spec 3.1)
@@ -43,7 +44,7 @@ class Address:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        return with_port(self.ip, self.port)
 
 
 class Reached(Enum):

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from mesh.ip import with_port
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
@@ -27,7 +29,7 @@ class Destination:
 
     @property
     def text(self) -> str:
-        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+        return with_port(self.name, self.port)
 
 
 def parse(text: str, protocol: str = "tcp") -> Destination:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from kvstore.errors import KVStoreError
+from mesh.ip import with_port
 
 _FILES = {"trusted-ca-file": "trusted_ca_file", "cert-file": "cert_file", "key-file": "key_file"}
 _KEYS = {"endpoints", "cilium-host-aliases", *_FILES}
@@ -45,7 +46,7 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return with_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ import grpc.aio
 from kvstore.config import EtcdConfig
 from kvstore.errors import TransientError
 from kvstore.methods import RANGE
+from mesh.ip import with_port
 
 CONNECT_TIMEOUT_SECONDS = 5.0  # for each address; a silent one must not hold back the next for long
 _PROBE_TIMEOUT_SECONDS = 1.0  # the channel has failed already: its reason is there at once
@@ -54,7 +55,7 @@ def targets(config: EtcdConfig, resolve: Resolve = by_dns) -> list[Target]:
     found: list[Target] = []
     for endpoint in config.split_endpoints():
         for host in aliases.get(endpoint.host) or resolve(endpoint.host) or (endpoint.host,):
-            address = f"[{host}]:{endpoint.port}" if ":" in host else f"{host}:{endpoint.port}"
+            address = with_port(host, endpoint.port)
             found.append(Target(address, endpoint.host, endpoint.authority, endpoint.secure))
     return found
 

@@ -77,6 +77,11 @@ def family(ip: str) -> int:
     return 6 if ":" in ip else 4
 
 
+def with_port(host: str, port: int) -> str:
+    """`host:port`; an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def read_base64(text: str) -> bytes:
     """Go's standard encoding: padded, line breaks ignored. ValueError otherwise."""
     packed = text.replace("\r", "").replace("\n", "")

@@ -26,6 +26,7 @@ from kvstore.errors import KVStoreError
 from kvstore.link import Resolve, by_dns
 from mesh import clusterconfig, keys
 from mesh.errors import MeshError
+from mesh.ip import with_port
 from peering.diagnosis import Diagnosis, Section
 from peering.ownfiles import complaints
 from peering.peers import MARK
@@ -118,12 +119,12 @@ async def _tcp(found: Diagnosis, address: str, port: int, seconds: float) -> boo
     try:
         _, writer = await _within(asyncio.open_connection(address, port), seconds)
     except OSError as error:
-        text = f"TCP connection to {_joined(address, port)} failed: {_why(error, seconds)}"
+        text = f"TCP connection to {with_port(address, port)} failed: {_why(error, seconds)}"
         found.note(Section.ENDPOINTS, False, text)
         return False
     await _closed(writer)
     found.note(
-        Section.ENDPOINTS, True, f"TCP connection successfully established to {_joined(address, port)}"
+        Section.ENDPOINTS, True, f"TCP connection successfully established to {with_port(address, port)}"
     )
     return True
 
@@ -131,7 +132,7 @@ async def _tcp(found: Diagnosis, address: str, port: int, seconds: float) -> boo
 async def _tls(
     found: Diagnosis, config: EtcdConfig, endpoint: Endpoint, address: str, seconds: float
 ) -> None:
-    where = _joined(address, endpoint.port)
+    where = with_port(address, endpoint.port)
     try:
         context = _context(config)
         dialling = asyncio.open_connection(address, endpoint.port, ssl=context, server_hostname=endpoint.host)
@@ -252,7 +253,3 @@ def _why(error: BaseException, seconds: float) -> str:
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)  # asyncio's own text repeats the address
     return str(error) or type(error).__name__
-
-
-def _joined(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cli.dbg.column import columns
+from mesh.ip import with_port
 
 Object = Mapping[str, Any]
 Render = Callable[[Any], str]
@@ -150,7 +151,7 @@ def endpoints(found: Sequence[Object]) -> str:
 
 def _address(of: Object) -> str:
     ip, port = of.get("ip", ""), of.get("port", 0)
-    return f"[{ip}]:{port}/{_protocol(of)}" if ":" in ip else f"{ip}:{port}/{_protocol(of)}"
+    return f"{with_port(ip, port)}/{_protocol(of)}"
 
 
 def _protocol(of: Object) -> str:

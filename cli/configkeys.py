@@ -1,4 +1,5 @@
-"""What each program reads of ConfigMap `cilium-config`, under the names of Cilium's options. Pure.
+"""What each program reads of ConfigMap `cilium-config`, under the names of Cilium's options, or of our
+own. Pure.
 
 What is not said there has the program's default.
 """
@@ -10,7 +11,7 @@ from typing import Any
 EXPORTER = ("clustermesh-default-global-namespace", "enable-cilium-endpoint-slice", "clustermesh-service-v2")
 # agents read the copies, which are never away: a peer's silence is KVStoreMesh's to notice
 KVSTOREMESH = ("clustermesh-cache-ttl",)
-OPERATOR = ("clustermesh-default-global-namespace",)
+OPERATOR = ("clustermesh-default-global-namespace", "ip-families")
 
 
 def variables(config_map: str, keys: tuple[str, ...]) -> list[dict[str, Any]]:

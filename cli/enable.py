@@ -59,6 +59,12 @@ POLL_SECONDS = 0.2
     help="ServiceExports and ServiceImports of MCS-API (default: as installed, else false).",
 )
 @click.option(
+    "--ip-families",
+    type=click.Choice(["ipv4", "ipv6", "dual"]),
+    help="What Services of this cluster can have, for those of MCS-API (default: as installed, else "
+    "as ConfigMap cilium-config says, else ipv4).",
+)
+@click.option(
     "--replicas",
     type=click.IntRange(1, 9),
     help="Control planes, each with an etcd of its own (default: as installed, else 1).",
@@ -145,6 +151,7 @@ async def _settings(client: Client, target: Target, flags: Mapping[str, Any]) ->
         mcs_api=_as_installed(flags["enable_mcs_api"], is_installed=operator.result() is not None),
         on_control_node=on_control_node,
         auth_mode=_auth_mode(flags["auth_mode"], deployment.result()),
+        ip_families=_ip_families(flags["ip_families"], operator.result()),
     )
 
 
@@ -155,6 +162,11 @@ def _as_installed(wanted: bool | None, *, is_installed: bool) -> bool:
 def _auth_mode(wanted: str | None, deployment: bytes | None) -> str:
     """As asked for, else as it is, else either name."""
     return wanted or (facts.auth_mode(deployment) if deployment else MIGRATION)
+
+
+def _ip_families(wanted: str | None, operator: bytes | None) -> str:
+    """As asked for, else as it is; empty: nobody ever asked."""
+    return wanted or (facts.ip_families(operator) if operator else "")
 
 
 def _replicas(wanted: int | None, deployment: bytes | None, *, on_control_node: bool) -> int:

@@ -165,10 +165,19 @@ def has_kvstoremesh(deployment: bytes | None) -> bool:
 
 def auth_mode(deployment: bytes) -> str:
     """How this control plane's proxy tells its peers apart; as a proxy does that was not told."""
-    flag = "--auth-mode="
+    return _flag(deployment, "--auth-mode=") or MIGRATION
+
+
+def ip_families(deployment: bytes) -> str:
+    """What this operator was told of its cluster's Services; empty: nothing."""
+    return _flag(deployment, "--ip-families=")
+
+
+def _flag(deployment: bytes, flag: str) -> str:
+    """Empty where no container has it."""
     containers = msgspec.json.decode(deployment, type=_Deployment).spec.template.spec.containers
     found = [arg.removeprefix(flag) for each in containers for arg in each.args if arg.startswith(flag)]
-    return found[-1] if found else MIGRATION
+    return found[-1] if found else ""
 
 
 def peer_names(data: Mapping[str, bytes], local_name: str) -> frozenset[str]:

@@ -37,6 +37,7 @@ def _operator(settings: MeshSettings) -> dict[str, Any]:
             f"--clustermesh-config={peerfile.DIRECTORY}",
             f"--health-port={OPERATOR_HEALTH_PORT}",
             "--clustermesh-enable-endpoint-sync",  # names of headless imports resolve from slices
+            *([f"--ip-families={settings.ip_families}"] if settings.ip_families else []),
         ],
         "env": configkeys.variables(CONFIG_MAP, configkeys.OPERATOR),
         "ports": [port("metrics", OPERATOR_HEALTH_PORT)],

@@ -35,6 +35,7 @@ class MeshSettings:
     `mcs_api`: ServiceExports are exported, and an operator makes ServiceImports.
     `on_control_node`: a node is labelled for the control plane.
     `auth_mode`: which names clients of other clusters have (spec 4.5).
+    `ip_families`: those that derived Services can have; empty: as ConfigMap cilium-config says, else IPv4.
     """
 
     cluster_name: str
@@ -49,6 +50,7 @@ class MeshSettings:
     mcs_api: bool = False
     on_control_node: bool = False
     auth_mode: str = MIGRATION
+    ip_families: str = ""
     service_annotations: dict[str, str] = field(default_factory=dict)
     renews: bool = True  # certificates, by a CronJob
     issues: bool = False  # the CronJob makes what is missing too: for a chart, which has no command line

@@ -42,6 +42,10 @@ CASES: dict[str, tuple[Body, MeshSettings]] = {
         replace(SETTINGS, kvstoremesh=False),
     ),
     "MCS-API": ({"mcs": {"enabled": True}}, replace(SETTINGS, mcs_api=True)),
+    "MCS-API in two families": (
+        {"mcs": {"enabled": True, "ipFamilies": "dual"}},
+        replace(SETTINGS, mcs_api=True, ip_families="dual"),
+    ),
     "511 clusters": (
         {"cluster": {"name": "w-1", "id": 300, "maxConnectedClusters": 511}},
         replace(SETTINGS, cluster_name="w-1", cluster_id=300, max_connected_clusters=511),

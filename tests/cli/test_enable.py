@@ -122,10 +122,15 @@ async def test_the_number_of_control_planes_stays_as_it_was_set(clusters: Cluste
 
 
 async def test_the_services_api_stays_as_it_was_set_until_it_is_turned_off(clusters: Clusters) -> None:
-    await clusters.run("enable", "--context", "east", *BALANCED, "--enable-mcs-api", "true")
+    mcs = "--enable-mcs-api", "true", "--ip-families", "dual"
+    await clusters.run("enable", "--context", "east", *BALANCED, *mcs)
     assert await clusters.get("east", CRD, "serviceexports.multicluster.x-k8s.io") is not None
     await clusters.run("enable", "--context", "east", *BALANCED)
-    assert await clusters.get("east", DEPLOYMENT, "clustermesh-operator") is not None
+    operator = await clusters.get("east", DEPLOYMENT, "clustermesh-operator")
+    assert operator is not None
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    assert "--ip-families=dual" in container["args"]  # both times
+    assert "CLUSTERMESH_IP_FAMILIES" in [each["name"] for each in container["env"]]
     await clusters.run("enable", "--context", "east", *BALANCED, "--enable-mcs-api", "false")
     assert await clusters.get("east", DEPLOYMENT, "clustermesh-operator") is None
 

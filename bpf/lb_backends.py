@@ -39,9 +39,13 @@ class Backends:
         return self._id_of[value]
 
     def ids(self, values: list[bytes], writes: Writes) -> list[int]:
-        """Of packed backends; who has none gets one. ValueError for a backend of the other family."""
-        for value in [value for value in values if value not in self._id_of]:
-            self._add(value, writes)
+        """Of packed backends, as often as each is given; who has none gets one.
+
+        ValueError for a backend of the other family.
+        """
+        for value in values:
+            if value not in self._id_of:
+                self._add(value, writes)
         return [self._id_of[value] for value in values]
 
     def values(self, ids: Iterable[int]) -> list[bytes]:

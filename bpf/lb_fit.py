@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from bpf.lb_lists import MAX_BACKENDS_OF_SERVICE
 from bpf.lb_rev_nat import MAX_REV_NAT
-from bpf.lb_wanted import MAX_SHARE, BackendLike, FrontendLike
+from bpf.lb_wanted import MAX_SHARE, BackendLike, FrontendLike, copies
 
 F = TypeVar("F", bound=FrontendLike)
 B = TypeVar("B", bound=BackendLike)
@@ -36,7 +36,7 @@ def fit(services: Mapping[F, Sequence[B]], room: Room) -> dict[F, Sequence[B]]:
             break
         free.services -= 1  # its master entry
         free.reverse_nat -= 1
-        chosen[frontend] = free.take(services[frontend])
+        chosen[frontend] = free.take(services[frontend], grouped=not frontend.outside)
     return chosen
 
 
@@ -47,14 +47,15 @@ class _Free:
         self.reverse_nat = min(room.reverse_nat, MAX_REV_NAT)
         self._known: set[BackendLike] = set()
 
-    def take(self, backends: Sequence[B]) -> Sequence[B]:
-        """Those of one service that fit: a slot each, and an entry for who is in no other service."""
+    def take(self, backends: Sequence[B], *, grouped: bool) -> Sequence[B]:
+        """Those of one service that fit: a slot each, or as many as they weigh in a list that is not
+        `grouped`, and an entry for who is in no other service."""
         clusters: set[int] = set()
         taken: list[B] = []
         for backend in backends[:MAX_BACKENDS_OF_SERVICE]:
             is_new = backend not in self._known
-            slots = 1
-            if backend.weight and backend.cluster_id not in clusters:  # its cluster's group, and its share
+            slots = 1 if grouped else copies(backend)
+            if grouped and backend.weight and backend.cluster_id not in clusters:  # a group, and its share
                 slots += 1 + min(backend.weight, MAX_SHARE)
             if self.services < slots or (is_new and not self.backends):
                 continue

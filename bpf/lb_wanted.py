@@ -2,8 +2,8 @@
 
 Where backends have weights, each cluster's backends are a list of their own (a group), and the service's
 list names groups, each as often as its share. What clients outside get, where that differs, is a list
-under the same address and port in `lb_map.SCOPE_OUTSIDE`. It has no groups: their scopes are those of the
-first list.
+under the same address and port in `lb_map.SCOPE_OUTSIDE`. It has no groups, as their scopes are those of the
+first list: there a backend's weight is how many slots it has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from bpf import lb_map
 
 MAX_SHARE = 128  # slots that one cluster may take in a list of groups
+MAX_COPIES = 0xFFFF  # slots that one backend may take in a list without
 PACKED = 131_072  # backends whose packed form is kept: two full maps
 
 
@@ -78,7 +79,9 @@ def key_of(frontend: FrontendLike) -> bytes:
 
 
 def wanted(frontend: F, backends: Sequence[BackendLike], masters: Mapping[F, Master]) -> Wanted:
-    groups = [] if frontend.outside else _groups(backends)
+    if frontend.outside:
+        return Wanted(_repeated(backends), [], masters.get(frontend, PLAIN))
+    groups = _groups(backends)
     values = [] if groups else _values(backends)
     return Wanted(values, groups, masters.get(frontend, PLAIN))
 
@@ -101,6 +104,17 @@ def _groups(backends: Sequence[BackendLike]) -> list[Group]:
 def _values(backends: Sequence[BackendLike]) -> list[bytes]:
     """Packed, each once: a backend given twice gets no double share."""
     return list(dict.fromkeys(map(_packed.__getitem__, backends)))
+
+
+def _repeated(backends: Sequence[BackendLike]) -> list[bytes]:
+    """Packed, each as often as it weighs; a backend given twice counts as it is told last."""
+    times = {_packed[backend]: copies(backend) for backend in backends}
+    return [value for value, number in times.items() for _ in range(number)]
+
+
+def copies(backend: BackendLike) -> int:
+    """Slots of a backend in a list without groups."""
+    return min(max(1, backend.weight), MAX_COPIES)
 
 
 class _Packed(dict[BackendLike, bytes]):

@@ -18,7 +18,7 @@ from mesh.matching import Backend, Matcher, Source
 from mesh.offer import OURS, Offer, doubts, members, without_doubles, zones
 from mesh.preference import Preference, read
 from mesh.service import GlobalService
-from mesh.share import weighted
+from mesh.share import spread, weighted
 from mesh.tier import take, tiers
 from mesh.topology import in_zone
 
@@ -63,7 +63,8 @@ def merge(
                     Offer(remote.cluster, matcher.match(_source(remote), port, at[2]), zones=remote.zones)
                     for remote in far
                 ]
-                chosen[at] = choose(wish, offers, own=own, zone=near_zone, withdrawn=withdrawn)
+                found = choose(wish, offers, own=own, zone=near_zone, withdrawn=withdrawn)
+                chosen[at] = spread(found) if local.outside else found
             result[Frontend(ip, port.port, port.protocol, local.outside)] = chosen[at]
     matcher.forget_unused()
     return result

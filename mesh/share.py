@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import lru_cache
-from math import gcd
+from math import gcd, lcm
 from operator import itemgetter
 
 from mesh.matching import Backend
@@ -12,6 +14,7 @@ from mesh.offer import OURS, UNNAMED
 from mesh.preference import OTHERS, OWN, Preference
 
 MAX_SHARES = 128  # slots that a weighted frontend's list may take; shares are rounded to fit
+MAX_SPREAD = 1024  # slots of a weighted list without groups, or twice as many as it has backends
 REMEMBERED = 65_536  # backends of one weight, as many as the map has; ten thousand are not made anew for one
 WEIGHTS = 8  # in use at once, more or less: two clusters' shares of a few services
 
@@ -28,6 +31,26 @@ def weighted(wish: Preference, members: Mapping[str, Sequence[Backend]], own: st
         elif not shares or name in shares:
             chosen += backends
     return tuple(sorted(chosen, key=_by_place))
+
+
+def spread(backends: Sequence[Backend]) -> tuple[Backend, ...]:
+    """The same with each backend's own weight instead of its cluster's share: slots of a list without groups.
+
+    Exact while the list is short enough; then rounded, and no backend goes without.
+    """
+    if not backends or not backends[0].weight:
+        return tuple(backends)
+    counts = Counter(backend.cluster_id for backend in backends)
+    shares = {backend.cluster_id: backend.weight for backend in backends}
+    parts = {cluster: Fraction(share, counts[cluster]) for cluster, share in shares.items()}
+    tops, bottoms = [p.numerator for p in parts.values()], [p.denominator for p in parts.values()]
+    unit = Fraction(gcd(*tops), lcm(*bottoms))  # of which each part is a whole number
+    slots = sum(parts[cluster] * count for cluster, count in counts.items()) / unit
+    room = max(MAX_SPREAD, 2 * len(backends))
+    if slots > room:
+        unit *= slots / room
+    weights = {cluster: max(1, round(part / unit)) for cluster, part in parts.items()}
+    return tuple(backend._replace(weight=weights[backend.cluster_id]) for backend in backends)
 
 
 class _OfWeight(dict[Backend, Backend]):

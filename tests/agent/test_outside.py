@@ -155,3 +155,12 @@ def test_a_balancer_that_is_a_proxy_keeps_its_address() -> None:
 )
 def test_only_balancers_of_nodes_with_endpoints_are_told_of_health(spec: dict[str, str], port: int) -> None:
     assert web(healthCheckNodePort=31_000, **spec).health_port == port
+
+
+def test_clusters_shares_count_for_clients_outside_where_others_keep_to_their_node(made: Services) -> None:
+    service = web(internalTrafficPolicy="Local")
+    shares = GLOBAL | {"service.clustermesh.io/weights": "local=1,west=3"}
+    made.set_local("shop/web", replace(service, annotations=shares))
+    weights = {each.ip: each.weight for each in made.wanted.entries[at(BALANCER, outside=True)]}
+    assert weights == {"10.1.1.1": 1, "10.1.2.1": 1, "10.2.1.1": 6}
+    assert [each.weight for each in made.wanted.entries[at(BALANCER)]] == [0]

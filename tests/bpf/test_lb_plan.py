@@ -44,6 +44,7 @@ SERVICES = st.dictionaries(FRONTENDS, LISTS, max_size=5)
 KINDS = st.sampled_from([Master(flags=lb_map.FLAG_NODE_PORT), Master(flags=lb_map.FLAG_ROUTABLE)])
 MASTERS = st.dictionaries(FRONTENDS, KINDS, max_size=5)
 
+BALANCED = Master(flags=lb_map.FLAG_LOAD_BALANCER)
 WEB = Frontend("172.20.1.1", 80, "TCP")
 DNS = Frontend("172.20.1.2", 53, "UDP")
 
@@ -117,7 +118,7 @@ class Maps:
             assert found is not None
             shares = shares_of(frontend, backends)
             assert set(found) == plain(backends)
-            assert len(found) == len(set(backends)) or shares
+            assert len(found) == entries_of(frontend, backends) - 1 or shares
             assert sorted(self.shares_of(frontend).values()) == sorted(shares.values()) or not shares
         entries = sum(entries_of(*each) for each in services.items())
         assert len(self.tables[Table.SERVICES]) == entries
@@ -134,12 +135,15 @@ def key_of(frontend: Frontend) -> bytes:
 
 
 def shares_of(frontend: Frontend, backends: Iterable[Backend]) -> dict[int, int]:
-    """What is for clients outside alone has no groups."""
+    """What is for clients outside alone has no groups: there a weight is a backend's own."""
     return {b.cluster_id: b.weight for b in backends if b.weight and not frontend.outside}
 
 
 def entries_of(frontend: Frontend, backends: Sequence[Backend]) -> int:
     """How many a service takes in the services map: its masters and slots."""
+    if frontend.outside:
+        weights = {each._replace(weight=0): max(1, each.weight) for each in backends}
+        return 1 + sum(weights.values())
     shares = shares_of(frontend, backends)
     return 1 + len(plain(backends)) + len(shares) + sum(shares.values())
 
@@ -293,3 +297,13 @@ def test_a_master_entry_says_its_flags_and_a_change_of_them_is_a_write(
         raw = maps.tables[Table.SERVICES][key_of(frontend)]
         assert lb_map.unpack_service_value(raw).flags == will.get(frontend, PLAIN).flags
     assert lb_plan.plan(after, maps.dumps, masters=will) == []
+
+
+def test_a_list_for_clients_outside_has_each_backend_as_often_as_it_weighs() -> None:
+    maps, outside = Maps(), WEB._replace(outside=True)
+    near, far = backend(1)._replace(weight=2), backend(2)._replace(weight=3, cluster_id=2)
+    maps.write(lb_plan.plan({outside: [near, far]}, maps.dumps, masters={outside: BALANCED}))
+    assert Counter(each.ip for each in maps.backends_of(outside) or ()) == {near.ip: 2, far.ip: 3}
+    ((_, weights),) = Mirror(maps.dumps).node_ports({0}).items()  # so has a Maglev table
+    by_ip = {lb_map.unpack_backend(value).ip: weight for value, weight in weights.items()}
+    assert by_ip[near.ip] * 3 == by_ip[far.ip] * 2

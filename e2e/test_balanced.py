@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -13,9 +13,11 @@ from e2e.conftest import Mesh
 from e2e.knocking import Target, knock
 from e2e.nodeports import TIMES, until_from, web
 from e2e.outside import ADDRESS, knock_from, outside
+from k8s import resource
 from k8s.resource import SERVICE
 from lab import netns
 from lab.demo.objects import NAMESPACE, service
+from mesh.localoptions import NODE, SOURCE_RANGES_POLICY, TYPE
 
 BALANCER, EXTERNAL = "203.0.113.7", "203.0.113.8"
 HEALTH_PORT = 32_099
@@ -23,6 +25,7 @@ BOTH = {"east", "west"}
 UNSET = dict.fromkeys(
     ("externalIPs", "externalTrafficPolicy", "healthCheckNodePort", "loadBalancerSourceRanges")
 )
+NO_OPTIONS = dict.fromkeys((NODE, SOURCE_RANGES_POLICY, TYPE))
 
 
 @pytest.fixture
@@ -40,9 +43,10 @@ async def inside(namespace: str, *command: str) -> str:
     return said.decode()
 
 
-async def balance(mesh: Mesh, **spec: object) -> None:
-    """What is not given goes: applying leaves what a body does not mention."""
+async def balance(mesh: Mesh, options: Mapping[str, str] | None = None, **spec: object) -> None:
+    """What is not given goes: applying leaves what a body does not mention. `options`: annotations."""
     body: dict[str, Any] = web("ClusterIP")
+    body["metadata"]["annotations"] |= {**NO_OPTIONS, **(options or {})}
     body["spec"] |= {**UNSET, "type": "LoadBalancer", "externalIPs": [EXTERNAL], **spec}
     await mesh.lab.apply("east", body)
     await _assign(mesh, BALANCER)
@@ -63,6 +67,7 @@ async def served(mesh: Mesh) -> AsyncIterator[Mesh]:
     for cluster in BOTH:
         plain = service("web")
         plain["spec"] |= {"type": "ClusterIP", **UNSET}
+        plain["metadata"]["annotations"] |= NO_OPTIONS
         await mesh.lab.apply(cluster, plain)
 
 
@@ -95,6 +100,39 @@ async def test_only_clients_of_the_source_ranges_are_served(served: Mesh, client
     await until_from(lambda: knock_from(client, quick), {""})
     await until_from(lambda: knock_from(client, at(EXTERNAL)), BOTH)
     await until_from(lambda: knock(served, "east", served.clients["east"], at(BALANCER)), BOTH)
+
+
+async def test_options_of_one_cluster_say_who_is_served_where_and_a_change_of_type_counts_at_once(
+    served: Mesh, client: str
+) -> None:
+    await route(served, client, 1)
+    quick = [Target(BALANCER, 80, "TCP", 1, 0.5)]
+    await balance(served, {SOURCE_RANGES_POLICY: "deny"}, loadBalancerSourceRanges=[f"{ADDRESS}/32"])
+    await until_from(lambda: knock_from(client, at(EXTERNAL)), BOTH)
+    await until_from(lambda: knock_from(client, quick), {""})
+    await balance(served, {SOURCE_RANGES_POLICY: "deny"}, loadBalancerSourceRanges=["192.0.2.0/24"])
+    await until_from(lambda: knock_from(client, at(BALANCER)), BOTH)
+    await balance(served, {NODE: "front"})
+    await until_from(lambda: knock_from(client, quick), {""})
+    await label(served, 1, "front")
+    await until_from(lambda: knock_from(client, at(BALANCER)), BOTH)
+    await label(served, 1, None)
+    await until_from(lambda: knock_from(client, quick), {""})
+    await balance(served, {TYPE: "NodePort"})
+    await until_from(lambda: knock_from(client, at(EXTERNAL)), BOTH)
+    await until_from(lambda: knock_from(client, quick), {""})
+    await balance(served)
+    await until_from(lambda: knock_from(client, at(BALANCER)), BOTH)
+    await balance(served, type="ClusterIP")  # its status still has the address
+    await until_from(lambda: knock_from(client, at(EXTERNAL)), BOTH)
+    await until_from(lambda: knock_from(client, quick), {""})
+
+
+async def label(mesh: Mesh, number: int, value: str | None) -> None:
+    """East's node of this number is, or is not, one for services that are for `value`."""
+    name = mesh.plan.cluster("east").nodes[number].name
+    async with mesh.lab.kubernetes("east") as api:
+        await api.merge_patch(resource.NODE, name, {"metadata": {"labels": {NODE: value}}})
 
 
 async def test_a_node_tells_its_balancer_of_its_own_pods_and_serves_them_alone(

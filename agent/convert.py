@@ -122,14 +122,18 @@ def _sticky(spec: ServiceSpec) -> int:
 
 
 def service_slice(piece: EndpointSlice) -> Slice | None:
-    """A slice of a service; None when it belongs to none, or when it mirrors other clusters' backends."""
+    """A slice of a service; None when it belongs to none, or when it mirrors other clusters' backends.
+
+    In maintenance it is one without endpoints: what they have goes on, as where they are not ready.
+    """
     name = piece.service_name
     if not name or piece.metadata.labels.get(MANAGED_BY_LABEL) == MIRRORED_BY:
         return None
     ports = {port.name: Port(port.protocol, port.port) for port in piece.ports if port.port}
+    endpoints = () if localoptions.is_in_maintenance(piece.metadata.annotations) else piece.endpoints
     backends = [
         LocalBackend(ip=address, ports=ports, state=state, node=endpoint.nodeName, zone=_zone(endpoint))
-        for endpoint in piece.endpoints
+        for endpoint in endpoints
         if (state := _state(endpoint.conditions)) is not None
         for address in endpoint.addresses
     ]

@@ -1,8 +1,8 @@
 """What a Service's annotations say of load-balancing in its own cluster: none of it travels (spec 5.1).
 
 Pure and total: a value that cannot be read counts as absent, as in Cilium; `problems` names it. Not read:
-`/forwarding-mode` (the node always stands for the client towards other nodes), `/proxy-delegation` (there is
-no proxy to delegate to) and `/weight` of EndpointSlices.
+`/forwarding-mode` (the node always stands for the client towards other nodes) and `/proxy-delegation` (there
+is no proxy to delegate to). Of EndpointSlices' `/weight` 0 alone is read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mesh.labelselector import SelectorError, label_test
 ALGORITHM = "service.cilium.io/lb-algorithm"
 NODE = "service.cilium.io/node"  # of the Service, and the label of nodes that it is compared with
 NODE_SELECTOR = "service.cilium.io/node-selector"
+WEIGHT = "service.cilium.io/weight"  # of an EndpointSlice
 TYPE = "service.cilium.io/type"
 SOURCE_RANGES_POLICY = "service.cilium.io/src-ranges-policy"
 
@@ -66,6 +67,12 @@ def is_for(annotations: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     if NODE_SELECTOR in annotations:
         return selector is None or selector(labels)
     return NODE not in annotations or labels.get(NODE) == annotations[NODE]
+
+
+def is_in_maintenance(annotations: Mapping[str, str]) -> bool:
+    """Whether an EndpointSlice's endpoints get no new connections."""
+    text = annotations.get(WEIGHT, "")
+    return text.isascii() and text.isdecimal() and not text.strip("0")
 
 
 def hangs_on_node(annotations: Mapping[str, str]) -> bool:

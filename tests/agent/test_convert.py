@@ -12,6 +12,7 @@ from agent.ipcache import IPCacheEntry
 from k8s.cilium import CiliumEndpoint, CiliumNode
 from k8s.core import Service
 from k8s.discovery import EndpointSlice
+from mesh.localoptions import WEIGHT
 from mesh.localservice import LocalBackend
 from mesh.matching import ServicePort
 from mesh.service import Port, Zone
@@ -182,3 +183,14 @@ def test_containment_keeps_the_families_apart() -> None:
     assert contains(["10.0.0.0/8"], "10.2.1.5/32")
     assert not contains(["10.0.0.0/8"], "11.0.0.1/32")
     assert not contains(["::/0"], "10.2.1.5/32")
+
+
+@pytest.mark.parametrize(
+    ("weight", "addresses"), [("0", 0), ("000", 0), ("7", 1), ("", 1), ("-0", 1), ("x", 1)]
+)
+def test_a_slice_of_weight_zero_has_no_endpoints_for_new_connections(weight: str, addresses: int) -> None:
+    said = slice_with({"addresses": ["10.1.1.5"]})
+    metadata = msgspec.structs.replace(said.metadata, annotations={WEIGHT: weight})
+    piece = service_slice(msgspec.structs.replace(said, metadata=metadata))
+    assert piece is not None
+    assert (piece.service, len(piece.backends)) == ("shop/web", addresses)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Protocol
 
 import grpc.aio
 
-from clustermesh_apiserver.proxy.hub import Head
+from clustermesh_apiserver.proxy.source import Head
 from clustermesh_apiserver.proxy.upstream import Upstream
 from kvstore.messages import ResponseHeader, StatusResponse
 
 # Older servers' answers to a request for progress may overtake events that they stand for.
 _EXACT_SINCE = {(3, 4): 25, (3, 5): 8}
+
+
+class HeadSource(Protocol):
+    """Where etcd is now."""
+
+    @property
+    def newest(self) -> Head: ...
+
+    async def ask(self) -> ResponseHeader:
+        """Raises grpc.aio.AioRpcError."""
 
 
 class HeadRevision:

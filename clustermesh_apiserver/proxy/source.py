@@ -34,6 +34,14 @@ _ASK_PROGRESS = WatchRequest(progress_request=WatchProgressRequest()).SerializeT
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """Where etcd is now, and whether its answers to requests for progress never overtake events."""
+
+    revision: int
+    exact_progress: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The watch ended without an answer of etcd's; `status` is what a client is told."""
 

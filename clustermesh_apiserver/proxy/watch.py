@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import Protocol
 
 import grpc
 import grpc.aio
@@ -23,17 +21,17 @@ import grpc.aio
 from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
 from clustermesh_apiserver.proxy.call import Call
-from clustermesh_apiserver.proxy.hub import Head, Hub, TooManyFeeds, Watch
+from clustermesh_apiserver.proxy.confirmation import Confirmation
+from clustermesh_apiserver.proxy.head import HeadSource
+from clustermesh_apiserver.proxy.hub import Hub
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
+from clustermesh_apiserver.proxy.outbox import Outbox
 from clustermesh_apiserver.proxy.quota import Account
 from clustermesh_apiserver.proxy.ring import Lapsed
 from clustermesh_apiserver.proxy.sight import Sight
-from clustermesh_apiserver.proxy.source import Lost
 from clustermesh_apiserver.proxy.status import (
     BUG,
-    DUPLICATE_WATCH,
-    EMPTY_RANGE,
     REFUSED,
     STALLED,
     TOO_MANY,
@@ -46,26 +44,14 @@ from clustermesh_apiserver.proxy.status import (
     status_of,
 )
 from clustermesh_apiserver.proxy.views import Views
-from clustermesh_apiserver.proxy.watched import Watched, is_of_state, selection
+from clustermesh_apiserver.proxy.watched import Watched, is_of_state
+from clustermesh_apiserver.proxy.watchset import WatchSet
 from kvstore import messages
 
 STALL_SECONDS = 60.0  # longer than a client's garbage collection or a short partition of its network
-MAX_REPLIES = 1024  # answers to requests that the client has not read yet; clients send few at a time
-FRAGMENT_BYTES = 2 << 20  # etcd's own: over this an answer is cut, for who asked for it
 ROUNDS = 8  # of one stream, one batch of each watch in each, before others get a turn
-_OPEN_END = b"\0"  # as a range_end: all keys from the first on
 
 log = logging.getLogger(__name__)
-
-
-class HeadSource(Protocol):
-    """Where etcd is now."""
-
-    @property
-    def newest(self) -> Head: ...
-
-    async def ask(self) -> messages.ResponseHeader:
-        """Raises grpc.aio.AioRpcError."""
 
 
 def _nobody() -> None: ...
@@ -87,18 +73,12 @@ class WatchStream:
         self.path = WATCH.path
         self._call = call
         self._account = account
-        self._hub = hub
         self._head = head
         self._metrics = metrics
-        self._watched: dict[int, Watched] = {}
-        self._next_id = 0
-        self._replies: deque[bytes] = deque()
-        self._parts: deque[bytes] = deque()  # of an answer that was cut for a client that wanted that
-        self._read = asyncio.Event()  # the client has taken all replies
+        self._watches = WatchSet(hub, account)
+        self._outbox = Outbox(call)
         self._header = messages.ResponseHeader()
-        self._confirming: set[int] = set()  # ids of watches that have yet to say how far they are
-        self._confirmed = 0  # the lowest of what the others have said
-        self._writing_since: float | None = None
+        self._confirmation = Confirmation()
         self._is_pumping = False
         self._has_news = False
         self._status: Status | None = None
@@ -121,7 +101,7 @@ class WatchStream:
             self._call.on_writable = _nobody  # or the two of us would hold each other
             self._until = None
             self._status = self._status or UPSTREAM_LOST  # what is woken from now on is not written any more
-            for watch_id in list(self._watched):
+            for watch_id in list(self._watches.by_id):
                 self._forget(watch_id)
         raise AssertionError("a stream ends by an error")
 
@@ -134,28 +114,28 @@ class WatchStream:
 
     def check(self, now: float) -> None:
         """End it if its client reads too slowly. `now`: the loop's time."""
-        if self._writing_since is None:
+        if self._outbox.blocked_since is None:
             return
-        if now - self._writing_since > STALL_SECONDS:
+        if now - self._outbox.blocked_since > STALL_SECONDS:
             self._metrics.slow_readers.labels("stalled").inc()
             self.end(STALLED)
-        elif any(watched.watch.has_lapsed for watched in self._watched.values()):
+        elif any(watched.watch.has_lapsed for watched in self._watches.by_id.values()):
             self._lapsed()
             self.end(TOO_SLOW)
 
     def review(self) -> None:
         """A watch that would not be the same any more is over; its client lists again what it may see."""
         role = self._views.role(self._role)
-        for watch_id, watched in list(self._watched.items()):
+        for watch_id, watched in list(self._watches.by_id.items()):
             verdict = admit(role, WATCH.path, watched.asked)
             if verdict == watched.sent:
                 continue
             self._forget(watch_id)
             if isinstance(verdict, Refuse):
                 self._refuse(verdict)
-                self._replies.append(reply.ended(self._header, watch_id, WATCH_PERMISSION_DENIED))
+                self._outbox.replies.append(reply.ended(self._header, watch_id, WATCH_PERMISSION_DENIED))
             else:
-                self._replies.append(reply.compacted(self._header, watch_id))
+                self._outbox.replies.append(reply.compacted(self._header, watch_id))
         self._pump()
 
     async def _requests(self) -> None:
@@ -188,64 +168,30 @@ class WatchStream:
 
     async def _create(self, request: messages.WatchCreateRequest, asked: bytes, sent: Allow) -> None:
         header = await self._ask_head()
-        if reason := self._objection(request):
+        if reason := self._watches.objection(request):
             return await self._say(reply.never_made(header, reason))
         # Without a revision: what happens after the question, which etcd's head was asked for after.
         start = max(1, request.start_revision) if request.start_revision else header.revision + 1
-        joined = self._join(request, start)
-        if joined is None:
+        watched = self._watches.add(request, start, self._head.newest, self._pump, asked=asked, sent=sent)
+        if isinstance(watched, Refuse):
+            self._refuse(watched)
             return await self._say(reply.never_made(header, TOO_MANY_REQUESTS))
-        watch_id = request.watch_id or self._free_id()
-        self._watched[watch_id] = Watched(*joined, watch_id, request, asked=asked, sent=sent)
-        if self._confirming:
-            self._confirm(watch_id)
-        self._replies.append(reply.created(header, watch_id, start))
+        watch_id = watched.watch_id
+        if self._confirmation.is_open:
+            self._confirm(watched)
+        self._outbox.replies.append(reply.created(header, watch_id, start))
         if 0 < request.start_revision <= self._views.changed_at(self._role.name) and is_of_state(asked):
             self._forget(watch_id)
-            self._replies.append(reply.compacted(header, watch_id))
+            self._outbox.replies.append(reply.compacted(header, watch_id))
         return await self._said()
 
-    def _join(self, request: messages.WatchCreateRequest, start: int) -> tuple[Watch, bool] | None:
-        """The watch, and whether this client is the first to have it. None: there are too many."""
-        account, feeds = self._account, self._account.feeds
-        if not account.may_watch():
-            self._refuse(Refuse("quota", "watches"))
-            return None
-        try:
-            watch = self._hub.join(
-                selection(request), start, self._head.newest, self._pump, account.may_open_feed
-            )
-        except TooManyFeeds:
-            account.watches -= 1
-            account.feeds = feeds
-            self._refuse(Refuse("quota", "distinct watches"))
-            return None
-        return watch, account.feeds > feeds
-
     def _forget(self, watch_id: int) -> bool:
-        watched = self._watched.pop(watch_id, None)
-        if watched is None:
+        if not self._watches.remove(watch_id):
             return False
-        watched.watch.close()
-        self._account.watches -= 1
-        self._account.feeds -= watched.is_first
-        if self._confirming == {watch_id} and self._confirmed:  # only its word was still missing
-            self._replies.append(reply.progress(self._header, self._confirmed))
+        if confirmed := self._confirmation.gone(watch_id):  # only its word was still missing
+            self._outbox.replies.append(reply.progress(self._header, confirmed))
             self._pump()
-        self._confirming.discard(watch_id)
         return True
-
-    def _objection(self, request: messages.WatchCreateRequest) -> str:
-        """etcd's word for why it would not make this watch; empty when it would."""
-        if request.range_end not in (b"", _OPEN_END) and (request.key or b"\0") >= request.range_end:
-            return EMPTY_RANGE
-        return DUPLICATE_WATCH if request.watch_id and request.watch_id in self._watched else ""
-
-    def _free_id(self) -> int:
-        while self._next_id in self._watched:
-            self._next_id += 1
-        self._next_id += 1
-        return self._next_id - 1
 
     async def _cancel(self, watch_id: int) -> None:
         if not self._forget(watch_id):
@@ -253,18 +199,16 @@ class WatchStream:
         await self._say(reply.cancelled(self._header, watch_id))
 
     async def _ask_progress(self) -> None:
-        if not self._watched:  # then all there is to know is known
+        if not self._watches.by_id:  # then all there is to know is known
             header = await self._ask_head()
             return await self._say(reply.progress(header, header.revision))
-        if not self._confirming:
-            self._confirmed = 0
-        for watch_id in self._watched:
-            self._confirm(watch_id)
+        for watched in self._watches.by_id.values():
+            self._confirm(watched)
         return None
 
-    def _confirm(self, watch_id: int) -> None:
-        self._confirming.add(watch_id)
-        self._watched[watch_id].watch.ask_progress()
+    def _confirm(self, watched: Watched) -> None:
+        self._confirmation.ask(watched.watch_id)
+        watched.watch.ask_progress()
 
     async def _ask_head(self) -> messages.ResponseHeader:
         try:
@@ -276,18 +220,17 @@ class WatchStream:
         return self._header
 
     async def _say(self, answer: bytes) -> None:
-        """Queue an answer to a request. A client that asks on and does not read has to wait."""
-        self._replies.append(answer)
+        """Queue an answer to a request."""
+        self._outbox.replies.append(answer)
         await self._said()
 
     async def _said(self) -> None:
-        self._read.clear()
+        self._outbox.owes()
         self._pump()
-        if len(self._replies) >= MAX_REPLIES:
-            await self._read.wait()
+        await self._outbox.taken()
 
     def _writable(self) -> None:
-        self._writing_since = None
+        self._outbox.blocked_since = None
         self._pump()
 
     def _pump(self) -> None:
@@ -311,7 +254,7 @@ class WatchStream:
         for _ in range(ROUNDS):
             self._has_news = False
             is_more_due = self._round()
-            if self._writing_since is not None:
+            if self._outbox.blocked_since is not None:
                 return  # _writable goes on
             if not is_more_due and not self._has_news:
                 return
@@ -319,29 +262,18 @@ class WatchStream:
 
     def _round(self) -> bool:
         """Write what is due, of each watch one batch. Whether more may be."""
-        if self._replies:
-            while self._replies and self._may_write():
-                self._write(self._replies.popleft())
-            self._read.set()
+        if self._outbox.replies:
+            self._outbox.write_replies()
         is_more_due = False
-        for watched in list(self._watched.values()):
-            if not self._may_write():
+        for watched in list(self._watches.by_id.values()):
+            if not self._outbox.may_write():
                 break
             is_more_due |= self._serve(watched)
         return is_more_due
 
-    def _may_write(self) -> bool:
-        while self._call.may_send():
-            if not self._parts:
-                return True
-            self._write(self._parts.popleft())
-        if self._writing_since is None:
-            self._writing_since = self._loop.time()
-        return False
-
     def _serve(self, watched: Watched) -> bool:
         watch, watch_id = watched.watch, watched.watch_id
-        if self._watched.get(watch_id) is not watched:
+        if self._watches.by_id.get(watch_id) is not watched:
             return False  # cancelled while another one was written
         if (revision := watch.take_confirmed()) is not None:  # first: there may be events all the time
             self._confirmed_by(watch_id, revision)
@@ -352,41 +284,20 @@ class WatchStream:
             self._lapsed()
             raise Ended(TOO_SLOW) from None
         if batch is not None:
-            self._write_events(watched, reply.with_id(batch.raw, watch_id))
+            self._outbox.write_events(reply.with_id(batch.raw, watch_id), may_cut=watched.fragment)
             return watched.progress or not watch.is_settled
         if watched.progress and (said := watch.take_progress()) is not None:
-            self._write(reply.with_id(said, watch_id))
+            self._outbox.write(reply.with_id(said, watch_id))
             return True
-        return self._serve_ending(watched)
-
-    def _serve_ending(self, watched: Watched) -> bool:
-        try:
-            ending = watched.watch.take_ending()
-        except TooManyFeeds:
-            raise Ended(TOO_SLOW) from None
-        if ending is None:
+        if (ending := watched.take_ending()) is None:
             return False
-        if isinstance(ending, Lost):
-            raise Ended(ending.status)
-        self._forget(watched.watch_id)
-        self._write(reply.with_id(ending.raw, watched.watch_id))
+        self._forget(watch_id)
+        self._outbox.write(ending)
         return True
 
     def _confirmed_by(self, watch_id: int, revision: int) -> None:
-        self._confirmed = min(self._confirmed or revision, revision)
-        self._confirming.discard(watch_id)
-        if not self._confirming:
-            self._write(reply.progress(self._header, self._confirmed))
-
-    def _write_events(self, watched: Watched, raw: bytes) -> None:
-        if watched.fragment and len(raw) > FRAGMENT_BYTES:
-            self._parts.extend(reply.fragments(raw, FRAGMENT_BYTES))
-            self._may_write()
-        else:
-            self._write(raw)
-
-    def _write(self, answer: bytes) -> None:
-        self._call.send(answer)
+        if confirmed := self._confirmation.said(watch_id, revision):
+            self._outbox.write(reply.progress(self._header, confirmed))
 
     def _lapsed(self) -> None:
         self._metrics.slow_readers.labels("lapsed").inc()

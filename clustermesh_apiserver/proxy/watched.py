@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import STATE, Allow
 from clustermesh_apiserver.proxy.feed import Selection
-from clustermesh_apiserver.proxy.hub import Watch
+from clustermesh_apiserver.proxy.feedwatch import Watch
+from clustermesh_apiserver.proxy.hub import TooManyFeeds
+from clustermesh_apiserver.proxy.source import Lost
+from clustermesh_apiserver.proxy.status import TOO_SLOW, Ended
 from kvstore import messages
 
 
@@ -30,6 +34,18 @@ class Watched:
         self.watch_id = watch_id
         self.progress = request.progress_notify
         self.fragment = request.fragment
+
+    def take_ending(self) -> bytes | None:
+        """The answer that ends it; None while it goes on. Raises Ended where the whole stream ends."""
+        try:
+            ending = self.watch.take_ending()
+        except TooManyFeeds:
+            raise Ended(TOO_SLOW) from None
+        if ending is None:
+            return None
+        if isinstance(ending, Lost):
+            raise Ended(ending.status)
+        return reply.with_id(ending.raw, self.watch_id)
 
 
 def is_of_state(asked: bytes) -> bool:

@@ -9,10 +9,11 @@ import pytest
 from aiokit.wait import eventually
 from clustermesh_apiserver.proxy import hub as hub_module
 from clustermesh_apiserver.proxy.feed import ALONE_LAG, Selection
-from clustermesh_apiserver.proxy.hub import MAX_LAG, Head, Hub, TooManyFeeds, Watch, running_hub
+from clustermesh_apiserver.proxy.feedwatch import Watch
+from clustermesh_apiserver.proxy.hub import MAX_LAG, Hub, TooManyFeeds, running_hub
 from clustermesh_apiserver.proxy.reply import Cancelled
 from clustermesh_apiserver.proxy.ring import Lapsed
-from clustermesh_apiserver.proxy.source import Lost
+from clustermesh_apiserver.proxy.source import Head, Lost
 from kvstore import messages as m
 from tests.clustermesh_apiserver.proxy.answers import Told, events, header, told
 from tests.clustermesh_apiserver.proxy.scripted_source import LOST, ScriptedSource

@@ -12,11 +12,12 @@ from aiokit.wait import eventually
 from clustermesh_apiserver.proxy import watch as watch_module
 from clustermesh_apiserver.proxy.authz import role_of
 from clustermesh_apiserver.proxy.caller import Caller, Certificate
-from clustermesh_apiserver.proxy.hub import Head, running_hub
+from clustermesh_apiserver.proxy.hub import running_hub
 from clustermesh_apiserver.proxy.method import WATCH
 from clustermesh_apiserver.proxy.metric import Metrics
 from clustermesh_apiserver.proxy.quota import DEFAULT, Account
 from clustermesh_apiserver.proxy.ring import BATCH_BYTES
+from clustermesh_apiserver.proxy.source import Head
 from clustermesh_apiserver.proxy.watch import WatchStream
 from kvstore import messages as m
 from tests.clustermesh_apiserver.proxy.answers import events, header

@@ -13,6 +13,10 @@ from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.status import Metadata
 
 
+def nobody() -> None:
+    """What `Call.on_writable` is while nobody waits."""
+
+
 class Call(Protocol):
     """One call. When its client gives it up, the task that handles it is cancelled."""
 

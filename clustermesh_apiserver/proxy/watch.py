@@ -20,7 +20,7 @@ import grpc.aio
 
 from clustermesh_apiserver.proxy import reply
 from clustermesh_apiserver.proxy.authz import Allow, Refuse, admit
-from clustermesh_apiserver.proxy.call import Call
+from clustermesh_apiserver.proxy.call import Call, nobody
 from clustermesh_apiserver.proxy.confirmation import Confirmation
 from clustermesh_apiserver.proxy.head import HeadSource
 from clustermesh_apiserver.proxy.hub import Hub
@@ -52,9 +52,6 @@ STALL_SECONDS = 60.0  # longer than a client's garbage collection or a short par
 ROUNDS = 8  # of one stream, one batch of each watch in each, before others get a turn
 
 log = logging.getLogger(__name__)
-
-
-def _nobody() -> None: ...
 
 
 class WatchStream:
@@ -98,7 +95,7 @@ class WatchStream:
         except (grpc.aio.AioRpcError, Ended) as error:
             return self._status or status_of(error)
         finally:
-            self._call.on_writable = _nobody  # or the two of us would hold each other
+            self._call.on_writable = nobody  # or the two of us would hold each other
             self._until = None
             self._status = self._status or UPSTREAM_LOST  # what is woken from now on is not written any more
             for watch_id in list(self._watches.by_id):
@@ -276,7 +273,8 @@ class WatchStream:
         if self._watches.by_id.get(watch_id) is not watched:
             return False  # cancelled while another one was written
         if (revision := watch.take_confirmed()) is not None:  # first: there may be events all the time
-            self._confirmed_by(watch_id, revision)
+            if confirmed := self._confirmation.said(watch_id, revision):
+                self._outbox.write(reply.progress(self._header, confirmed))
             return True
         try:
             batch = watch.take()
@@ -294,10 +292,6 @@ class WatchStream:
         self._forget(watch_id)
         self._outbox.write(ending)
         return True
-
-    def _confirmed_by(self, watch_id: int, revision: int) -> None:
-        if confirmed := self._confirmation.said(watch_id, revision):
-            self._outbox.write(reply.progress(self._header, confirmed))
 
     def _lapsed(self) -> None:
         self._metrics.slow_readers.labels("lapsed").inc()

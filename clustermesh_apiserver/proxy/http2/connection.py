@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.http2 import frame, grpcheaders, headers, settings, window
@@ -15,35 +14,24 @@ from clustermesh_apiserver.proxy.http2.abuse import Budget, Cost
 from clustermesh_apiserver.proxy.http2.frame import (
     END_HEADERS,
     END_STREAM,
-    HAS_PRIORITY,
     Code,
     ConnectionFault,
     StreamFault,
 )
 from clustermesh_apiserver.proxy.http2.keepalive import Keepalive
-from clustermesh_apiserver.proxy.http2.sender import Sender
+from clustermesh_apiserver.proxy.http2.sender import Sender, Wire
 from clustermesh_apiserver.proxy.http2.stream import Stream
+from clustermesh_apiserver.proxy.http2.streams import Streams
 from clustermesh_apiserver.proxy.status import Status
 
 RECEIVE_BYTES = 1 << 20  # of the connection's window: a burst of requests of many streams
-SILENT_SECONDS = 120.0  # without taking anything of an answer: the answer is dropped
-
-
-class Wire(Protocol):
-    """The socket, with or without encryption."""
-
-    def write(self, raw: bytes) -> None: ...
-
-    def close(self) -> None:
-        """Send what was written, then end."""
 
 
 class Connection:
     """`start` runs the handler of a new stream in a task, which it leaves in `stream.task`."""
 
     def __init__(self, wire: Wire, caller: Caller, start: Callable[[Connection, Stream], None]) -> None:
-        self.running = 0  # handlers, also of streams that have ended meanwhile
-        self.streams: dict[int, Stream] = {}
+        self.streams = Streams()
         self._wire = wire
         self._caller = caller
         self._start = start
@@ -55,7 +43,6 @@ class Connection:
         self._sender = Sender(wire.write, self._budget)
         self._receiving = window.Receiving(RECEIVE_BYTES)
         self._keepalive = Keepalive(self._now())
-        self._last = 0  # the highest stream that the client has begun
         self._has_settings = False
         self._is_draining = False
         self.is_closed = False
@@ -81,8 +68,7 @@ class Connection:
     def lost(self) -> None:
         """The socket is gone: nobody waits for any answer."""
         self.is_closed = True
-        for stream in list(self.streams.values()):
-            self._forget(stream)
+        self.streams.forget_all()
         self._sender.close()
 
     def pause(self) -> None:
@@ -96,13 +82,14 @@ class Connection:
         if stream.is_closed:
             return
         stream.closing(status)
-        self._drop(stream)
+        self.streams.drop(stream)
+        self._end_if_drained()
 
     def drain(self) -> None:
         """Take no new calls; end when those that run are done."""
         if not self._is_draining and not self.is_closed:
             self._is_draining = True
-            self._sender.put(frame.goaway(self._last, Code.NO_ERROR, "the server ends"))
+            self._sender.put(frame.goaway(self.streams.last, Code.NO_ERROR, "the server ends"))
         self._end_if_drained()
 
     def end(self) -> None:
@@ -116,9 +103,8 @@ class Connection:
                 self._sender.put(ping)
         except ConnectionFault as fault:
             return self._hang_up(fault.code, str(fault))
-        for stream in list(self.streams.values()):
-            if stream.progress_at is not None and now - stream.progress_at > SILENT_SECONDS:
-                self._reset(stream.number, Code.CANCEL)
+        for number in self.streams.silent(now):
+            self._reset(number, Code.CANCEL)
         return None
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
@@ -139,7 +125,7 @@ class Connection:
         return None
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
-        self._require_begun(number)
+        self.streams.require_begun(number)
         self._receiving.take(len(payload))
         content, ends = frame.unpadded(flags, payload), bool(flags & END_STREAM)
         if not content and not ends:
@@ -155,12 +141,7 @@ class Connection:
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         if number % 2 == 0:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a client's streams have odd numbers")
-        piece = frame.unpadded(flags, payload)
-        if flags & HAS_PRIORITY:
-            if len(piece) < 5:
-                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "a priority has five bytes")
-            piece = piece[5:]
-        self._blocks.begin(number, piece, ends_stream=bool(flags & END_STREAM))
+        self._blocks.begin(number, flags, payload)
         self._finish_block(flags, number)
 
     def _continuation(self, flags: int, number: int, payload: bytes) -> None:
@@ -180,15 +161,15 @@ class Connection:
                 raise StreamFault(Code.PROTOCOL_ERROR, "headers where there are none")
             headers.trailers(decoded)
             stream.end()
-        elif number > self._last:
+        elif number > self.streams.last:
             self._begin(number, decoded, ends=ends)
         else:
             self._budget.spend(Cost.IDLE, self._now())
 
     def _begin(self, number: int, decoded: list[headers.Header], *, ends: bool) -> None:
         self._budget.spend(Cost.STREAM, self._now())
-        self._last = number
-        if self._is_draining or self.running >= settings.MAX_STREAMS:
+        self.streams.last = number
+        if self._is_draining or self.streams.running >= settings.MAX_STREAMS:
             raise StreamFault(Code.REFUSED_STREAM, "no further stream")
         request = headers.request(decoded)
         if refusal := grpcheaders.http_refusal(request):
@@ -196,10 +177,7 @@ class Connection:
             if not ends:
                 self._sender.put(frame.reset(number, Code.NO_ERROR))
             return
-        try:
-            seconds = grpcheaders.timeout(request)
-        except grpcheaders.BadTimeoutError:
-            raise StreamFault(Code.PROTOCOL_ERROR, "grpc-timeout says no time") from None
+        seconds = grpcheaders.timeout(request)
         deadline = None if seconds is None else self._now() + seconds
         stream = self.streams[number] = Stream(
             number,
@@ -211,12 +189,12 @@ class Connection:
         )
         if ends:
             stream.end()
-        self.running += 1
+        self.streams.running += 1
         self._start(self, stream)
 
     def ran(self) -> None:
         """A handler has ended."""
-        self.running -= 1
+        self.streams.running -= 1
         self._end_if_drained()
 
     def _priority(self, _flags: int, number: int, payload: bytes) -> None:
@@ -225,12 +203,11 @@ class Connection:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "a priority has a stream and five bytes")
 
     def _rst_stream(self, _flags: int, number: int, payload: bytes) -> None:
-        self._require_begun(number)
+        self.streams.require_begun(number)
         frame.number(payload)
         self._budget.spend(Cost.RESET, self._now())
-        stream = self.streams.get(number)
-        if stream is not None:
-            self._forget(stream)
+        self.streams.forget(number)
+        self._end_if_drained()
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -246,17 +223,9 @@ class Connection:
         self._sender.use(new)
         self._sender.put(frame.write(frame.SETTINGS, frame.ACK, 0))
         if by:
-            self._resize(by)
+            self.streams.resize(by)
+            self._sender.run()
         return None
-
-    def _resize(self, by: int) -> None:
-        """The windows of all streams that are open change with the settings."""
-        for stream in list(self.streams.values()):
-            stream.window += by
-            if stream.window > window.LARGEST:
-                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window of 2 GiB or more")
-            stream.opened()
-        self._sender.run()
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if number or len(payload) != 8:
@@ -277,7 +246,7 @@ class Connection:
         if not number:
             self._sender.window = window.opened(self._sender.window, by)
             return self._sender.run()
-        self._require_begun(number)
+        self.streams.require_begun(number)
         stream = self.streams.get(number)
         if stream is not None:
             stream.window = window.opened(stream.window, by)
@@ -288,11 +257,6 @@ class Connection:
     def _push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:
         raise ConnectionFault(Code.PROTOCOL_ERROR, "clients do not push")
 
-    def _require_begun(self, number: int) -> None:
-        """Raises ConnectionFault for a stream that nobody has begun."""
-        if number > self._last or number % 2 == 0:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"stream {number} has not begun")
-
     def _open_window(self, used: int) -> None:
         if by := self._receiving.give_back(used):
             self._sender.put(frame.window_update(0, by))
@@ -300,23 +264,11 @@ class Connection:
     def _reset(self, number: int, code: Code) -> None:
         """End one stream."""
         self._sender.put(frame.reset(number, code))
-        stream = self.streams.get(number)
-        if stream is not None:
-            self._forget(stream)
-
-    def _forget(self, stream: Stream) -> None:
-        """The stream is over, and whoever handles it is told."""
-        self._drop(stream)
-        if stream.task is not None:
-            stream.task.cancel()
-
-    def _drop(self, stream: Stream) -> None:
-        stream.close()
-        self.streams.pop(stream.number, None)
+        self.streams.forget(number)
         self._end_if_drained()
 
     def _end_if_drained(self) -> None:
-        if self._is_draining and not self.streams and not self.running and not self.is_closed:
+        if self._is_draining and self.streams.is_idle and not self.is_closed:
             self.is_closed = True
             self._sender.last()
             self._wire.close()
@@ -325,9 +277,8 @@ class Connection:
         if self.is_closed:
             return
         self.is_closed = True
-        for stream in list(self.streams.values()):
-            self._forget(stream)
-        self._sender.last(frame.goaway(self._last, code, text))
+        self.streams.forget_all()
+        self._sender.last(frame.goaway(self.streams.last, code, text))
         self._wire.close()
 
 

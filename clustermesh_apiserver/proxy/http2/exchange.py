@@ -92,8 +92,7 @@ class Exchange:
         kind, flags, stream, payload = received
         match kind:
             case frame.HEADERS:
-                ends = bool(flags & frame.END_STREAM)
-                self._blocks.begin(stream, frame.unpadded(flags, payload), ends_stream=ends)
+                self._blocks.begin(stream, flags, payload)
                 self._finish(flags)
             case frame.CONTINUATION:
                 self._blocks.add(stream, payload)

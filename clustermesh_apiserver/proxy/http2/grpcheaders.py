@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import hpack
 
+from clustermesh_apiserver.proxy.http2.frame import Code, StreamFault
 from clustermesh_apiserver.proxy.http2.headers import Request
 from clustermesh_apiserver.proxy.status import Metadata, Status
 
@@ -22,18 +23,14 @@ _MAX_DETAILS = 1000  # characters: clients refuse headers that are longer than s
 NO_TABLE = b"\x20"  # before the first block of a connection: the compression's table has no room
 
 
-class BadTimeoutError(ValueError):
-    """A grpc-timeout that says no time."""
-
-
 def timeout(request: Request) -> float | None:
-    """Seconds that the client gives the call; None: any. Raises BadTimeoutError."""
+    """Seconds that the client gives the call; None: any. Raises StreamFault."""
     text = request.value("grpc-timeout")
     if not text:
         return None
     match = _TIMEOUT.fullmatch(text)
     if match is None:
-        raise BadTimeoutError
+        raise StreamFault(Code.PROTOCOL_ERROR, "grpc-timeout says no time")
     return int(match[1]) * _SECONDS[match[2]]
 
 

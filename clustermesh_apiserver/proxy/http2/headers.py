@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import hpack
 
-from clustermesh_apiserver.proxy.http2.frame import Code, ConnectionFault, StreamFault
+from clustermesh_apiserver.proxy.http2.frame import (
+    END_STREAM,
+    HAS_PRIORITY,
+    Code,
+    ConnectionFault,
+    StreamFault,
+    unpadded,
+)
 from clustermesh_apiserver.proxy.http2.settings import MAX_HEADER_LIST
 
 MAX_BLOCK = 32_768  # compressed bytes of one block, however many frames it comes in
@@ -33,11 +40,17 @@ class Blocks:
         self._pieces = 0
         self._ends_stream = False
 
-    def begin(self, stream: int, piece: bytes, *, ends_stream: bool) -> None:
+    def begin(self, stream: int, flags: int, payload: bytes) -> None:
+        """A HEADERS frame's flags and payload. Raises ConnectionFault."""
+        piece = unpadded(flags, payload)
+        if flags & HAS_PRIORITY:
+            if len(piece) < 5:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "a priority has five bytes")
+            piece = piece[5:]
         self.stream = stream
         self._block = b""
         self._pieces = 0
-        self._ends_stream = ends_stream
+        self._ends_stream = bool(flags & END_STREAM)
         self.add(stream, piece)
 
     def add(self, stream: int, piece: bytes) -> None:

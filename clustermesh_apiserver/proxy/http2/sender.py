@@ -24,6 +24,15 @@ PASS_BYTES = 1 << 20  # sent for one connection before others get a turn
 LARGEST_FRAME = 256 << 10  # of ours, whatever the client takes: others shall get between
 
 
+class Wire(Protocol):
+    """The socket, with or without encryption."""
+
+    def write(self, raw: bytes) -> None: ...
+
+    def close(self) -> None:
+        """Send what was written, then end."""
+
+
 class Waiting(Protocol):
     """A stream that waits for its turn."""
 

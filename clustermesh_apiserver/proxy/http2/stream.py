@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from clustermesh_apiserver.proxy.call import nobody
 from clustermesh_apiserver.proxy.caller import Caller
 from clustermesh_apiserver.proxy.http2 import frame, grpcheaders
 from clustermesh_apiserver.proxy.http2.frame import DATA, END_HEADERS, END_STREAM, MESSAGE_HEAD, Code
@@ -22,9 +23,6 @@ from clustermesh_apiserver.proxy.status import CUT_SHORT, Ended, Metadata, Statu
 MAX_REQUEST_BYTES = 2 << 20  # etcd itself takes 1.5 MiB
 UNREAD_BYTES = 65_536  # of messages that the handler has not read; more of them may not come
 TURN_BYTES = 65_536  # that one stream sends before the next one's turn
-
-
-def _nobody() -> None: ...
 
 
 class Stream:
@@ -52,7 +50,7 @@ class Stream:
         self.deadline = deadline
         self.window = window
         self.held = 0
-        self.on_writable: Callable[[], None] = _nobody
+        self.on_writable: Callable[[], None] = nobody
         self.task: asyncio.Task[None] | None = None
         self.progress_at: float | None = None  # when something was last sent of a message that waits
         self._sender = sender
@@ -212,7 +210,7 @@ class Stream:
     def close(self) -> None:
         """Nothing is sent any more, and nothing expected; what waits is dropped."""
         self._gone = True
-        self.on_writable = _nobody
+        self.on_writable = nobody
         self._pending.clear()
         self._pending_bytes = 0
         self.progress_at = None

@@ -10,9 +10,9 @@ import pytest
 
 from bench import http2
 from bench.http2 import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, frame
-from clustermesh_apiserver.proxy.http2 import connection as connection_module
 from clustermesh_apiserver.proxy.http2 import keepalive, sender, server, settings, wire
 from clustermesh_apiserver.proxy.http2.frame import CONTINUATION, PRIORITY, PUSH_PROMISE, Code
+from clustermesh_apiserver.proxy.http2.streams import SILENT_SECONDS
 from tests.clustermesh_apiserver.proxy.http2.far import ASK, Connect, Far, far, message, settled
 
 NUMBER = struct.Struct(">I")
@@ -111,7 +111,7 @@ async def test_a_fault_of_a_stream_ends_only_that(client: Far, fault: str) -> No
     raw, code = STREAM_FAULTS[fault]
     client.send(raw)
     await settled(lambda: client.reset() is code)
-    await settled(lambda: client.connection.running == 0)
+    await settled(lambda: client.connection.streams.running == 0)
     client.ask(3, ends=True)
     await settled(lambda: bool(client.trailers(3)))
 
@@ -226,7 +226,7 @@ async def test_streams_beyond_the_most_are_refused_also_while_cancelled_ones_sti
         client.send(frame(RST_STREAM, 0, stream, bytes(4)))
     client.ask(7)
     await settled(lambda: client.reset(7) is Code.REFUSED_STREAM)
-    await settled(lambda: client.connection.running == 1)
+    await settled(lambda: client.connection.streams.running == 1)
     client.ask(9, ends=True)
     await settled(lambda: bool(client.trailers(9)))
 
@@ -268,9 +268,9 @@ async def test_an_answer_that_nobody_takes_is_dropped(connect: Connect) -> None:
     since = client.connection.streams[1].progress_at
     assert since is not None
     client.send(frame(PING, 1, 0, bytes(8)))
-    client.connection.check(since + connection_module.SILENT_SECONDS + 1)
+    client.connection.check(since + SILENT_SECONDS + 1)
     await settled(lambda: client.reset() is Code.CANCEL)
-    await settled(lambda: client.connection.running == 0)
+    await settled(lambda: client.connection.streams.running == 0)
 
 
 async def test_connections_are_bounded_and_more_so_those_nobody_knows(

@@ -261,7 +261,7 @@ async def test_a_call_that_is_given_up_is_cancelled() -> None:
         await asyncio.sleep(0)
         client.send(frame(http2.RST_STREAM, 0, 1, bytes([0, 0, 0, 8])))
         await asyncio.wait_for(ended.wait(), 5)
-        await settled(lambda: client.connection.running == 0)
+        await settled(lambda: client.connection.streams.running == 0)
         assert not client.of(HEADERS, 1)
 
 

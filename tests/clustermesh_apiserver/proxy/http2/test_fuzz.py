@@ -65,6 +65,6 @@ async def _survives(frames: list[bytes], cuts: list[int]) -> None:
         assert other.messages() == [b"still here"]
         if connection is not None:
             client.socket.abort()
-            await settled(lambda: connection.running == 0)
+            await settled(lambda: connection.streams.running == 0)
             assert not connection.streams
             assert connection.held == 0

@@ -37,7 +37,7 @@ class Outbox:
         """One message: ask `may_write` before."""
         self._call.send(message)
 
-    def write_events(self, raw: bytes, *, may_cut: bool) -> None:
+    def write_events(self, raw: bytes, may_cut: bool) -> None:
         """One answer with events; in parts where it is long and the client takes parts."""
         if may_cut and len(raw) > FRAGMENT_BYTES:
             self._parts.extend(reply.fragments(raw, FRAGMENT_BYTES))

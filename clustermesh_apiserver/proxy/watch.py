@@ -73,6 +73,7 @@ class WatchStream:
         self._head = head
         self._metrics = metrics
         self._watches = WatchSet(hub, account)
+        self._watched = self._watches.by_id
         self._outbox = Outbox(call)
         self._header = messages.ResponseHeader()
         self._confirmation = Confirmation()
@@ -98,7 +99,7 @@ class WatchStream:
             self._call.on_writable = nobody  # or the two of us would hold each other
             self._until = None
             self._status = self._status or UPSTREAM_LOST  # what is woken from now on is not written any more
-            for watch_id in list(self._watches.by_id):
+            for watch_id in list(self._watched):
                 self._forget(watch_id)
         raise AssertionError("a stream ends by an error")
 
@@ -116,14 +117,14 @@ class WatchStream:
         if now - self._outbox.blocked_since > STALL_SECONDS:
             self._metrics.slow_readers.labels("stalled").inc()
             self.end(STALLED)
-        elif any(watched.watch.has_lapsed for watched in self._watches.by_id.values()):
+        elif any(watched.watch.has_lapsed for watched in self._watched.values()):
             self._lapsed()
             self.end(TOO_SLOW)
 
     def review(self) -> None:
         """A watch that would not be the same any more is over; its client lists again what it may see."""
         role = self._views.role(self._role)
-        for watch_id, watched in list(self._watches.by_id.items()):
+        for watch_id, watched in list(self._watched.items()):
             verdict = admit(role, WATCH.path, watched.asked)
             if verdict == watched.sent:
                 continue
@@ -191,15 +192,14 @@ class WatchStream:
         return True
 
     async def _cancel(self, watch_id: int) -> None:
-        if not self._forget(watch_id):
-            return
-        await self._say(reply.cancelled(self._header, watch_id))
+        if self._forget(watch_id):
+            await self._say(reply.cancelled(self._header, watch_id))
 
     async def _ask_progress(self) -> None:
-        if not self._watches.by_id:  # then all there is to know is known
+        if not self._watched:  # then all there is to know is known
             header = await self._ask_head()
             return await self._say(reply.progress(header, header.revision))
-        for watched in self._watches.by_id.values():
+        for watched in self._watched.values():
             self._confirm(watched)
         return None
 
@@ -262,7 +262,7 @@ class WatchStream:
         if self._outbox.replies:
             self._outbox.write_replies()
         is_more_due = False
-        for watched in list(self._watches.by_id.values()):
+        for watched in list(self._watched.values()):
             if not self._outbox.may_write():
                 break
             is_more_due |= self._serve(watched)
@@ -270,7 +270,7 @@ class WatchStream:
 
     def _serve(self, watched: Watched) -> bool:
         watch, watch_id = watched.watch, watched.watch_id
-        if self._watches.by_id.get(watch_id) is not watched:
+        if self._watched.get(watch_id) is not watched:
             return False  # cancelled while another one was written
         if (revision := watch.take_confirmed()) is not None:  # first: there may be events all the time
             if confirmed := self._confirmation.said(watch_id, revision):
@@ -282,7 +282,7 @@ class WatchStream:
             self._lapsed()
             raise Ended(TOO_SLOW) from None
         if batch is not None:
-            self._outbox.write_events(reply.with_id(batch.raw, watch_id), may_cut=watched.fragment)
+            self._outbox.write_events(reply.with_id(batch.raw, watch_id), watched.fragment)
             return watched.progress or not watch.is_settled
         if watched.progress and (said := watch.take_progress()) is not None:
             self._outbox.write(reply.with_id(said, watch_id))

@@ -35,6 +35,7 @@ SOURCES = (
     "include/neighbour.h",
     "include/container6.h",
     "include/naterror.h",
+    "include/ownprocess.h",
     "include/maglev.h",
     "src/container.c",
     "src/overlay.c",
@@ -42,6 +43,7 @@ SOURCES = (
     "src/sock.c",
     "src/netdeverror.c",
     "src/netdev.c",
+    "src/tonetdev.c",
     "src/sock6.c",
     "src/bind.c",
 )
@@ -255,6 +257,7 @@ TO_CONTAINER = ProgramSpec("cil_to_container", ProgramType.SCHED_CLS, AttachType
 FROM_OVERLAY = ProgramSpec("cil_from_overlay", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
 TO_OVERLAY = ProgramSpec("cil_to_overlay", ProgramType.SCHED_CLS, AttachType.TCX_EGRESS)
 FROM_NETDEV = ProgramSpec("cil_from_netdev", ProgramType.SCHED_CLS, AttachType.TCX_INGRESS)
+TO_NETDEV = ProgramSpec("cil_to_netdev", ProgramType.SCHED_CLS, AttachType.TCX_EGRESS)
 SOCK4_CONNECT = ProgramSpec(
     "cil_sock4_connect", ProgramType.CGROUP_SOCK_ADDR, AttachType.CGROUP_INET4_CONNECT
 )
@@ -280,7 +283,7 @@ SOCK6_POST_BIND = ProgramSpec(
 
 POD_PROGRAMS = (FROM_CONTAINER, TO_CONTAINER)
 OVERLAY_PROGRAMS = (FROM_OVERLAY, TO_OVERLAY)
-UNDERLAY_PROGRAMS = (FROM_NETDEV,)
+UNDERLAY_PROGRAMS = (FROM_NETDEV, TO_NETDEV)
 SOCKET_PROGRAMS = (
     *(SOCK4_CONNECT, SOCK4_SENDMSG, SOCK4_RECVMSG, SOCK4_GETPEERNAME),
     *(SOCK6_CONNECT, SOCK6_SENDMSG, SOCK6_RECVMSG, SOCK6_GETPEERNAME),

@@ -7,7 +7,7 @@
  * client, and its answer comes back here. What is for no such service passes, unjudged.
  */
 #include "../include/maglev.h"
-#include "../include/naterror.h"
+#include "../include/ownprocess.h"
 
 __inline_always struct lb4_backend_value *choose_by_hash(struct lb4_service_key *key, struct ct_key *tuple,
 							 struct lb4_service_value *service, __u32 *id)
@@ -94,13 +94,6 @@ __inline_always int relay(struct __sk_buff *skb, struct packet *packet, struct e
 	return redirect_to_underlay(skb);
 }
 
-__inline_always int is_own_address(__u32 address)
-{
-	struct node_config_value *node = node_config();
-
-	return node && node->node_ip == address;
-}
-
 __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, struct ct_key *asked, struct ends *to,
 			       int is_new)
 {
@@ -120,8 +113,8 @@ __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, str
 	opened.flags = CT_SERVICE | CT_IN;
 	if (is_new || !ct_track(&opened, packet, skb->len, 0))
 		remember(&opened, asked->daddr, asked->dport, skb->ifindex, NAT_DEVICE);
-	if (is_own_address(to->daddr)) /* a process of this node: nothing would translate its answer */
-		return drop(skb, DROP_NO_LOCAL_ENDPOINT, METRIC_INGRESS);
+	if (is_own_address(to->daddr))
+		return to_own_process(skb, packet, to);
 	local = endpoint_of(to->daddr);
 	if (!local)
 		return relay(skb, packet, to, identity);
@@ -156,8 +149,10 @@ __inline_always int handle_service(struct __sk_buff *skb, struct packet *packet)
 		ct_track(&asked, packet, skb->len, 0);
 		return to_backend(skb, packet, &asked, &to, 0);
 	}
-	if (!service)
+	if (!service) {
+		meets_own_process(packet);
 		return NOT_OURS;
+	}
 	if (!service->count)
 		return drop(skb, NO_BACKEND, METRIC_SERVICE);
 	backend = choose_outside(&key, &asked, service, &id);

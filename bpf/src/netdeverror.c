@@ -3,7 +3,7 @@
  * ICMP errors that come in by the underlay: about an answer of a backend, from somebody on the way to
  * its client; or about a packet that this node relayed.
  */
-#include "../include/naterror.h"
+#include "../include/ownprocess.h"
 
 #define NOT_OURS -1
 
@@ -34,6 +34,8 @@ __inline_always int tell_backend(struct __sk_buff *skb, struct packet *packet, s
 	quoted.sport = given->nat_port;
 	quoted.daddr = packet->about.daddr;
 	quoted.dport = packet->about.dport;
+	if (is_own_address(outer.daddr))
+		return tell_own_process(skb, packet, &outer, &quoted);
 	local = endpoint_of(outer.daddr);
 	if (local) {
 		reason = translate_error(skb, packet, &outer, &quoted);

@@ -196,7 +196,7 @@ def test_all_of_it_goes_and_nothing_else(left: Left) -> None:
 
 
 def test_a_hook_is_empty_at_once_even_while_somebody_has_its_link_open(left: Left) -> None:
-    (pin,) = [each for each in (left.bpf_root / "v1/links").iterdir() if "netdev" in each.name]
+    (pin,) = [each for each in (left.bpf_root / "v1/links").iterdir() if "from_netdev" in each.name]
     handle = syscall.obj_get(pin)
     try:
         assert left.asked("--force")["clean"]

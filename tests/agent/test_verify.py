@@ -237,12 +237,12 @@ async def test_programs_that_are_not_on_their_hooks_are_told() -> None:
     sockets = [Attachment(program.name, 4711) for program in spec.SOCKET_PROGRAMS]
     overlay = [Attachment(program.name, OVERLAY) for program in spec.OVERLAY_PROGRAMS]
     pod = [Attachment(program.name, 101) for program in spec.POD_PROGRAMS]
-    underlay = Attachment("cil_from_netdev", UNDERLAY)
-    programs = Programs(*sockets, *overlay, *pod, underlay, Attachment("cil_from_container", 0))
+    underlay = [Attachment(program.name, UNDERLAY) for program in spec.UNDERLAY_PROGRAMS]
+    programs = Programs(*sockets, *overlay, *pod, *underlay, Attachment("cil_from_container", 0))
     check = HookCheck(world, programs, OVERLAY, [UNDERLAY])
     assert (await check.look()).is_equal
     programs.attached.remove(pod[1])
-    programs.attached.remove(underlay)
+    programs.attached.remove(underlay[0])
     programs.attached.append(Attachment("cil_from_container", 55))
     assert {key.decode() for key in (await check.look()).differing} == {
         "cil_to_container 101",

@@ -19,11 +19,13 @@ from bpf.lb_wanted import Master
 from mesh.localservice import Frontend
 from mesh.matching import Backend
 from tests.bpf.outside import NODE_PORT, NODE_PORT_FLAGS, PORT, Outside, attach, mappings, reached
-from tests.bpf.world import Pod, PodError, World, world
+from tests.bpf.world import Pod, PodError, World, ip, world
 
 pytestmark = pytest.mark.root
 
 EXTERNAL, WEB_PORT = "203.0.113.7", 80
+MIRROR, CLOSED, SOURCE_PORT = 8081, 8082, 41_000
+SMALL_MTU = 1280
 BALANCED = FLAG_LOAD_BALANCER | FLAG_ROUTABLE
 PROTOCOLS = ("TCP", "UDP")
 Services = Mapping[Frontend, Sequence[Backend]]
@@ -149,6 +151,78 @@ def test_a_process_of_the_node_that_has_the_address_and_port_itself_answers(outs
         assert mesh.east.drops() == {}
     finally:
         east.close()
+
+
+@pytest.fixture
+def own_process(outside: Outside) -> Iterator[Pod]:
+    """A server on east's own network. It answers UDP from the address that others know east by."""
+    east = outside.mesh.east
+    here = ("198.18.11.0/24", "dev", "eth1", "src", east.address)
+    ip("route", "replace", *here, namespace=east.namespace)
+    pod = Pod("own", east.namespace, east.cgroup, east.address)
+    pod.do("serve", port=PORT)
+    pod.do("mirror", port=MIRROR)
+    yield pod
+    pod.close()
+
+
+@pytest.mark.parametrize("flags", [BALANCED, FLAG_EXTERNAL_IP | FLAG_ROUTABLE], ids=["balancer", "external"])
+@pytest.mark.parametrize("command", ["tcp", "udp_connected", "udp"])
+def test_a_backend_on_the_node_s_own_network_answers_as_the_service(
+    outside: Outside, own_process: Pod, command: str, flags: int
+) -> None:
+    serve(outside.mesh, at(own_process), flags)
+    answer = outside.client.do(command, ip=EXTERNAL, port=WEB_PORT)
+    assert answer["said"].startswith("own:")
+    assert answer["peer"] == [EXTERNAL, WEB_PORT]
+    assert outside.mesh.east.drops() == {}
+
+
+def node_port(own_process: Pod, port: int = PORT) -> dict[Frontend, list[Backend]]:
+    frontends = (Frontend(own_process.address, NODE_PORT, protocol) for protocol in PROTOCOLS)
+    return {f: [Backend(own_process.address, port, f.protocol, 1)] for f in frontends}
+
+
+def test_a_node_port_of_it_carries_much_in_whole_and_in_fragments(outside: Outside, own_process: Pod) -> None:
+    mesh, client = outside.mesh, outside.client
+    serve(mesh, node_port(own_process, MIRROR), NODE_PORT_FLAGS)
+    assert client.do("transfer", ip=mesh.east.address, port=NODE_PORT, size=3_000_000)
+    serve(mesh, node_port(own_process), NODE_PORT_FLAGS)
+    assert client.do("udp", ip=mesh.east.address, port=NODE_PORT, size=6000)["size"] == 6000 + len("own:")
+    assert mesh.east.drops() == {}
+
+
+def test_who_asks_the_process_itself_is_answered_by_it_from_the_same_port_too(
+    outside: Outside, own_process: Pod
+) -> None:
+    mesh, client = outside.mesh, outside.client
+    serve(mesh, node_port(own_process), NODE_PORT_FLAGS)
+    for port in (NODE_PORT, PORT, NODE_PORT):
+        opened = client.do("open", ip=mesh.east.address, port=port, source_port=SOURCE_PORT)["stream"]
+        assert client.do("say", stream=opened, text="x") == "own:x"
+        client.do("reset", stream=opened)
+
+
+def test_errors_are_told_both_ways(outside: Outside, own_process: Pod) -> None:
+    mesh, client = outside.mesh, outside.client
+    serve(mesh, node_port(own_process, port=CLOSED), NODE_PORT_FLAGS)
+    for command in ("tcp", "udp_connected"):
+        with pytest.raises(PodError) as refused:
+            client.do(command, ip=mesh.east.address, port=NODE_PORT)
+        assert refused.value.name == "ConnectionRefusedError"
+    serve(mesh, node_port(own_process), NODE_PORT_FLAGS)
+    client.do("too_big", ip=mesh.east.address, port=NODE_PORT, mtu=SMALL_MTU)
+    shown = ip("route", "get", client.address, namespace=mesh.east.namespace)
+    ip("route", "flush", "cache", namespace=mesh.east.namespace)
+    assert f"mtu {SMALL_MTU}" in shown
+
+
+def test_a_connection_of_it_outlives_its_service(outside: Outside, own_process: Pod) -> None:
+    mesh, client = outside.mesh, outside.client
+    serve(mesh, node_port(own_process), NODE_PORT_FLAGS)
+    opened = client.do("open", ip=mesh.east.address, port=NODE_PORT)["stream"]
+    mesh.east.datapath.services.sync({})
+    assert client.do("say", stream=opened, text="still") == "own:still"
 
 
 @pytest.fixture

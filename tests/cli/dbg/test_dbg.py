@@ -370,6 +370,9 @@ async def test_a_node_whose_health_endpoint_is_silent_is_named(tmp_path: Path) -
     endpoint["state"] = "reachable"
     assert "10.2.1.254" not in (await dbg(tmp_path, answers, "status")).stdout
     assert f"{line}reachable, 0.5 ms\n" in (await dbg(tmp_path, answers, "status", "--verbose")).stdout
+    nodes[0]["health-endpoint-ipv6"] = {"address": "fd00::fe", "state": "silent", "milliseconds": 0.0}
+    stdout = (await dbg(tmp_path, answers, "status")).stdout
+    assert f"{line}reachable, 0.5 ms, endpoint fd00::fe: silent\n" in stdout
 
 
 async def test_brief_is_ok_or_the_first_error(tmp_path: Path) -> None:

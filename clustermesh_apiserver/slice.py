@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from k8s.discovery import Endpoint, EndpointSlice
-from mesh import endpointslice
+from mesh import endpointslice, sliceendpoint
 from mesh.addressing import PeerScope
-from mesh.endpointslice import MESH_CONTROLLER, ClusterEndpointSlice, Conditions, EndpointPort, Hints
+from mesh.endpointslice import MESH_CONTROLLER, ClusterEndpointSlice
 from mesh.ip import canonical_ip, family
 from mesh.service import Port, Zone
+from mesh.sliceendpoint import Conditions, EndpointPort, Hints
 
 SERVICE_NAME = "kubernetes.io/service-name"
 
@@ -104,9 +105,9 @@ def of_mesh(item: EndpointSlice, scope: PeerScope) -> ClusterEndpointSlice | Non
     )
 
 
-def _of_mesh(item: Endpoint) -> endpointslice.Endpoint:
+def _of_mesh(item: Endpoint) -> sliceendpoint.Endpoint:
     said, zones = item.conditions, tuple(zone.name for zone in item.hints.forZones)
-    return endpointslice.Endpoint(
+    return sliceendpoint.Endpoint(
         addresses=item.addresses,
         conditions=Conditions(said.ready, said.serving, said.terminating),
         hostname=item.hostname or None,

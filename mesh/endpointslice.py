@@ -17,8 +17,6 @@ from mesh.errors import DecodeError
 from mesh.ip import is_ip, is_ipv4
 from mesh.protowire import (
     Budget,
-    as_bool,
-    as_int32,
     as_message,
     as_text,
     as_uint32,
@@ -27,8 +25,8 @@ from mesh.protowire import (
     write_message,
     write_number,
     write_text,
-    write_texts,
 )
+from mesh.sliceendpoint import Endpoint, EndpointPort, read_endpoint, read_port, write_endpoint, write_port
 
 # on Kubernetes' slices: who makes them
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -38,49 +36,6 @@ IPV4 = "IPv4"
 IPV6 = "IPv6"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_FIELDS = 262_144  # a slice may have 1000 endpoints of 100 addresses each
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """None: Kubernetes does not say."""
-
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-    unknown: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """Which zones should use an endpoint."""
-
-    for_zones: tuple[str, ...] = ()
-    unknown: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One backend; all its addresses are the same backend."""
-
-    addresses: tuple[str, ...] = ()
-    conditions: Conditions = Conditions()
-    hostname: str | None = None
-    deprecated_topology: Mapping[str, str] = field(default_factory=dict)
-    node_name: str | None = None
-    zone: str | None = None
-    hints: Hints | None = None
-    unknown: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointPort:
-    """A port that all the slice's endpoints have."""
-
-    name: str | None = None
-    protocol: str | None = None
-    port: int | None = None
-    app_protocol: str | None = None
-    unknown: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +115,9 @@ def _read_slice(message: bytes, remaining: Budget) -> ClusterEndpointSlice:
                 key, text = read_pair(as_message(value), remaining)
                 maps[number][key] = text
             case 8:
-                endpoints.append(_read_endpoint(as_message(value), remaining))
+                endpoints.append(read_endpoint(as_message(value), remaining))
             case 9:
-                ports.append(_read_port(as_message(value), remaining))
+                ports.append(read_port(as_message(value), remaining))
             case _:
                 unknown.append(raw)
     return ClusterEndpointSlice(
@@ -177,77 +132,6 @@ def _read_slice(message: bytes, remaining: Budget) -> ClusterEndpointSlice:
         ports=tuple(ports),
         unknown=b"".join(unknown),
     )
-
-
-def _read_endpoint(message: bytes, remaining: Budget) -> Endpoint:
-    texts: dict[int, str | None] = {3: None, 6: None, 7: None}
-    addresses: list[str] = []
-    conditions: list[bytes] = []
-    hints: list[bytes] = []
-    topology: dict[str, str] = {}
-    unknown: list[bytes] = []
-    for number, value, raw in protowire.read(message, remaining):
-        match number:
-            case 1:
-                addresses.append(as_text(value))
-            case 2:  # a message that comes twice is merged, which is what reading both in a row does
-                conditions.append(as_message(value))
-            case 3 | 6 | 7:
-                texts[number] = as_text(value)
-            case 5:
-                key, text = read_pair(as_message(value), remaining)
-                topology[key] = text
-            case 8:
-                hints.append(as_message(value))
-            case _:
-                unknown.append(raw)
-    return Endpoint(
-        addresses=tuple(addresses),
-        conditions=_read_conditions(b"".join(conditions), remaining),
-        hostname=texts[3],
-        deprecated_topology=topology,
-        node_name=texts[6],
-        zone=texts[7],
-        hints=_read_hints(b"".join(hints), remaining) if hints else None,
-        unknown=b"".join(unknown),
-    )
-
-
-def _read_conditions(message: bytes, remaining: Budget) -> Conditions:
-    said: dict[int, bool] = {}
-    unknown: list[bytes] = []
-    for number, value, raw in protowire.read(message, remaining):
-        if number in (1, 2, 3):
-            said[number] = as_bool(value)
-        else:
-            unknown.append(raw)
-    return Conditions(said.get(1), said.get(2), said.get(3), b"".join(unknown))
-
-
-def _read_hints(message: bytes, remaining: Budget) -> Hints:
-    zones: list[str] = []
-    unknown: list[bytes] = []
-    for number, value, raw in protowire.read(message, remaining):
-        if number == 1:
-            zones.append(read_pair(as_message(value), remaining)[0])
-        else:
-            unknown.append(raw)
-    return Hints(tuple(zones), b"".join(unknown))
-
-
-def _read_port(message: bytes, remaining: Budget) -> EndpointPort:
-    texts: dict[int, str | None] = {1: None, 2: None, 4: None}
-    port: int | None = None
-    unknown: list[bytes] = []
-    for number, value, raw in protowire.read(message, remaining):
-        match number:
-            case 1 | 2 | 4:
-                texts[number] = as_text(value)
-            case 3:
-                port = as_int32(value)
-            case _:
-                unknown.append(raw)
-    return EndpointPort(texts[1], texts[2], port, texts[4], b"".join(unknown))
 
 
 def encode(item: ClusterEndpointSlice) -> tuple[str, bytes]:
@@ -266,53 +150,11 @@ def message(item: ClusterEndpointSlice) -> bytes:
             write_map(5, item.labels),
             write_map(6, item.annotations),
             write_text(7, item.address_type),
-            *(write_message(8, _write_endpoint(endpoint)) for endpoint in item.endpoints),
-            *(write_message(9, _write_port(port)) for port in item.ports),
+            *(write_message(8, write_endpoint(endpoint)) for endpoint in item.endpoints),
+            *(write_message(9, write_port(port)) for port in item.ports),
             item.unknown,
         )
     )
-
-
-def _write_endpoint(endpoint: Endpoint) -> bytes:
-    return b"".join(
-        (
-            write_texts(1, endpoint.addresses),
-            write_message(2, _write_conditions(endpoint.conditions)),
-            _write_optional(3, endpoint.hostname),
-            write_map(5, endpoint.deprecated_topology),
-            _write_optional(6, endpoint.node_name),
-            _write_optional(7, endpoint.zone),
-            write_message(8, _write_hints(endpoint.hints)) if endpoint.hints else b"",
-            endpoint.unknown,
-        )
-    )
-
-
-def _write_conditions(conditions: Conditions) -> bytes:
-    said = enumerate((conditions.ready, conditions.serving, conditions.terminating), start=1)
-    known = b"".join(write_number(number, is_so) for number, is_so in said if is_so is not None)
-    return known + conditions.unknown
-
-
-def _write_hints(hints: Hints) -> bytes:
-    zones = b"".join(write_message(1, write_text(1, zone)) for zone in hints.for_zones)
-    return zones + hints.unknown
-
-
-def _write_port(port: EndpointPort) -> bytes:
-    return b"".join(
-        (
-            _write_optional(1, port.name),
-            _write_optional(2, port.protocol),
-            b"" if port.port is None else write_number(3, port.port),
-            _write_optional(4, port.app_protocol),
-            port.unknown,
-        )
-    )
-
-
-def _write_optional(number: int, text: str | None) -> bytes:
-    return b"" if text is None else write_text(number, text)
 
 
 def admit(item: ClusterEndpointSlice, scope: PeerScope) -> ClusterEndpointSlice:

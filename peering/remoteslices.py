@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER, ClusterEndpointSlice, Conditions, Endpoint
+from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER, ClusterEndpointSlice
 from mesh.ip import canonical_ip
 from mesh.service import GlobalService, Port, Ports, Zone
+from mesh.sliceendpoint import Conditions, Endpoint
 
 SERVICE_NAME = "kubernetes.io/service-name"
 DEFAULT_PROTOCOL = "TCP"

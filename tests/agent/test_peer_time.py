@@ -21,9 +21,10 @@ from kvstore.memory import MemoryBackend
 from mesh import clusterconfig, endpointslice, keys
 from mesh.addressing import ClusterID
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, SERVICES_AND_ENDPOINTSLICES, ClusterConfig
-from mesh.endpointslice import ClusterEndpointSlice, Conditions, Endpoint, EndpointPort
+from mesh.endpointslice import ClusterEndpointSlice
 from mesh.keys import Kind
 from mesh.servicemode import ServiceMode, imported
+from mesh.sliceendpoint import Conditions, Endpoint, EndpointPort
 from peering.clusterids import HOLD_DOWN_SECONDS, ClusterIDs
 from peering.peer import Peer
 from peering.times import PeerTimes, check_interval

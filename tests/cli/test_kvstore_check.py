@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from cli.dbg.__main__ import main
 from mesh.addressing import ClusterID
-from mesh.endpointslice import ClusterEndpointSlice, Endpoint, encode
+from mesh.endpointslice import ClusterEndpointSlice, encode
+from mesh.sliceendpoint import Endpoint
 from tests.mesh import golden
 
 

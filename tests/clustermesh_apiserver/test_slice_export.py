@@ -16,7 +16,8 @@ from k8s.core import Namespace, Service
 from k8s.discovery import EndpointSlice
 from k8s.watch import ObjectDelta
 from mesh import endpointslice, service
-from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER, Conditions, Endpoint, EndpointPort, Hints
+from mesh.endpointslice import MANAGED_BY, MESH_CONTROLLER
+from mesh.sliceendpoint import Conditions, Endpoint, EndpointPort, Hints
 from peering.remoteslices import RemoteSlices
 from tests.clustermesh_apiserver import objects as o
 from tests.clustermesh_apiserver import test_service_export as services

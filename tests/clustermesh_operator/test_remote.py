@@ -10,10 +10,11 @@ from clustermesh_operator.remote import RemoteExports, read_kinds
 from kvstore.watch import Delta
 from mesh import endpointslice, service, serviceexport
 from mesh.clusterconfig import ENDPOINTSLICES_ONLY, ClusterConfig
-from mesh.endpointslice import ClusterEndpointSlice, Endpoint, EndpointPort
+from mesh.endpointslice import ClusterEndpointSlice
 from mesh.keys import Kind
 from mesh.service import GlobalService, Port
 from mesh.serviceexport import ServiceExport
+from mesh.sliceendpoint import Endpoint, EndpointPort
 from peering.rules import Claims
 from tests.agent.values import scope
 

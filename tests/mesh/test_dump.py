@@ -7,8 +7,9 @@ import zstandard
 
 from mesh.addressing import ClusterID
 from mesh.dump import UNKNOWN_KEY, examine
-from mesh.endpointslice import ClusterEndpointSlice, Endpoint, encode, message
+from mesh.endpointslice import ClusterEndpointSlice, encode, message
 from mesh.keys import Kind, cache_prefix, state_prefix
+from mesh.sliceendpoint import Endpoint
 from tests.mesh import golden
 
 SLICE = ClusterEndpointSlice("east", ClusterID(1), "shop", "web-1", endpoints=(Endpoint(("10.1.0.4",)),))

@@ -17,10 +17,6 @@ from mesh.endpointslice import (
     MAX_FIELDS,
     MAX_MESSAGE_BYTES,
     ClusterEndpointSlice,
-    Conditions,
-    Endpoint,
-    EndpointPort,
-    Hints,
     admit,
     decode,
     encode,
@@ -29,6 +25,7 @@ from mesh.endpointslice import (
 )
 from mesh.errors import DecodeError
 from mesh.gojson import MAX_VALUE_BYTES
+from mesh.sliceendpoint import Conditions, Endpoint, EndpointPort, Hints
 
 SCOPE = PeerScope(ClusterName("west"), ClusterID(255), IdentityLayout())
 KEY = "shop/web-x7k"

@@ -7,9 +7,10 @@ from agent.desired import Clock
 from agent.remoteservices import RemoteServices
 from agent.services import Services
 from mesh.addressing import ClusterID
-from mesh.endpointslice import ClusterEndpointSlice, Conditions, Endpoint, EndpointPort, Hints
+from mesh.endpointslice import ClusterEndpointSlice
 from mesh.keys import Kind
 from mesh.service import GlobalService, Port, Zone
+from mesh.sliceendpoint import Conditions, Endpoint, EndpointPort, Hints
 from peering.remoteslices import RemoteSlices
 
 HTTP = EndpointPort("http", "TCP", 8080)

@@ -74,6 +74,8 @@ def _is_usable(endpoint: Endpoint) -> bool:
 def _add(found: SliceBackends, endpoint: Endpoint, ports: dict[str, Port]) -> None:
     for address in filter(None, map(canonical_ip, endpoint.addresses)):
         found.backends[address] = ports
+        found.hostnames.pop(address, None)  # the last word on an address counts, as for who reads slices
+        found.zones.pop(address, None)
         if endpoint.hostname:
             found.hostnames[address] = endpoint.hostname
         if endpoint.zone:

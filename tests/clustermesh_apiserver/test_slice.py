@@ -54,6 +54,11 @@ def test_a_later_slice_replaces_all_that_an_earlier_one_says_of_an_address() -> 
     assert merged == slices.SliceBackends({"10.3.1.44": HTTP, "10.3.1.45": HTTP}, {}, {})
 
 
+def test_of_an_address_that_one_slice_has_twice_the_later_endpoint_counts() -> None:
+    item = o.endpoint_slice("s", o.backend("10.3.1.44", hostname="old", zone="z"), o.backend("10.3.1.44"))
+    assert slices.read_slice(item) == slices.SliceBackends({"10.3.1.44": HTTP}, {}, {})
+
+
 def test_slices_that_a_mesh_made_or_that_belong_to_no_service_have_no_owner() -> None:
     managed_by = {MANAGED_BY: MESH_CONTROLLER}
     assert slices.owner(o.endpoint_slice("s")) == "shop/web"

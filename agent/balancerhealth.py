@@ -2,7 +2,7 @@
 
 For Services of type LoadBalancer whose policy for clients outside is Local: a node without own endpoints
 drops their clients, so the balancer must not send them. Each such Service has a port of its own
-(`healthCheckNodePort`), at every IPv4 address of the node. Answers are those of kube-proxy and Cilium: 200,
+(`healthCheckNodePort`), at every address of the node. Answers are those of kube-proxy and Cilium: 200,
 or 503 without an endpoint, and a JSON object that counts them.
 """
 
@@ -22,7 +22,7 @@ from mesh.localservice import LocalBackend, LocalService
 
 log = logging.getLogger(__name__)
 
-EVERYWHERE = "0.0.0.0"
+EVERYWHERE, EVERYWHERE6 = "0.0.0.0", "::"
 GATHER_SECONDS = 0.1  # between looks at the services: they may change hundreds of times a second
 RETRY_FIRST, RETRY_CAP = 0.2, 30.0
 RESYNC_SECONDS = 300.0
@@ -35,6 +35,11 @@ def ports(services: Mapping[str, LocalService]) -> dict[int, str]:
     return {each.health_port: key for key, each in sorted(services.items()) if each.health_port}
 
 
+def everywhere(*, dual_stack: bool) -> tuple[str, ...]:
+    """Where to listen on a node whose pods have addresses of both families, or not."""
+    return (EVERYWHERE, EVERYWHERE6) if dual_stack else (EVERYWHERE,)
+
+
 def count(backends: tuple[LocalBackend, ...], node: str) -> int:
     """Endpoints on this node that take new connections; a pod of two families is one."""
     ours = [each for each in backends if each.node == node and each.state == "active"]
@@ -45,10 +50,11 @@ def count(backends: tuple[LocalBackend, ...], node: str) -> int:
 class BalancerHealth:
     """Owns the listeners; `run` is its task."""
 
-    def __init__(self, services: Services, node: str, host: str = EVERYWHERE) -> None:
+    def __init__(self, services: Services, node: str, *hosts: str) -> None:
+        """`hosts`: the addresses to listen at."""
         self._services = services
         self._node = node
-        self._host = host
+        self._hosts = hosts
         self._open: dict[int, tuple[str, AsyncExitStack]] = {}
         self._problems: dict[int, str] = {}
 
@@ -88,8 +94,10 @@ class BalancerHealth:
     async def _listen(self, port: int, key: str, problem: str) -> None:
         opened = AsyncExitStack()
         try:
-            await opened.enter_async_context(serve_tcp(self._application(key), self._host, port))
+            for host in self._hosts:
+                await opened.enter_async_context(serve_tcp(self._application(key), host, port))
         except OSError as error:
+            await opened.aclose()
             text = f"the health of {key} cannot be told at port {port}: {error}"
             self._problems[port] = text
             if text != problem:

@@ -46,14 +46,16 @@ def translations(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
         each = nat_map.unpack(raw_key, raw)
         protocol = lb_map.PROTOCOL_NAMES.get(each.protocol, str(each.protocol))
         way, change = ("IN", "DST") if each.back else ("OUT", "SRC")
-        ends = f"{each.source}:{each.source_port} -> {each.destination}:{each.destination_port}"
+        source = with_port(each.source, each.source_port)
+        destination = with_port(each.destination, each.destination_port)
+        given = with_port(each.ip, each.port)
         found.append(
             {
-                "key": f"{protocol} {way} {ends}",
-                "value": f"XLATE_{change} {each.ip}:{each.port}",
+                "key": f"{protocol} {way} {source} -> {destination}",
+                "value": f"XLATE_{change} {given}",
                 "protocol": protocol,
                 "back": each.back,
-                "address": f"{each.ip}:{each.port}",
+                "address": given,
             }
         )
     return found

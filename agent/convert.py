@@ -15,7 +15,7 @@ from k8s.core import ServicePort as KubernetesPort
 from k8s.discovery import Endpoint, EndpointConditions, EndpointSlice
 from mesh import localoptions
 from mesh.addressing import PeerScope
-from mesh.ip import family
+from mesh.ip import canonical_ip, family
 from mesh.ipcache import IPEntry
 from mesh.localoptions import Kind
 from mesh.localservice import LocalBackend, LocalService
@@ -46,7 +46,7 @@ def local_service(service: Service) -> LocalService:
         if not localoptions.has(annotations, Kind.CLUSTER_IP):
             addresses.clear()
         balancers += _balancers(service)
-        external = spec.externalIPs
+        external = tuple(map(_address, spec.externalIPs))
         addresses += [*balancers, *external]
     return LocalService(
         namespace=service.metadata.namespace,
@@ -81,7 +81,12 @@ def _balancers(service: Service) -> list[str]:
     ):
         return []
     ingress = service.status.loadBalancer.ingress
-    return [each.ip for each in ingress if each.ip and each.ipMode != "Proxy"]
+    return [_address(each.ip) for each in ingress if each.ip and each.ipMode != "Proxy"]
+
+
+def _address(text: str) -> str:
+    """As others write it: IPv6 has many forms. What is no address stays, and is told as one that fails."""
+    return canonical_ip(text) or text
 
 
 def _networks(texts: Iterable[str]) -> tuple[str, ...]:

@@ -12,16 +12,21 @@ from typing import Protocol
 
 from agent.difference import MapState, Pair
 from bpf import spec
+from bpf.address import Family
 from bpf.maglev_plan import Plan
 
 Entries = Mapping[bytes, bytes]
+_NAMES = {
+    Family.IPV4: (spec.MAGLEV_TABLES.name, spec.MAGLEV_SLOTS.name),
+    Family.IPV6: (spec.MAGLEV6_TABLES.name, spec.MAGLEV6_SLOTS.name),
+}
 
 
 class MaglevTarget(Protocol):
     """`bpf.services.ServiceMaps`."""
 
-    def maglev_plan(self) -> tuple[Plan, Entries, Entries]:
-        """What is to be written, and what both maps hold. Blocking. Raises MapError."""
+    def maglev_plan(self, family: Family = ...) -> tuple[Plan, Entries, Entries]:
+        """What is to be written, and what both maps of the family hold. Blocking. Raises MapError."""
 
 
 class MaglevCheck:
@@ -34,11 +39,14 @@ class MaglevCheck:
         return await self.confirm(())
 
     async def confirm(self, seen: Sequence[MapState]) -> list[MapState]:
-        plan, tables, parts = await asyncio.to_thread(self._target.maglev_plan)
-        return [
-            _state(spec.MAGLEV_TABLES.name, tables, dict(plan.tables), plan.old_tables),
-            _state(spec.MAGLEV_SLOTS.name, parts, dict(plan.parts), plan.old_parts),
-        ]
+        states = []
+        for of, (table, slots) in _NAMES.items():
+            plan, tables, parts = await asyncio.to_thread(self._target.maglev_plan, of)
+            states += [
+                _state(table, tables, dict(plan.tables), plan.old_tables),
+                _state(slots, parts, dict(plan.parts), plan.old_parts),
+            ]
+        return states
 
 
 def _state(name: str, held: Entries, new: Entries, old: Sequence[bytes]) -> MapState:

@@ -33,6 +33,7 @@ def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
         "cilium_lb6_services_v2": lambda entries: servicewords.services(entries, backends),
         "cilium_lb6_backends_v3": servicewords.backends,
         "cilium_lb6_reverse_nat": servicewords.reverse_nat,
+        "cilium_lb6_source_range": lambda entries: servicewords.ranges(entries, {}),
         "cilium_lb_affinity_match": servicewords.matches,
     }
     return known.get(name, _bytes)
@@ -54,9 +55,11 @@ def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
         "cilium_lb4_source_range": lambda: servicewords.ranges(lb.ranges.dump(), lb.reverse_nat.dump()),
         "cilium_lb4_affinity": lambda: servicewords.affinity(lb.affinity.dump(), lb.dump()),
         "cilium_ct6_global": lambda: connectionwords.connections(loaded.connections6.dump()),
+        "cilium_snat_v6_external": lambda: connectionwords.translations(loaded.translations6.dump()),
         "cilium_lb6_services_v2": lambda: servicewords.services(lb.services6.dump(), lb.backends6.dump()),
         "cilium_lb6_backends_v3": lambda: servicewords.backends(lb.backends6.dump()),
         "cilium_lb6_reverse_nat": lambda: servicewords.reverse_nat(lb.reverse_nat6.dump()),
+        "cilium_lb6_source_range": lambda: servicewords.ranges(lb.ranges6.dump(), lb.reverse_nat6.dump()),
         "cilium_lb6_affinity": lambda: servicewords.affinity(lb.affinity6.dump(), lb.dump(Family.IPV6)),
         "cilium_lb_affinity_match": lambda: servicewords.matches(lb.matches.dump()),
     }

@@ -68,10 +68,12 @@ def address_of(name: str = "") -> list[str]:
 
 
 def having(address: str) -> list[int]:
-    """Indices of the links that have an IPv4 address."""
+    """Indices of the links that have an address."""
+    family = _family(address)
+    own = "IFA_LOCAL" if family == AF_INET else "IFA_ADDRESS"
     with opened() as route:
-        found = route.get_addr(family=2)
-        return sorted({int(a["index"]) for a in found if a.get_attr("IFA_LOCAL") == address})
+        found = of_family(family, route.get_addr(family=family))
+        return sorted({int(a["index"]) for a in found if a.get_attr(own) == address})
 
 
 def ensure_vxlan(name: str, *, mtu: int) -> Link:

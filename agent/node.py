@@ -41,13 +41,25 @@ REPUBLISH_SECONDS = 60.0  # somebody may have deleted or changed our record
 
 
 @dataclass(frozen=True, slots=True)
+class Underlay:
+    """Indices of the devices that have the node's own address, by family."""
+
+    ipv4: tuple[int, ...] = ()
+    ipv6: tuple[int, ...] = ()
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys((*self.ipv4, *self.ipv6)))
+
+
+@dataclass(frozen=True, slots=True)
 class Devices:
     """`vxlan` is its ifindex, 0 with native routing; `mtu` is that of pods."""
 
     vxlan: int
     host: netlink.Link
     mtu: int
-    underlay: tuple[int, ...] = ()  # that have the address by which others reach the node
+    underlay: Underlay = Underlay()
 
 
 async def wait_node(client: Client, name: str) -> Node:
@@ -82,11 +94,16 @@ def internal_ip6(node: Node) -> str:
     return next((str(ip_address(each)) for each in told if ":" in each), "")
 
 
+async def _having(ip: str) -> tuple[int, ...]:
+    found = tuple(await asyncio.to_thread(netlink.having, ip))
+    if not found:
+        log.warning("no device has the address %s: node ports are not served to clients outside there", ip)
+    return found
+
+
 async def ensure_devices(local: LocalNode, own: Pools, health: Addresses = NO_HEALTH) -> Devices:
     """`health`: the node's health addresses."""
-    underlay = tuple(await asyncio.to_thread(netlink.having, local.ip))
-    if not underlay:
-        log.warning("no device has the address %s: node ports are not served to clients outside", local.ip)
+    underlay = Underlay(*[await _having(ip) if ip else () for ip in (local.ip, local.outside_ip6)])
     inside = [*(pool.gateway for pool in own.all), *filter(None, (health.ipv4, health.ipv6))]
     host = await asyncio.to_thread(netlink.ensure_gateway, HOST, NET, *inside)
     if local.routing_mode is RoutingMode.NATIVE:

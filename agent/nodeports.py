@@ -2,7 +2,7 @@
 
 Two places for each node port (spec 6.1): the node's own address, which clients from outside meet, and
 0.0.0.0 or ::, which stand for every node's address and which the node's own clients meet. A policy that keeps
-traffic on the node may be for one of the two only. Clients from outside are served over IPv4 only.
+traffic on the node may be for one of the two only.
 
 No process of the node may bind a node port's number (bpf/src/bind.c), unless the service's backends have the
 very same one: then they may be processes of nodes.
@@ -10,6 +10,7 @@ very same one: then they may be processes of nodes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bpf.lb_map import (
@@ -26,13 +27,13 @@ from mesh.localservice import Frontend, LocalService
 ANY_NODE, ANY_NODE_IPV6 = "0.0.0.0", "::"
 
 
-def places(service: LocalService, node_ip: str) -> list[LocalService]:
-    """The service as it is at each place, with that place's ports."""
+def places(service: LocalService, node_ips: Sequence[str]) -> list[LocalService]:
+    """The service as it is at each place, with that place's ports. `node_ips`: the node's own addresses."""
     ports = tuple(port._replace(port=port.node_port) for port in service.ports if port.node_port)
     families = service.node_families or {family(ip) for ip in service.cluster_ips}
     if not ports or not families:  # a headless service has none
         return []
-    at_node = (node_ip,) if 4 in families else ()
+    at_node = tuple(ip for ip in node_ips if family(ip) in families)
     anywhere = tuple(ip for ip in (ANY_NODE, ANY_NODE_IPV6) if family(ip) in families)
     outside, inside = service.outside_node_only, service.node_only
     if outside == inside or not at_node:

@@ -1,12 +1,12 @@
 """What a Service is to clients outside of the cluster, at external addresses and load balancers'. Pure.
 
 One entry is for both kinds of clients, unless the two traffic policies differ: then it says so, and another
-one is for those outside (lb_map.SCOPE_OUTSIDE). Served over IPv4 only, as node ports are.
+one is for those outside (lb_map.SCOPE_OUTSIDE).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from agent.nodeports import keeps_number
@@ -27,8 +27,7 @@ from mesh.localservice import Frontend, LocalService
 
 
 def addresses(service: LocalService) -> tuple[str, ...]:
-    met = (*service.balancer_ips, *service.external_ips)
-    return tuple(ip for ip in dict.fromkeys(met) if family(ip) == 4)
+    return tuple(dict.fromkeys((*service.balancer_ips, *service.external_ips)))
 
 
 def places(service: LocalService) -> list[LocalService]:
@@ -39,7 +38,7 @@ def places(service: LocalService) -> list[LocalService]:
     return [replace(service, cluster_ips=met, node_only=service.outside_node_only, outside=True)]
 
 
-def flags(service: LocalService, frontend: Frontend, node_ip: str = "") -> int:
+def flags(service: LocalService, frontend: Frontend, node_ips: Collection[str] = ()) -> int:
     """Of the master entry of one of the service's own addresses (lb_map.FLAG_*)."""
     if frontend.ip not in addresses(service):
         return 0
@@ -48,7 +47,7 @@ def flags(service: LocalService, frontend: Frontend, node_ip: str = "") -> int:
     kind |= with_algorithm(service.algorithm)
     if balanced and service.source_ranges:
         kind |= FLAG_SOURCE_RANGES | (FLAG_SOURCE_RANGES_DENY if service.ranges_deny else 0)
-    if frontend.ip == node_ip and keeps_number(service, frontend):
+    if frontend.ip in node_ips and keeps_number(service, frontend):
         kind |= FLAG_DELEGATE_IF_LOCAL  # a process of this node may be the backend
     if frontend.outside:
         return kind | (FLAG_EXTERNAL_LOCAL if service.outside_node_only else 0)
@@ -57,11 +56,8 @@ def flags(service: LocalService, frontend: Frontend, node_ip: str = "") -> int:
 
 
 def ranges(service: LocalService, frontend: Frontend) -> tuple[str, ...]:
-    """Networks whose clients the frontend is for, or not for (FLAG_SOURCE_RANGES, _DENY)."""
+    """Networks whose clients the frontend is for, or not for (FLAG_SOURCE_RANGES, _DENY); those of its
+    family, as no client of the other one comes to it."""
     if not flags(service, frontend) & FLAG_SOURCE_RANGES:
         return ()
-    return tuple(_of_ipv4(service.source_ranges))
-
-
-def _of_ipv4(networks: Iterable[str]) -> list[str]:
-    return [network for network in networks if ":" not in network]
+    return tuple(each for each in service.source_ranges if family(each) == family(frontend.ip))

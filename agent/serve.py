@@ -18,7 +18,7 @@ from agent import node as own_node
 from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.backendprobing import BackendProbing
-from agent.balancerhealth import BalancerHealth
+from agent.balancerhealth import BalancerHealth, everywhere
 from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, MAGLEV, Config, find_cgroup_root
 from agent.datapath import Datapath
 from agent.errors import ConfigError
@@ -106,7 +106,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
         knows_zones=config.service_topology,
         knows_algorithms=config.algorithm_annotation,
     )
-    async with _loaded(config, local, devices, pools.ipv4.gateway) as loaded:
+    async with _loaded(config, local, devices, pools) as loaded:
         agent.dumps = dumps(loaded)
         monitor = agent.monitor = Monitor(loaded.events, loaded.event_config)
         kernel = KernelMaps(
@@ -121,7 +121,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
         )
         agent.pressure, agent.unfit = kernel.pressure, kernel.unfit
         datapath = agent.datapath = Datapath(tables, kernel, health=agent.datapath_health)
-        hooks = HookCheck(tables, loaded, devices.vxlan, devices.underlay)
+        hooks = HookCheck(tables, loaded, devices.vxlan, devices.underlay.all)
         agent.verifier = Verifier(tables, datapath, kernel, hooks.look)
         agent.tracer = Tracer(tables, kernel, agent.names())
         kubernetes = agent.kubernetes = KubernetesSync(client, tables)
@@ -142,7 +142,8 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
         peers = agent.peers = _peers(config, agent, tables)
         tables.set_peer_listings(agent.peer_listings)
         agent.routing = _routing(config, tables, pools, devices)
-        balancers = agent.balancers = BalancerHealth(tables.services, local.name)
+        listening = everywhere(dual_stack=local.dual_stack)
+        balancers = agent.balancers = BalancerHealth(tables.services, local.name, *listening)
         if config.withdraw_after_seconds:
             _add_probing(config, agent, tables)
         record = own_node.cilium_node(local, node, pools, own_node.BOOT_ID.read_text().strip(), health)
@@ -182,8 +183,9 @@ def _asked_at(ip: str, health: Addresses) -> list[str]:
 def _local(config: Config, node: Node, ip: str, pools: Pools) -> LocalNode:
     mode, dual = config.routing_mode, pools.ipv6 is not None
     # told where it is needed only: a peer may have listed the addresses that we may claim
-    ip6 = own_node.internal_ip6(node) if dual and mode is RoutingMode.NATIVE else ""
-    return LocalNode(config.cluster, config.node_name, ip, mode, dual_stack=dual, ip6=ip6)
+    own6 = own_node.internal_ip6(node) if dual else ""
+    ip6 = own6 if mode is RoutingMode.NATIVE else ""
+    return LocalNode(config.cluster, config.node_name, ip, mode, dual_stack=dual, ip6=ip6, outside_ip6=own6)
 
 
 def _has_ipv6(config: Config) -> bool:
@@ -193,21 +195,27 @@ def _has_ipv6(config: Config) -> bool:
 
 @asynccontextmanager
 async def _loaded(
-    config: Config, local: LocalNode, devices: own_node.Devices, gateway: str
+    config: Config, local: LocalNode, devices: own_node.Devices, pools: Pools
 ) -> AsyncGenerator[bpf_datapath.Datapath]:
-    """The programs and maps in the kernel, attached to the node's devices and to its cgroup. `gateway`: the
-    node's address among the pods."""
-    underlay = next(iter(devices.underlay), 0)
-    netns = host_netns.cookie()  # our own: the agent is a process of the node
-    options = NodeOptions(local.ip, devices.vxlan, devices.mtu, gateway, underlay, netns)
+    """The programs and maps in the kernel, attached to the node's devices and to its cgroup."""
+    options = NodeOptions(
+        local.ip,
+        devices.vxlan,
+        devices.mtu,
+        pools.ipv4.gateway,
+        next(iter(devices.underlay.ipv4), 0),
+        host_netns=host_netns.cookie(),  # our own: the agent is a process of the node
+        node_ip6=local.outside_ip6,
+        gateway6=pools.ipv6.gateway if pools.ipv6 else "",
+        underlay6_ifindex=next(iter(devices.underlay.ipv6), 0),
+    )
     await asyncio.to_thread(loader.load, config.bpf_root, options)
     async with AsyncExitStack() as opened:
         loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))
-        loaded.services.maglev.size = config.maglev_size
-        loaded.services.maglev.is_default = config.algorithm == MAGLEV
+        loaded.services.use_maglev(config.maglev_size, is_default=config.algorithm == MAGLEV)
         if devices.vxlan:
             await asyncio.to_thread(loaded.attach_overlay, devices.vxlan)
-        await asyncio.to_thread(loaded.attach_underlay, *devices.underlay)
+        await asyncio.to_thread(loaded.attach_underlay, *devices.underlay.all)
         await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
         yield loaded
 

@@ -35,6 +35,7 @@ NAMES = {
     (Family.IPV6, Table.SERVICES): spec.LB6_SERVICES.name,
     (Family.IPV6, Table.BACKENDS): spec.LB6_BACKENDS.name,
     (Family.IPV6, Table.REVERSE_NAT): spec.LB6_REVERSE_NAT.name,
+    (Family.IPV6, Table.RANGES): spec.LB6_SOURCE_RANGE.name,
 }
 
 Wanted = Mapping[Frontend, Sequence[BackendLike]]

@@ -8,7 +8,7 @@ has not been listed yet go through the same merge, as if that peer had told them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from agent import nodeports, outside
@@ -39,20 +39,20 @@ class Services:
         *,
         cluster: str = "",
         node: str = "",
-        node_ip: str = "",
+        node_ips: Sequence[str] = (),
         knows_zones: bool = False,
         knows_algorithms: bool = False,
         is_addressed: Callable[[str], bool] = lambda _: True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`cluster` and `node` are the names of ours; `node_ip`: where node ports are served, empty: nowhere;
-        `knows_zones`: services may prefer backends for our zone; `knows_algorithms`: they may say how clients
-        outside get theirs; `is_addressed` tells whether packets to a remote backend would find their node."""
+        """`cluster` and `node` are the names of ours; `node_ips`: where node ports are served; `knows_zones`:
+        services may prefer backends for our zone; `knows_algorithms`: they may say how clients outside get
+        theirs; `is_addressed` tells whether packets to a remote backend would find their node."""
         self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
         self.masters: Desired[Frontend, Master] = Desired(clock)  # of frontends that are not plain
         self.health_ports = Clock()  # ticks when a service's changes
         self._cluster = cluster
-        self._node_ip = node_ip
+        self._node_ips = node_ips
         self._knows_zones = knows_zones
         self._knows_algorithms = knows_algorithms
         self._labels: Mapping[str, str] | None = None  # of our node; None: not known yet
@@ -254,7 +254,7 @@ class Services:
         """
         if not self._is_here(service):
             return []
-        at_nodes = nodeports.places(service, self._node_ip) if self._node_ip else []
+        at_nodes = nodeports.places(service, self._node_ips) if self._node_ips else []
         return [service, *outside.places(service), *at_nodes]
 
     def _is_here(self, service: LocalService) -> bool:
@@ -278,7 +278,7 @@ class Services:
         if is_node_port:
             flags = nodeports.flags(service, frontend)
         else:
-            flags = outside.flags(service, frontend, self._node_ip)
+            flags = outside.flags(service, frontend, self._node_ips)
         ranges = () if is_node_port else outside.ranges(service, frontend)
         master = Master(service.sticky, flags, ranges)
         if master == PLAIN:

@@ -57,7 +57,7 @@ class Tables:
             self.clock,
             cluster=node.cluster.name,
             node=node.name,
-            node_ip=node.ip,
+            node_ips=node.outside_ips,
             knows_zones=knows_zones,
             knows_algorithms=knows_algorithms,
             is_addressed=lambda ip: host_prefix(ip) in self.ipcache.wanted.entries,

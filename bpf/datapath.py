@@ -33,7 +33,10 @@ from bpf.spec import (
     LB6_BACKENDS,
     LB6_REVERSE_NAT,
     LB6_SERVICES,
+    LB6_SOURCE_RANGE,
     LB_AFFINITY_MATCH,
+    MAGLEV6_SLOTS,
+    MAGLEV6_TABLES,
     MAGLEV_SLOTS,
     MAGLEV_TABLES,
     METRICS,
@@ -43,6 +46,7 @@ from bpf.spec import (
     POLICY,
     PROGRAMS,
     SNAT4,
+    SNAT6,
     SOCKET_PROGRAMS,
     UNDERLAY_PROGRAMS,
     MapSpec,
@@ -73,6 +77,7 @@ class Datapath:
             self.connections = enter(CT4)
             self.connections6 = enter(CT6)
             self.translations = enter(SNAT4)
+            self.translations6 = enter(SNAT6)
             self.metrics = enter(METRICS)
             self.nodes = enter(NODES)
             self.event_config = enter(EVENT_CONFIG)
@@ -89,6 +94,8 @@ class Datapath:
                 enter(LB6_AFFINITY),
                 Maglev(enter(MAGLEV_TABLES), enter(MAGLEV_SLOTS)),
                 enter(LB4_SOURCE_RANGE),
+                Maglev(enter(MAGLEV6_TABLES), enter(MAGLEV6_SLOTS)),
+                enter(LB6_SOURCE_RANGE),
             )
             self._opened = opened.pop_all()
 

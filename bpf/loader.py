@@ -30,6 +30,7 @@ from bpf.spec import (
     HOST_NETNS,
     MAPS,
     NODE_CONFIG,
+    NODEPORT6_CONFIG,
     NODEPORT_CONFIG,
     PROGRAMS,
     SCHEMA_VERSION,
@@ -57,6 +58,9 @@ class NodeOptions:
     host_netns: int = (
         0  # cookie of the node's network namespace, whose processes may not bind services' ports
     )
+    node_ip6: str = ""  # empty: the node has none, and relays no client of IPv6
+    gateway6: str = ""  # as `gateway`
+    underlay6_ifindex: int = 0  # as `underlay_ifindex`
 
 
 def load(root: Path, options: NodeOptions) -> None:
@@ -174,6 +178,9 @@ def _configure(pins: Pins, wanted: NodeConfig) -> None:
 def _configure_node_ports(pins: Pins, options: NodeOptions) -> None:
     value = nat_map.pack_config(options.gateway, options.underlay_ifindex)
     with PinnedMap.open(pins.map(NODEPORT_CONFIG), NODEPORT_CONFIG) as config:
+        config.update([(nat_map.CONFIG_KEY, value)])
+    value = nat_map.pack_config6(options.node_ip6, options.gateway6, options.underlay6_ifindex)
+    with PinnedMap.open(pins.map(NODEPORT6_CONFIG), NODEPORT6_CONFIG) as config:
         config.update([(nat_map.CONFIG_KEY, value)])
 
 

@@ -31,17 +31,18 @@ class ServiceMaps:
     reverse_nat6: PinnedMap
     affinity6: PinnedMap
     maglev: Maglev
-    ranges: PinnedMap  # of IPv4; IPv6 has none
+    ranges: PinnedMap
+    maglev6: Maglev
+    ranges6: PinnedMap
     _mirrors: dict[Family, Mirror] = field(default_factory=dict, init=False)
     _sizes: dict[Family, dict[Table, int]] = field(default_factory=dict, init=False)
 
     def dump(self, family: Family = Family.IPV4) -> Dumps:
-        return Dumps(*(held.dump() if (held := self._table(family, table)) else {} for table in Table))
+        return Dumps(*(self._table(family, table).dump() for table in Table))
 
     def room(self, family: Family = Family.IPV4) -> Room:
         tables = (Table.SERVICES, Table.BACKENDS, Table.REVERSE_NAT)
-        held = filter(None, (self._table(family, table) for table in tables))
-        return Room(*(each.max_entries for each in held))
+        return Room(*(self._table(family, table).max_entries for table in tables))
 
     def pressure(self) -> dict[str, float]:
         """How full each map is, as of the last write; above 1 where that did not fit."""
@@ -51,8 +52,6 @@ class ServiceMaps:
         for family, sizes in self._sizes.items():
             for table, size in sizes.items():
                 held = self._table(family, table)
-                if held is None:
-                    continue
                 full[held.name] += size  # the matches twice: of each family
                 shares[held.name] = full[held.name] / held.max_entries
         return shares
@@ -70,7 +69,8 @@ class ServiceMaps:
         plain.
         """
         self._mirrors.clear()
-        self.maglev.forget()
+        for family in Family:
+            self._maglev(family).forget()
         return self._carry_out(lambda mirror: mirror.plan(services, complete=complete, masters=masters))
 
     def change(
@@ -102,29 +102,39 @@ class ServiceMaps:
         self._sizes[family] = mirror.sizes()
         gone = [step for step in steps if step.deletes]
         writes += self._write(family, [step for step in steps if not step.deletes])
-        if family is Family.IPV4:  # before the backends go that its tables name
-            writes += self.maglev.write(mirror.node_ports(self.maglev.algorithms), mirror.id_of)
+        maglev = self._maglev(family)  # before the backends go that its tables name
+        writes += maglev.write(mirror.node_ports(maglev.algorithms), mirror.id_of)
         writes += self._write(family, gone)
         self._mirrors[family] = mirror
         return writes
 
-    def maglev_plan(self) -> tuple[Plan, Mapping[bytes, bytes], Mapping[bytes, bytes]]:
+    def use_maglev(self, size: int, *, is_default: bool = True) -> None:
+        """Tables of so many slots, from the next write on; 0: none. `is_default`: for services that do not
+        say how backends are chosen."""
+        for family in Family:
+            maglev = self._maglev(family)
+            maglev.size, maglev.is_default = size, is_default
+
+    def maglev_plan(
+        self, family: Family = Family.IPV4
+    ) -> tuple[Plan, Mapping[bytes, bytes], Mapping[bytes, bytes]]:
         """What the maps of Maglev tables lack of what the services maps call for, and what they hold."""
-        mirror = Mirror(self.dump())
-        return self.maglev.planned(mirror.node_ports(self.maglev.algorithms), mirror.id_of)
+        mirror, maglev = Mirror(self.dump(family), family), self._maglev(family)
+        return maglev.planned(mirror.node_ports(maglev.algorithms), mirror.id_of)
+
+    def _maglev(self, family: Family) -> Maglev:
+        return self.maglev6 if family is Family.IPV6 else self.maglev
 
     def _write(self, family: Family, steps: Sequence[Step]) -> int:
         writes = 0
         for step in steps:
             table = self._table(family, step.table)
-            if table is None:
-                continue
             table.update(step.upserts)
             table.delete(step.deletes)
             writes += len(step.upserts) + len(step.deletes)
         return writes
 
-    def _table(self, family: Family, table: Table) -> PinnedMap | None:
+    def _table(self, family: Family, table: Table) -> PinnedMap:
         v6 = family is Family.IPV6
         match table:
             case Table.SERVICES:
@@ -136,15 +146,14 @@ class ServiceMaps:
             case Table.MATCHES:
                 return self.matches
             case Table.RANGES:
-                return None if v6 else self.ranges
+                return self.ranges6 if v6 else self.ranges
             case _:
                 assert_never(table)
 
     def close(self) -> None:
         for family in Family:
             for table in Table:
-                if held := self._table(family, table):
-                    held.close()
+                self._table(family, table).close()
+            self._maglev(family).close()
         self.affinity.close()
         self.affinity6.close()
-        self.maglev.close()

@@ -18,6 +18,7 @@ SOURCES = (
     "include/maps6.h",
     "include/natmaps.h",
     "include/nodemap.h",
+    "include/natmaps6.h",
     "include/metrics.h",
     "include/packet.h",
     "include/packet6.h",
@@ -33,19 +34,25 @@ SOURCES = (
     "include/events6.h",
     "include/host6.h",
     "include/neighbour.h",
-    "include/container6.h",
     "include/naterror.h",
     "include/ownprocess.h",
+    "include/nat6.h",
+    "include/naterror6.h",
+    "include/ownprocess6.h",
+    "include/container6.h",
     "include/maglev.h",
+    "include/nodeport6.h",
     "src/container.c",
     "src/overlay.c",
     "src/host.c",
     "src/sock.c",
-    "src/netdeverror.c",
-    "src/netdev.c",
-    "src/tonetdev.c",
     "src/sock6.c",
     "src/bind.c",
+    "src/netdeverror.c",
+    "include/relay6.h",
+    "include/netdev6.h",
+    "src/netdev.c",
+    "src/tonetdev.c",
 )
 
 
@@ -55,6 +62,7 @@ class MapType(enum.IntEnum):
     HASH = 1
     ARRAY = 2
     PERCPU_HASH = 5
+    PERCPU_ARRAY = 6
     LRU_HASH = 9
     LPM_TRIE = 11
     RINGBUF = 27
@@ -188,6 +196,16 @@ LB4_SOURCE_RANGE = MapSpec(
     layout_nat.SOURCE_RANGE_VALUE,
     16_384,
 )
+SNAT6 = MapSpec(
+    "cilium_snat_v6_external", MapType.LRU_HASH, layout6.CT6_KEY, layout_nat.SNAT6_VALUE, 65_536, flags=0
+)
+LB6_SOURCE_RANGE = MapSpec(
+    "cilium_lb6_source_range",
+    MapType.LPM_TRIE,
+    layout_nat.LB6_SOURCE_RANGE_KEY,
+    layout_nat.SOURCE_RANGE_VALUE,
+    16_384,
+)
 MAGLEV_TABLES = MapSpec(
     "cilium_maglev_tables",
     MapType.HASH,
@@ -197,6 +215,16 @@ MAGLEV_TABLES = MapSpec(
 )
 MAGLEV_SLOTS = MapSpec(
     "cilium_maglev_slots", MapType.HASH, layout_nat.MAGLEV_SLOTS_KEY, layout_nat.MAGLEV_SLOTS_VALUE, 65_536
+)
+MAGLEV6_TABLES = MapSpec(
+    "cilium_maglev6_tables",
+    MapType.HASH,
+    layout_nat.MAGLEV_TABLE_KEY,
+    layout_nat.MAGLEV_TABLE_VALUE,
+    4_096,
+)
+MAGLEV6_SLOTS = MapSpec(
+    "cilium_maglev6_slots", MapType.HASH, layout_nat.MAGLEV_SLOTS_KEY, layout_nat.MAGLEV_SLOTS_VALUE, 65_536
 )
 NODEPORT_CONFIG = MapSpec(
     "cilium_nodeport_config",
@@ -210,6 +238,22 @@ NODEPORT_CONFIG = MapSpec(
 NODES = MapSpec("cilium_node_map_v2", MapType.HASH, layout.NODE_KEY, layout.NODE_VALUE, 131_072)
 HOST_NETNS = MapSpec(
     "cilium_host_netns", MapType.ARRAY, layout.NODE_CONFIG_KEY, layout_nat.HOST_NETNS_VALUE, 1, flags=0
+)
+NODEPORT6_CONFIG = MapSpec(
+    "cilium_nodeport6_config",
+    MapType.ARRAY,
+    layout.NODE_CONFIG_KEY,
+    layout_nat.NODEPORT6_CONFIG_VALUE,
+    1,
+    flags=0,
+)
+SCRATCH6 = MapSpec(
+    "cilium_scratch6",
+    MapType.PERCPU_ARRAY,
+    layout.NODE_CONFIG_KEY,
+    layout_nat.SCRATCH6_VALUE,
+    1,
+    flags=0,
 )
 METRICS = MapSpec("cilium_metrics", MapType.PERCPU_HASH, layout.METRICS_KEY, layout.METRICS_VALUE, 1_024)
 NODE_CONFIG = MapSpec(
@@ -243,11 +287,17 @@ MAPS = (
     LB4_SOURCE_RANGE,
     MAGLEV_TABLES,
     MAGLEV_SLOTS,
+    SNAT6,
+    LB6_SOURCE_RANGE,
+    MAGLEV6_TABLES,
+    MAGLEV6_SLOTS,
     METRICS,
     NODES,
     NODE_CONFIG,
     NODEPORT_CONFIG,
     HOST_NETNS,
+    NODEPORT6_CONFIG,
+    SCRATCH6,
     EVENTS,
     EVENT_CONFIG,
 )

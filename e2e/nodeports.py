@@ -1,4 +1,4 @@
-"""The global service `web` with a node port in east, and who answers at it."""
+"""The global service `web`, of both families, with a node port in east, and who answers at it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,15 @@ def web(kind: str, policy: str = "Cluster") -> dict[str, Any]:
     if kind == "NodePort":
         ports = [port | {"nodePort": NODE_PORT} for port in ports]
         body["spec"]["externalTrafficPolicy"] = policy
-    return body | {"spec": body["spec"] | {"type": kind, "ports": ports}}
+    return body | {
+        "spec": body["spec"] | {"type": kind, "ports": ports, "ipFamilyPolicy": "RequireDualStack"}
+    }
+
+
+def plain() -> dict[str, Any]:
+    """`web` as it was."""
+    body = service("web")
+    return body | {"spec": body["spec"] | {"ipFamilyPolicy": "SingleStack"}}
 
 
 def own_port_service(target: int | str) -> dict[str, Any]:
@@ -57,9 +65,19 @@ def own_port_server(node: str) -> dict[str, Any]:
 
 
 def targets(plan: LabPlan, protocol: str, times: int = TIMES) -> list[Target]:
-    """One for each node of east."""
+    """One for each node of east, at its IPv4 address."""
     nodes = plan.cluster("east").nodes[1:]
     return [Target(str(node.ip), NODE_PORT, protocol, times) for node in nodes]
+
+
+def targets6(plan: LabPlan, protocol: str, times: int = TIMES) -> list[Target]:
+    """As `targets`, at the IPv6 addresses."""
+    nodes = plan.cluster("east").nodes[1:]
+    return [Target(str(node.ip6), NODE_PORT, protocol, times) for node in nodes]
+
+
+def all_targets(plan: LabPlan, protocol: str, times: int = TIMES) -> list[Target]:
+    return [*targets(plan, protocol, times), *targets6(plan, protocol, times)]
 
 
 async def until_from(answers: Answers, wanted: set[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from e2e.knocking import Target, knock_through
 from lab import netlink, netns, plan
 from lab.plan import LabPlan
 
 ADDRESS = IPv4Address("198.19.255.9")  # of the fabric's network, far from all nodes'
+ADDRESS6 = IPv6Address("fd00:18::ff:9")
 _PORT, _BRIDGE = "outside", "fabric"
 
 
@@ -48,7 +49,9 @@ def _unplug() -> None:
 
 
 def _configure() -> None:
+    netlink.allow_ipv6()
     with netlink.opened() as link:
         link.up("lo")
         link.address("eth0", str(ADDRESS), plan.UNDERLAY.prefixlen)
+        link.address("eth0", str(ADDRESS6), plan.UNDERLAY6.prefixlen)
         link.up("eth0")

@@ -11,15 +11,18 @@ import pytest
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.knocking import Target, knock
-from e2e.nodeports import TIMES, until_from, web
-from e2e.outside import ADDRESS, knock_from, outside
+from e2e.nodeports import TIMES, plain, until_from, web
+from e2e.outside import ADDRESS, ADDRESS6, knock_from, outside
 from k8s import resource
 from k8s.resource import SERVICE
 from lab import netns
-from lab.demo.objects import NAMESPACE, service
+from lab.demo.objects import NAMESPACE
 from mesh.localoptions import NODE, SOURCE_RANGES_POLICY, TYPE
 
 BALANCER, EXTERNAL = "203.0.113.7", "203.0.113.8"
+BALANCER6, EXTERNAL6 = "2001:db8:113::7", "2001:db8:113::8"
+BALANCERS, EXTERNALS = (BALANCER, BALANCER6), (EXTERNAL, EXTERNAL6)
+EVERYWHERE = (*BALANCERS, *EXTERNALS)
 HEALTH_PORT = 32_099
 BOTH = {"east", "west"}
 UNSET = dict.fromkeys(
@@ -47,9 +50,9 @@ async def balance(mesh: Mesh, options: Mapping[str, str] | None = None, **spec: 
     """What is not given goes: applying leaves what a body does not mention. `options`: annotations."""
     body: dict[str, Any] = web("ClusterIP")
     body["metadata"]["annotations"] |= {**NO_OPTIONS, **(options or {})}
-    body["spec"] |= {**UNSET, "type": "LoadBalancer", "externalIPs": [EXTERNAL], **spec}
+    body["spec"] |= {**UNSET, "type": "LoadBalancer", "externalIPs": list(EXTERNALS), **spec}
     await mesh.lab.apply("east", body)
-    await _assign(mesh, BALANCER)
+    await _assign(mesh, *BALANCERS)
 
 
 async def _assign(mesh: Mesh, *addresses: str) -> None:
@@ -65,22 +68,24 @@ async def served(mesh: Mesh) -> AsyncIterator[Mesh]:
     yield mesh
     await _assign(mesh)
     for cluster in BOTH:
-        plain = service("web")
-        plain["spec"] |= {"type": "ClusterIP", **UNSET}
-        plain["metadata"]["annotations"] |= NO_OPTIONS
-        await mesh.lab.apply(cluster, plain)
+        before = plain()
+        before["spec"] |= {"type": "ClusterIP", **UNSET}
+        before["metadata"]["annotations"] |= NO_OPTIONS
+        await mesh.lab.apply(cluster, before)
 
 
 def at(*addresses: str, protocol: str = "TCP", times: int = TIMES) -> list[Target]:
     return [Target(address, 80, protocol, times) for address in addresses]
 
 
-async def route(mesh: Mesh, client: str, number: int) -> str:
-    """The client's way to both addresses is east's node of this number: its address."""
-    node = str(mesh.plan.cluster("east").nodes[number].ip)
-    for address in (BALANCER, EXTERNAL):
-        await inside(client, "ip", "route", "replace", address, "via", node)
-    return node
+async def route(mesh: Mesh, client: str, number: int) -> tuple[str, str]:
+    """The client's way to all addresses is east's node of this number: its own addresses."""
+    node = mesh.plan.cluster("east").nodes[number]
+    ways = str(node.ip), str(node.ip6)
+    for addresses in (BALANCERS, EXTERNALS):
+        for address, way in zip(addresses, ways, strict=True):
+            await inside(client, "ip", "route", "replace", address, "via", way)
+    return ways
 
 
 async def test_both_clusters_answer_at_addresses_that_no_node_has(served: Mesh, client: str) -> None:
@@ -88,18 +93,18 @@ async def test_both_clusters_answer_at_addresses_that_no_node_has(served: Mesh, 
     for number in (1, 2):
         await route(served, client, number)
         for protocol in ("TCP", "UDP"):
-            await until_from(lambda p=protocol: knock_from(client, at(BALANCER, EXTERNAL, protocol=p)), BOTH)
+            await until_from(lambda p=protocol: knock_from(client, at(*EVERYWHERE, protocol=p)), BOTH)
 
 
 async def test_only_clients_of_the_source_ranges_are_served(served: Mesh, client: str) -> None:
     await route(served, client, 1)
-    await balance(served, loadBalancerSourceRanges=[f"{ADDRESS}/32"])
-    await until_from(lambda: knock_from(client, at(BALANCER, EXTERNAL)), BOTH)
-    await balance(served, loadBalancerSourceRanges=["192.0.2.0/24"])
-    quick = [Target(BALANCER, 80, "TCP", 1, 0.5)]
+    await balance(served, loadBalancerSourceRanges=[f"{ADDRESS}/32", f"{ADDRESS6}/128"])
+    await until_from(lambda: knock_from(client, at(*EVERYWHERE)), BOTH)
+    await balance(served, loadBalancerSourceRanges=["192.0.2.0/24", "2001:db8:9::/64"])
+    quick = [Target(address, 80, "TCP", 1, 0.5) for address in BALANCERS]
     await until_from(lambda: knock_from(client, quick), {""})
-    await until_from(lambda: knock_from(client, at(EXTERNAL)), BOTH)
-    await until_from(lambda: knock(served, "east", served.clients["east"], at(BALANCER)), BOTH)
+    await until_from(lambda: knock_from(client, at(*EXTERNALS)), BOTH)
+    await until_from(lambda: knock(served, "east", served.clients["east"], at(*BALANCERS)), BOTH)
 
 
 async def test_options_of_one_cluster_say_who_is_served_where_and_a_change_of_type_counts_at_once(
@@ -139,16 +144,17 @@ async def test_a_node_tells_its_balancer_of_its_own_pods_and_serves_them_alone(
     served: Mesh, client: str
 ) -> None:
     await balance(served, externalTrafficPolicy="Local", healthCheckNodePort=HEALTH_PORT)
-    node = await route(served, client, 1)
-    await until_from(lambda: knock_from(client, at(BALANCER, EXTERNAL)), {"east"})
-    (first, second) = await knock_from(client, at(BALANCER, EXTERNAL))
-    assert first == second
+    node, node6 = await route(served, client, 1)
+    await until_from(lambda: knock_from(client, at(*EVERYWHERE)), {"east"})
+    first, *others = await knock_from(client, at(*EVERYWHERE))
+    assert others == [first] * 3
     assert len(first) == 1
-    await until_from(lambda: knock(served, "east", served.clients["east"], at(BALANCER)), BOTH)
-    url, form = f"http://{node}:{HEALTH_PORT}/healthz", "%{http_code}"
+    await until_from(lambda: knock(served, "east", served.clients["east"], at(*BALANCERS)), BOTH)
+    urls = [f"http://{ip}:{HEALTH_PORT}/healthz" for ip in (node, f"[{node6}]")]
+    curl = ("curl", "-s", "-o", "/dev/null", "-m", "2", "-w", "%{http_code}")
 
     async def says(code: str) -> bool:
-        return await inside(client, "curl", "-s", "-o", "/dev/null", "-m", "2", "-w", form, url) == code
+        return {await inside(client, *curl, url) for url in urls} == {code}
 
     await eventually(lambda: says("200"), 10, 0.1)
     await served.lab.scale("east", "web", 0)

@@ -12,7 +12,7 @@ import pytest
 
 from aiokit.wait import eventually
 from e2e.labname import of_checkout
-from e2e.nodeports import targets, until_from, web
+from e2e.nodeports import all_targets, until_from, web
 from e2e.outside import knock_from, outside
 from e2e.test_node_health import FINE, SOON, sees
 from e2e.test_withdrawal import workers
@@ -139,7 +139,7 @@ async def test_a_node_port_is_served_to_clients_outside_without_a_tunnel(native:
     await native.apply("east", web("NodePort"))
     with outside(lab) as namespace:
         for protocol in ("TCP", "UDP"):
-            asked = targets(lab, protocol)
+            asked = all_targets(lab, protocol)
             await until_from(lambda asked=asked: knock_from(namespace, asked), {"east", "west"})
 
 

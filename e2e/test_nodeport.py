@@ -17,8 +17,10 @@ from e2e.nodeports import (
     NODE_PORT,
     OWN_PORT,
     TIMES,
+    all_targets,
     own_port_server,
     own_port_service,
+    plain,
     refusal,
     targets,
     until_from,
@@ -28,7 +30,6 @@ from e2e.outside import knock_from, outside
 from k8s.client import Client
 from k8s.resource import CONFIGMAP, POD
 from lab.demo.driver import is_ready
-from lab.demo.objects import service
 
 BOTH = {"east", "west"}
 
@@ -46,26 +47,26 @@ async def served(mesh: Mesh) -> AsyncIterator[Mesh]:
     await mesh.lab.apply("east", web("NodePort"))
     yield mesh
     for cluster in BOTH:
-        await mesh.lab.apply(cluster, service("web"))
+        await mesh.lab.apply(cluster, plain())
 
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 async def test_both_clusters_answer_through_any_node_a_client_outside_and_a_pod(
     served: Mesh, client: str, protocol: str
 ) -> None:
+    await until_from(lambda: knock_from(client, all_targets(served.plan, protocol)), BOTH)
     asked = targets(served.plan, protocol)
-    await until_from(lambda: knock_from(client, asked), BOTH)
     await until_from(lambda: knock(served, "east", served.clients["east"], asked), BOTH)
 
 
 async def test_the_other_cluster_answers_when_the_own_backends_are_gone(served: Mesh, client: str) -> None:
-    asked = targets(served.plan, "TCP")
+    asked = all_targets(served.plan, "TCP")
     await until_from(lambda: knock_from(client, asked), BOTH)
     async with asyncio.TaskGroup() as group:
-        many = knock_from(client, targets(served.plan, "TCP", 10 * TIMES))
+        many = knock_from(client, all_targets(served.plan, "TCP", 10 * TIMES))
         asking = group.create_task(many, name="ask under way")
         group.create_task(served.lab.scale("east", "web", 0), name="scale east's web to 0")
-    assert [each[""] for each in asking.result()] == [0, 0]
+    assert [each[""] for each in asking.result()] == [0, 0, 0, 0]
     await until_from(lambda: knock_from(client, asked), {"west"})
 
 
@@ -73,10 +74,10 @@ async def test_a_node_with_own_backends_answers_alone_where_the_service_says_so(
     served: Mesh, client: str
 ) -> None:
     await served.lab.apply("east", web("NodePort", "Local"))
-    await until_from(lambda: knock_from(client, targets(served.plan, "TCP")), {"east"})
-    nodes = await knock_from(client, targets(served.plan, "TCP"))
-    assert [len(answers) for answers in nodes] == [1, 1]  # two pods of east on two nodes
-    assert nodes[0] != nodes[1]
+    await until_from(lambda: knock_from(client, all_targets(served.plan, "TCP")), {"east"})
+    nodes = await knock_from(client, all_targets(served.plan, "TCP"))
+    assert [len(answers) for answers in nodes] == [1, 1, 1, 1]  # two pods of east on two nodes
+    assert nodes[0] == nodes[2] != nodes[1] == nodes[3]
     pod = served.clients["east"]
     await until_from(lambda: knock(served, "east", pod, targets(served.plan, "TCP")), BOTH)
 
@@ -141,13 +142,13 @@ async def test_with_maglev_a_client_s_port_leads_to_the_same_pod_through_every_n
     """40 ports and four pods: that chance gives the same through both nodes has the odds 4 ** -40."""
     nodes = served.plan.cluster("east").nodes[1:]
     asked = [
-        Target(str(node.ip), NODE_PORT, "UDP", source_port=port)
+        Target(str(ip), NODE_PORT, "UDP", source_port=port)
         for port in range(61_300, 61_300 + TIMES)
-        for node in nodes
+        for ip in [*(node.ip for node in nodes), *(node.ip6 for node in nodes)]
     ]
     await _set(served, bpf_lb_algorithm="maglev", bpf_lb_maglev_table_size="1021")
     try:
-        await until_from(lambda: knock_from(client, targets(served.plan, "UDP")), BOTH)
+        await until_from(lambda: knock_from(client, all_targets(served.plan, "UDP")), BOTH)
         answers = await knock_from(client, asked)
         assert answers[::2] == answers[1::2]
         assert len({name for each in answers for name in each}) == 4

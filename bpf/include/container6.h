@@ -6,6 +6,7 @@
 #define CLUSTERMESH_CONTAINER6_H
 
 #include "host6.h"
+#include "naterror6.h"
 #include "neighbour.h"
 
 __inline_always int encapsulate(struct __sk_buff *skb, __u32 tunnel, __u32 identity); /* container.c */
@@ -16,6 +17,7 @@ __inline_always int handle_from_container6(struct __sk_buff *skb)
 	struct endpoint_value *source, *local;
 	struct ipcache_value *remote;
 	struct packet6 packet = {};
+	struct ct6_key opened WORDS = {};
 	struct question ask = {};
 	int reason;
 
@@ -55,6 +57,10 @@ __inline_always int handle_from_container6(struct __sk_buff *skb)
 			return drop(skb, DROP_NO_TUNNEL, METRIC_EGRESS);
 		return encapsulate(skb, remote->tunnel[0], source->sec_id);
 	}
+	if (is_answer_of_pod6(&packet, &opened))
+		return answer_client6(skb, &packet, &opened);
+	if (is_error_of_pod6(&packet, &opened))
+		return tell_client6(skb, &packet, &opened);
 	count(FORWARDED, METRIC_EGRESS, skb->len);
 	return PASS; /* nodes and the world: the stack's business */
 }
@@ -121,6 +127,7 @@ __inline_always int handle_from_overlay6(struct __sk_buff *skb)
 	struct bpf_tunnel_key key = {};
 	struct endpoint_value *endpoint;
 	struct packet6 packet = {};
+	struct ct6_key opened WORDS = {};
 	int reason;
 
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
@@ -133,6 +140,10 @@ __inline_always int handle_from_overlay6(struct __sk_buff *skb)
 	if (is_neighbour_discovery(&packet)) /* from afar, but not a hop fewer: it would be believed */
 		return drop(skb, DROP_ICMPV6_TYPE, METRIC_INGRESS);
 	endpoint = endpoint6_of(&packet.tuple.daddr);
+	if (!endpoint && is_answer_to_relay6(&packet, &opened))
+		return answer_client6(skb, &packet, &opened);
+	if (!endpoint && is_error_to_relay6(&packet, &opened))
+		return tell_client6(skb, &packet, &opened);
 	if (!endpoint)
 		return admit_to_host6(skb, &packet, key.tunnel_id);
 	reason = admit6_ingress(skb, &packet, endpoint, key.tunnel_id);

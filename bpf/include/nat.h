@@ -23,6 +23,8 @@
 
 #define CT_SERVICE 4
 
+#define NOT_OURS -1 /* the verdict of what is for no service: it passes, untold */
+
 #define IP_CHECKSUM 10
 #define IP_SOURCE 12
 #define IP_DESTINATION 16

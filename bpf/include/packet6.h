@@ -43,7 +43,8 @@ struct packet6 {
 	struct ct6_key tuple WORDS;
 	struct ct6_key about WORDS; /* the tuple that an ICMPv6 error quotes */
 	__u16 policy_port;    /* BE; see ICMP_TYPES */
-	__u16 l4;             /* offset */
+	__u16 l4;             /* offset; 0 in a later fragment */
+	__u16 about_l4;       /* where the quoted ports are */
 	__u8 tcp_flags;
 	__u8 opens;    /* a packet in mid-stream opens no connection */
 	__u8 is_error; /* `about` is filled in */
@@ -139,8 +140,9 @@ __inline_always int quoted_later(struct chain *chain, struct ct6_key *about)
 }
 
 /* What an ICMPv6 error quotes: as much of a packet as had room. */
-__inline_always int parse_quoted6(struct __sk_buff *skb, __u32 offset, struct ct6_key *about)
+__inline_always int parse_quoted6(struct __sk_buff *skb, __u32 offset, struct packet6 *packet)
 {
+	struct ct6_key *about = &packet->about;
 	struct chain chain = {};
 	struct ip6_header ip;
 	__u16 words[4];
@@ -151,6 +153,7 @@ __inline_always int parse_quoted6(struct __sk_buff *skb, __u32 offset, struct ct
 	chain.next = ip.next_header;
 	if (walk(skb, &chain))
 		return 0;
+	packet->about_l4 = chain.offset;
 	about->saddr = ip.saddr;
 	about->daddr = ip.daddr;
 	about->nexthdr = chain.next;
@@ -183,7 +186,7 @@ __inline_always int parse6_l4(struct __sk_buff *skb, __u32 l4, struct packet6 *p
 		packet->policy_port = swap16(ICMP_TYPES + type);
 		packet->opens = type == ICMPV6_ECHO_REQUEST;
 		if (type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM)
-			packet->is_error = parse_quoted6(skb, l4 + 8, &packet->about);
+			packet->is_error = parse_quoted6(skb, l4 + 8, packet);
 		return 0;
 	}
 	tuple->sport = words[0];

@@ -7,6 +7,7 @@
  * client, and its answer comes back here. What is for no such service passes, unjudged.
  */
 #include "../include/maglev.h"
+#include "../include/netdev6.h"
 #include "../include/ownprocess.h"
 
 __inline_always struct lb4_backend_value *choose_by_hash(struct lb4_service_key *key, struct ct_key *tuple,
@@ -104,8 +105,8 @@ __inline_always int to_backend(struct __sk_buff *skb, struct packet *packet, str
 
 	if (to->daddr == asked->daddr && to->dport == asked->dport) /* a process of this node, as it was asked for */
 		return NOT_OURS;
-	identity = stack_identity(asked->saddr);
-	if (!identity || is_forged(skb, asked->saddr))
+	identity = outside_identity(skb, asked->saddr);
+	if (!identity)
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_INGRESS);
 	opened = packet->tuple;
 	opened.daddr = to->daddr;
@@ -135,6 +136,7 @@ __inline_always int handle_service(struct __sk_buff *skb, struct packet *packet)
 	struct lb4_service_key key = {};
 	struct ct_key asked = packet->tuple;
 	struct ends to = {};
+	int is_new = 0;
 	__u32 id = 0;
 
 	asked.flags = CT_SERVICE;
@@ -147,21 +149,22 @@ __inline_always int handle_service(struct __sk_buff *skb, struct packet *packet)
 	/* established connections outlive their service */
 	if ((service || (asked.nexthdr == PROTO_TCP && !packet->opens)) && chosen_before(packet, &asked, &to)) {
 		ct_track(&asked, packet, skb->len, 0);
-		return to_backend(skb, packet, &asked, &to, 0);
+	} else {
+		if (!service) {
+			meets_own_process(packet);
+			return NOT_OURS;
+		}
+		if (!service->count)
+			return drop(skb, NO_BACKEND, METRIC_SERVICE);
+		backend = choose_outside(&key, &asked, service, &id);
+		if (!backend)
+			return drop(skb, NO_BACKEND_SLOT, METRIC_SERVICE);
+		to.daddr = backend->address;
+		to.dport = backend->port;
+		remember(&asked, to.daddr, to.dport, id, NAT_BACKEND);
+		is_new = 1;
 	}
-	if (!service) {
-		meets_own_process(packet);
-		return NOT_OURS;
-	}
-	if (!service->count)
-		return drop(skb, NO_BACKEND, METRIC_SERVICE);
-	backend = choose_outside(&key, &asked, service, &id);
-	if (!backend)
-		return drop(skb, NO_BACKEND_SLOT, METRIC_SERVICE);
-	to.daddr = backend->address;
-	to.dport = backend->port;
-	remember(&asked, to.daddr, to.dport, id, NAT_BACKEND);
-	return to_backend(skb, packet, &asked, &to, 1);
+	return to_backend(skb, packet, &asked, &to, is_new);
 }
 
 /* tcx ingress, the underlay. */
@@ -189,6 +192,8 @@ int cil_from_netdev(struct __sk_buff *skb)
 {
 	int verdict;
 
+	if (skb->protocol == swap16(ETHERTYPE_IPV6))
+		return from_netdev6(skb);
 	begin(skb, METRIC_INGRESS);
 	verdict = handle_from_netdev(skb);
 	return verdict == NOT_OURS ? PASS : report(skb, verdict);

@@ -5,14 +5,18 @@
  */
 #include "../include/ownprocess.h"
 
-#define NOT_OURS -1
-
 /* Which identity the backend's node is told: one that travels, and no pod's. */
 __inline_always __u32 identity_outside(__u32 identity)
 {
-	if (identity == IDENTITY_HOST)
-		return IDENTITY_REMOTE_NODE;
 	return identity < IDENTITY_FIRST_ALLOCATED ? identity : IDENTITY_WORLD;
+}
+
+/* Who a client outside is; 0: nobody that may come this way. The node itself does not. */
+__inline_always __u32 outside_identity(struct __sk_buff *skb, __u32 client)
+{
+	__u32 identity = stack_identity(client);
+
+	return identity == IDENTITY_HOST || is_forged(skb, client) ? 0 : identity;
 }
 
 /* To the backend, which sent what the error is about: so it learns of a smaller MTU. */
@@ -26,8 +30,8 @@ __inline_always int tell_backend(struct __sk_buff *skb, struct packet *packet, s
 	__u32 identity;
 	int reason;
 
-	identity = stack_identity(packet->tuple.saddr);
-	if (!identity || is_forged(skb, packet->tuple.saddr))
+	identity = outside_identity(skb, packet->tuple.saddr);
+	if (!identity)
 		return drop(skb, DROP_INVALID_SOURCE_IP, METRIC_INGRESS);
 	outer.saddr = packet->tuple.saddr;
 	outer.daddr = quoted.saddr = given->nat_addr[NAT_ADDRESS];

@@ -81,7 +81,7 @@ __inline_always struct lb6_backend_value *choose6_now(struct lb6_service_key *ke
 	return backend ? backend : choose6(key, service, id);
 }
 
-__inline_always struct lb6_backend_value *kept6(struct lb6_affinity_key *client, __u64 timeout)
+__inline_always struct lb6_backend_value *kept6(struct lb6_affinity_key *client, __u64 timeout, __u32 *id)
 {
 	struct lb4_affinity_value *had = cilium_lb6_affinity.lookup(client);
 	struct lb_affinity_match_key match = {};
@@ -96,6 +96,7 @@ __inline_always struct lb6_backend_value *kept6(struct lb6_affinity_key *client,
 		backend = backend6_of(match.backend_id);
 		if (backend) {
 			had->last_used = now;
+			*id = match.backend_id;
 			return backend;
 		}
 	}
@@ -103,28 +104,36 @@ __inline_always struct lb6_backend_value *kept6(struct lb6_affinity_key *client,
 	return 0;
 }
 
-__inline_always struct lb6_backend_value *choose6_for_client(struct bpf_sock_addr *ctx, struct lb6_service_key *key,
-							     struct lb4_service_value *service)
+__inline_always struct lb6_backend_value *choose6_for(struct lb6_affinity_key *client, struct lb6_service_key *key,
+						      struct lb4_service_value *service, __u32 *id)
 {
 	__u64 timeout = service->backend_id & AFFINITY_SECONDS;
 	struct lb4_affinity_value having = {};
-	struct lb6_affinity_key client = {};
 	struct lb6_backend_value *backend, *first;
+
+	backend = kept6(client, timeout, id);
+	if (backend)
+		return backend;
+	backend = choose6_now(key, service, id);
+	if (!backend)
+		return 0;
+	having.backend_id = *id;
+	having.last_used = seconds();
+	if (!cilium_lb6_affinity.insert(client, &having))
+		return backend;
+	first = kept6(client, timeout, id);
+	return first ? first : backend;
+}
+
+__inline_always struct lb6_backend_value *choose6_for_client(struct bpf_sock_addr *ctx, struct lb6_service_key *key,
+							     struct lb4_service_value *service, __u32 *id)
+{
+	struct lb6_affinity_key client = {};
 
 	client.client = bpf_get_netns_cookie(ctx);
 	client.netns_cookie = 1;
 	client.rev_nat_id = service->rev_nat_index;
-	backend = kept6(&client, timeout);
-	if (backend)
-		return backend;
-	backend = choose6_now(key, service, &having.backend_id);
-	if (!backend)
-		return 0;
-	having.last_used = seconds();
-	if (!cilium_lb6_affinity.insert(&client, &having))
-		return backend;
-	first = kept6(&client, timeout);
-	return first ? first : backend;
+	return choose6_for(&client, key, service, id);
 }
 
 __inline_always int translate_mapped(struct bpf_sock_addr *ctx)
@@ -186,7 +195,7 @@ __inline_always int translate6(struct bpf_sock_addr *ctx)
 	if (!service->count)
 		return refuse(NO_BACKEND);
 	if (service->flags & SERVICE_SESSION_AFFINITY)
-		backend = choose6_for_client(ctx, &key, service);
+		backend = choose6_for_client(ctx, &key, service, &id);
 	else
 		backend = choose6_now(&key, service, &id);
 	if (!backend)

@@ -3,7 +3,7 @@
  * tcx egress of the devices that have the node's address: answers of the node's own processes to
  * clients that asked a service. Everything else passes, unjudged.
  */
-#include "../include/ownprocess.h"
+#include "../include/ownprocess6.h"
 
 __inline_always int handle_to_netdev(struct __sk_buff *skb)
 {
@@ -32,6 +32,8 @@ int cil_to_netdev(struct __sk_buff *skb)
 {
 	int verdict;
 
+	if (skb->protocol == swap16(ETHERTYPE_IPV6))
+		return to_netdev6(skb);
 	begin(skb, METRIC_EGRESS);
 	verdict = handle_to_netdev(skb);
 	return verdict == NOT_OURS ? PASS : report(skb, verdict);

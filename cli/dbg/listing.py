@@ -69,6 +69,7 @@ bpf_nat = _listing(
     "/v1/map/cilium_snat_v4_external",
     table.map_entries("CONNECTION", "TRANSLATION"),
     "List what this node stands for towards other nodes' backends.",
+    more="/v1/map/cilium_snat_v6_external",
 )
 bpf_node_ids = _listing(
     "/v1/map/cilium_node_map_v2",

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from agent.balancerhealth import BalancerHealth, count
+from agent.balancerhealth import BalancerHealth, count, everywhere
 from agent.desired import Clock
 from agent.ownslices import Slice
 from agent.services import Services
@@ -48,12 +48,12 @@ async def balancers(services: Services) -> AsyncIterator[BalancerHealth]:
         task.cancel()
 
 
-async def ask(port: int) -> Answer | None:
+async def ask(port: int, host: str = HOST) -> Answer | None:
     """Status, what the answer says, and the weight; None where nobody listens."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(2)) as session,
-            session.get(f"http://{HOST}:{port}/healthz") as answer,
+            session.get(f"http://{host}:{port}/healthz") as answer,
         ):
             return answer.status, await answer.json(), answer.headers.get("X-Load-Balancing-Endpoint-Weight")
     except aiohttp.ClientConnectorError:
@@ -80,6 +80,21 @@ async def test_a_node_tells_how_many_endpoints_it_has_and_stops_with_the_service
     assert await ask(port) == told(1)
     services.set_local("shop/web", None)
     await until(port, None)
+
+
+async def test_both_families_are_told_at_one_port_of_a_node_with_both() -> None:
+    made, port = Services(Clock(), node="node-1"), free_port()
+    made.start()
+    made.set_local("shop/web", LocalService("shop", "web", health_port=port))
+    async with asyncio.TaskGroup() as group:
+        health = BalancerHealth(made, "node-1", *everywhere(dual_stack=True))
+        task = group.create_task(health.run(), name="balancers")
+        await until(port, told(0))
+        assert await ask(port, "[::1]") == told(0)
+        made.set_local("shop/web", None)
+        await until(port, None)
+        assert await ask(port, "[::1]") is None
+        task.cancel()
 
 
 async def test_a_service_may_get_another_port_and_another_service_its_old_one(services: Services) -> None:

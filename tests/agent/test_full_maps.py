@@ -57,6 +57,8 @@ def made() -> Iterator[Made]:
             small(spec.LB6_AFFINITY),
             Maglev(small(spec.MAGLEV_TABLES), small(spec.MAGLEV_SLOTS)),
             small(spec.LB4_SOURCE_RANGE),
+            Maglev(small(spec.MAGLEV6_TABLES), small(spec.MAGLEV6_SLOTS)),
+            small(spec.LB6_SOURCE_RANGE),
         )
         policy, endpoints = small(spec.POLICY), small(spec.ENDPOINTS)
         kernel = KernelMaps(

@@ -45,7 +45,7 @@ def web(annotations: dict[str, str], **spec: object) -> LocalService:
 
 
 def services(*, knows_algorithms: bool = False) -> Services:
-    made = Services(Clock(), node="node-1", node_ip=NODE_IP, knows_algorithms=knows_algorithms)
+    made = Services(Clock(), node="node-1", node_ips=(NODE_IP,), knows_algorithms=knows_algorithms)
     made.start()
     backend = LocalBackend("10.1.1.1", {"http": Port("TCP", 8080)}, node="node-1")
     made.set_slice("shop/web-1", Slice(KEY, (backend,)))

@@ -10,7 +10,7 @@ from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.layout import CT_KEY, CT_VALUE
 from bpf.layout6 import CT6_KEY
-from bpf.layout_nat import SNAT_VALUE
+from bpf.layout_nat import SNAT6_VALUE, SNAT_VALUE
 from bpf.lb_wanted import Master
 from mesh.localservice import Frontend
 from mesh.matching import Backend
@@ -38,7 +38,8 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         web: [Backend("10.2.1.5", 8080, "TCP", 2)],
         web6: [Backend("fd00:10:2:1::5", 8080, "TCP", 2)],
     }
-    node.services.sync(backends, masters={web: Master(60, ranges=("192.0.2.0/24",))})
+    masters = {web: Master(60, ranges=("192.0.2.0/24",)), web6: Master(ranges=("2001:db8::/32",))}
+    node.services.sync(backends, masters=masters)
     client = affinity_map.Client(cookie=77, rev_nat=1, backend_id=1, last_used=5)
     node.services.affinity.update([affinity_map.pack_client(client)])
     outside = affinity_map.Client(cookie=0, rev_nat=1, backend_id=1, last_used=5, address="198.51.100.9")
@@ -88,14 +89,20 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         ],
         "cilium_lb6_backends_v3": [("2147483648", "[fd00:10:2:1::5]:8080/TCP")],
         "cilium_lb6_reverse_nat": [("1", "[fd00:20:1::5]:80")],
+        "cilium_lb6_source_range": [("2001:db8::/32 (1)", "[fd00:20:1::5]:80")],
+        "cilium_snat_v6_external": [
+            ("TCP OUT [fd00:10:1:1::9]:128 -> [fd00:10:2:1::4]:80", "XLATE_SRC [2001:db8::9]:40001")
+        ],
         "cilium_lb6_affinity": [("netns 78 (1)", "[fd00:10:2:1::5]:8080/TCP")],
     }
 
 
 def add_ipv6(node: LoadedDatapath) -> None:  # noqa: F811
-    key = CT6_KEY.pack(
-        address.pack("fd00:10:2:1::4"), address.pack("fd00:10:1:1::9"), b"\0\0", b"\0\x80", 58, 0
-    )
+    ends = address.pack("fd00:10:2:1::4"), address.pack("fd00:10:1:1::9")
+    key = CT6_KEY.pack(*ends, b"\0\0", b"\0\x80", 58, 0)
     node.connections6.update([(key, CT_VALUE.pack(b"", 7, 900, 1234, 0, b"", b"", 0, 0, 65601, 0, 0))])
+    relayed = CT6_KEY.pack(*ends, b"\0\x50", b"\0\x80", 6, 0)
+    seen = SNAT6_VALUE.pack(9, 0, 0, 0, address.pack("2001:db8::9"), b"\x9c\x41", b"")
+    node.translations6.update([(relayed, seen)])
     client = affinity_map.Client(cookie=78, rev_nat=1, backend_id=1 << 31, last_used=5)
     node.services.affinity6.update([affinity_map.pack_client(client, Family.IPV6)])

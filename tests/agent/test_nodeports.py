@@ -23,7 +23,7 @@ from mesh.localservice import Frontend, LocalBackend, LocalService
 from mesh.matching import ServicePort
 from mesh.service import GlobalService, Port
 
-NODE = "198.18.1.11"
+NODE, NODE6 = "198.18.1.11", "fd00:18::1:1"
 HTTP = {"http": Port("TCP", 8080)}
 CLUSTER_IP = Frontend("172.20.1.5", 80, "TCP")
 OUTSIDE, INSIDE = Frontend(NODE, 30_080, "TCP"), Frontend(ANY_NODE, 30_080, "TCP")
@@ -38,8 +38,8 @@ WEB = LocalService(
 REMOTE = GlobalService("west", "shop", "web", backends={"10.2.1.1": HTTP}, cluster_id=ClusterID(2))
 
 
-def services(node_ip: str = NODE) -> Services:
-    made = Services(Clock(), cluster="east", node="node-1", node_ip=node_ip)
+def services(node_ips: tuple[str, ...] = (NODE,)) -> Services:
+    made = Services(Clock(), cluster="east", node="node-1", node_ips=node_ips)
     made.start()
     backends = (
         LocalBackend("10.1.1.1", HTTP, node="node-1"),
@@ -120,13 +120,13 @@ def test_a_process_of_the_node_may_listen_where_backends_have_the_node_port_s_nu
 
 
 def test_without_an_address_of_the_node_there_are_no_node_ports() -> None:
-    made = services(node_ip="")
+    made = services(())
     made.set_local("shop/web", WEB)
     assert set(made.wanted.entries) == {CLUSTER_IP}
 
 
 def test_recovered_backends_of_a_node_port_stay_until_their_owner_speaks() -> None:
-    made = Services(Clock(), cluster="east", node="node-1", node_ip=NODE)
+    made = Services(Clock(), cluster="east", node="node-1", node_ips=(NODE,))
     before = services()
     before.set_local("shop/web", WEB)
     made.set_recovered({ClusterID(2): {OUTSIDE: before.wanted.entries[OUTSIDE][-1:]}})
@@ -140,8 +140,8 @@ def test_recovered_backends_of_a_node_port_stay_until_their_owner_speaks() -> No
 @pytest.mark.parametrize(
     ("cluster_ips", "places_"),
     [
-        (("172.20.1.5", "fd00:20:1::5"), [NODE, "0.0.0.0", "::"]),
-        (("fd00:20:1::5",), ["::"]),
+        (("172.20.1.5", "fd00:20:1::5"), [NODE, NODE6, "0.0.0.0", "::"]),
+        (("fd00:20:1::5",), [NODE6, "::"]),
         (("172.20.1.5",), [NODE, "0.0.0.0"]),
     ],
 )
@@ -149,17 +149,23 @@ def test_a_node_port_is_at_every_node_s_address_of_the_service_s_families(
     cluster_ips: tuple[str, ...], places_: list[str]
 ) -> None:
     service = replace(WEB, cluster_ips=cluster_ips)
-    assert [ip for place in places(service, NODE) for ip in place.cluster_ips] == places_
-    local = places(replace(service, outside_node_only=True), NODE)
+    assert [ip for place in places(service, (NODE, NODE6)) for ip in place.cluster_ips] == places_
+    local = places(replace(service, outside_node_only=True), (NODE, NODE6))
     assert [ip for place in local for ip in place.cluster_ips] == places_
-    assert [place.node_only for place in local] == ([True, False] if NODE in places_ else [False])
+    assert [place.node_only for place in local] == [True, False]
+
+
+def test_a_node_without_an_address_of_a_family_serves_it_to_nobody_outside() -> None:
+    service = replace(WEB, cluster_ips=("fd00:20:1::5",), outside_node_only=True)
+    assert [place.cluster_ips for place in places(service, (NODE,))] == [("::",)]
 
 
 def test_a_node_port_of_ipv6_leads_to_backends_of_ipv6() -> None:
-    made = services()
+    made = services((NODE, NODE6))
     made.set_local("shop/web", replace(WEB, cluster_ips=("172.20.1.5", "fd00:20:1::5")))
     six = (LocalBackend("fd00:10:1:1::5", HTTP, node="node-1"),)
     made.set_slice("shop/web-6", Slice("shop/web", six))
-    assert addresses(made)[Frontend("::", 30_080, "TCP")] == ["fd00:10:1:1::5"]
     assert "fd00:10:1:1::5" not in addresses(made)[INSIDE]
-    assert made.master(Frontend("::", 30_080, "TCP")).flags == PLAIN
+    for ip in ("::", NODE6):
+        assert addresses(made)[Frontend(ip, 30_080, "TCP")] == ["fd00:10:1:1::5"]
+        assert made.master(Frontend(ip, 30_080, "TCP")).flags == PLAIN

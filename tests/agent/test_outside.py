@@ -34,7 +34,7 @@ OWN, ALL = ["10.1.1.1"], ["10.1.1.1", "10.1.2.1", "10.2.1.1"]
 GLOBAL = {"service.cilium.io/global": "true"}
 
 
-def web(**spec: object) -> LocalService:
+def web(*, balancer: str = BALANCER, **spec: object) -> LocalService:
     made = ServiceSpec(
         **{
             "type": "LoadBalancer",
@@ -45,7 +45,7 @@ def web(**spec: object) -> LocalService:
         }
         | spec  # type: ignore[arg-type] # a test's own
     )
-    status = ServiceStatus(LoadBalancerStatus((LoadBalancerIngress(BALANCER),)))
+    status = ServiceStatus(LoadBalancerStatus((LoadBalancerIngress(balancer),)))
     return local_service(Service(ObjectMeta("web", "shop", annotations=GLOBAL), made, status))
 
 
@@ -105,7 +105,7 @@ def test_entries_for_clients_outside_go_with_what_made_them(made: Services) -> N
 def test_a_process_of_the_node_may_listen_at_a_balancer_s_address_that_is_the_node_s() -> None:
     """As balancers do that only name nodes: the backend itself listens there."""
     for node_ip, target, may in ((BALANCER, 80, True), (BALANCER, 8080, False), (EXTERNAL, 80, False)):
-        made = Services(Clock(), node_ip=node_ip)
+        made = Services(Clock(), node_ips=(node_ip,))
         made.start()
         ports = (ServicePort("http", "TCP", 80, targetPort=target),)
         made.set_local("shop/web", web(ports=ports))
@@ -127,6 +127,23 @@ def test_source_ranges_are_for_the_balancer_s_address_alone(made: Services) -> N
         at(BALANCER): Master(flags=BALANCED | FLAG_SOURCE_RANGES, ranges=("192.0.2.0/24",)),
         at(EXTERNAL): Master(flags=EXPOSED),
     }
+
+
+def test_addresses_of_ipv6_are_served_as_those_of_ipv4_however_they_are_written(made: Services) -> None:
+    service = web(
+        balancer="2001:DB8:0::7",
+        clusterIPs=(CLUSTER_IP, "fd00:20:1::5"),
+        externalIPs=("2001:db8::0:8",),
+        externalTrafficPolicy="Local",
+        loadBalancerSourceRanges=("192.0.2.0/24", "2001:db8:9::1/64"),
+    )
+    made.set_slice("shop/web-6", Slice("shop/web", (LocalBackend("fd00:10:1:1::1", HTTP, node="node-1"),)))
+    made.set_local("shop/web", service)
+    found = addresses(made)
+    for ip, kind in (("2001:db8::7", BALANCED | FLAG_SOURCE_RANGES), ("2001:db8::8", EXPOSED)):
+        assert found[at(ip)] == found[at(ip, outside=True)] == ["fd00:10:1:1::1"]
+        assert made.master(at(ip, outside=True)).flags == kind | FLAG_EXTERNAL_LOCAL
+    assert made.master(at("2001:db8::7")).ranges == ("2001:db8:9::/64",)
 
 
 @pytest.mark.parametrize("networks", [("2001:db8::/32",), ("nonsense",)])

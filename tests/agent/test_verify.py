@@ -80,6 +80,7 @@ async def test_what_the_data_path_wrote_is_equal() -> None:
         *("cilium_lb4_services_v2", "cilium_lb4_backends_v3"),
         *("cilium_lb4_reverse_nat", "cilium_lb_affinity_match", "cilium_lb4_source_range"),
         *("cilium_lb6_services_v2", "cilium_lb6_backends_v3", "cilium_lb6_reverse_nat"),
+        "cilium_lb6_source_range",
     }
     assert all(wanted == entries for wanted, entries in counts.values())
     assert counts["cilium_lb4_services_v2"] == (2, 2)

@@ -39,7 +39,7 @@ def empty(opened: Datapath) -> None:
     maps = (
         *(opened.ipcache, opened.endpoints, opened.policy, opened.connections, opened.metrics),
         *(services.services, services.backends, services.reverse_nat),
-        *(services.matches, services.affinity, opened.translations),
+        *(services.matches, services.affinity, opened.translations, opened.translations6),
         *(opened.connections6, services.services6, services.backends6, services.reverse_nat6),
         services.affinity6,
     )

@@ -156,45 +156,36 @@ class Pod:
 
     def udp_summed(self, source: str, ip: str, port: int) -> str:
         """As `udp`, but with a checksum of our own instead of one that the device would fill in."""
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answers,
-            socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw,
-        ):
+        with socket.socket(_family(ip), socket.SOCK_DGRAM) as answers:
             answers.bind((source, 0))
             answers.settimeout(PATIENCE)
-            ends = socket.inet_aton(source) + socket.inet_aton(ip)
-            udp = struct.pack("!HHHH", answers.getsockname()[1], port, 13, 0) + b"hello"
-            total = _sum(ends + struct.pack("!HH", 17, len(udp)) + udp)
-            udp = udp[:6] + struct.pack("!H", total or 0xFFFF) + udp[8:]
-            header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 7, 0, 64, 17, 0)
-            raw.sendto(header + ends + udp, (ip, 0))
+            _send_packet(source, ip, _udp(source, ip, answers.getsockname()[1], port, b"hello"))
             return answers.recv(100).decode()
 
     def too_big(self, ip: str, port: int, mtu: int) -> None:
         """Ask by UDP, and tell who answers, as a router on the way would, that its packet was too big."""
+        v6 = ":" in ip
+        protocol = socket.IPPROTO_ICMPV6 if v6 else socket.IPPROTO_ICMP
         with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-            socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw,
+            socket.socket(_family(ip), socket.SOCK_DGRAM) as sock,
+            socket.socket(_family(ip), socket.SOCK_RAW, protocol) as raw,
         ):
             sock.settimeout(PATIENCE)
             sock.connect((ip, port))
             sock.send(b"hello")
             sock.recv(100)
-            own, own_port = sock.getsockname()
-            quoted = struct.pack("!BBHHHBBH", 0x45, 0, mtu + 1, 7, 0x4000, 64, 17, 0)
-            quoted += socket.inet_aton(ip) + socket.inet_aton(own)
-            quoted += struct.pack("!HHHH", port, own_port, mtu - 19, 0)
-            icmp = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted
-            raw.sendto(icmp[:2] + struct.pack("!H", _sum(icmp)) + icmp[4:], (ip, 0))
+            own, own_port = sock.getsockname()[:2]
+            quoted = _header(ip, own, 17, mtu - 19) + struct.pack("!HHHH", port, own_port, mtu - 19, 0)
+            if v6:  # the kernel sums it up
+                icmp = struct.pack("!BBHI", 2, 0, 0, mtu) + quoted
+            else:
+                icmp = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted
+                icmp = icmp[:2] + struct.pack("!H", _sum(icmp)) + icmp[4:]
+            raw.sendto(icmp, (ip, 0))
 
     def send_as(self, source: str, ip: str, port: int) -> None:
         """One UDP packet with a source address that is not ours."""
-        payload = b"forged"
-        udp = struct.pack("!HHHH", 4444, port, 8 + len(payload), 0) + payload
-        header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 7, 0, 64, 17, 0)
-        packet = header + socket.inet_aton(source) + socket.inet_aton(ip) + udp
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
-            sock.sendto(packet, (ip, 0))
+        _send_packet(source, ip, _udp(source, ip, 4444, port, b"forged"))
 
     def send_raw6(self, packet: str, ip: str, device: str = "eth0") -> None:
         """One whole packet of IPv6, in hexadecimal digits."""
@@ -216,6 +207,29 @@ def _all_of(stream: socket.socket) -> bytes:
 
 def _family(ip: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
+def _packed(ip: str) -> bytes:
+    return socket.inet_pton(_family(ip), ip)
+
+
+def _header(source: str, ip: str, protocol: int, size: int) -> bytes:
+    """Of a packet with so many bytes after it, which no router may divide."""
+    ends = _packed(source) + _packed(ip)
+    if ":" in ip:
+        return struct.pack("!IHBB", 6 << 28, size, protocol, 64) + ends
+    return struct.pack("!BBHHHBBH", 0x45, 0, 20 + size, 7, 0x4000, 64, protocol, 0) + ends
+
+
+def _udp(source: str, ip: str, source_port: int, port: int, payload: bytes) -> bytes:
+    udp = struct.pack("!HHHH", source_port, port, 8 + len(payload), 0) + payload
+    pseudo = _packed(source) + _packed(ip) + struct.pack("!IHH", len(udp), 0, 17)
+    return udp[:6] + struct.pack("!H", _sum(pseudo + udp) or 0xFFFF) + udp[8:]
+
+
+def _send_packet(source: str, ip: str, udp: bytes) -> None:
+    with socket.socket(_family(ip), socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+        sock.sendto(_header(source, ip, 17, len(udp)) + udp, (ip, 0))
 
 
 def _echo_request(identifier: int) -> bytes:

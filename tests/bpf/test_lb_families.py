@@ -109,6 +109,7 @@ def test_one_call_writes_both_families_into_the_kernel(node: Datapath) -> None:
         "cilium_lb6_services_v2": 3,
         "cilium_lb6_backends_v3": 2,
         "cilium_lb6_reverse_nat": 1,
+        "cilium_lb6_source_range": 0,
     }
     assert {affinity_map.unpack_match(key)[0] for key in services.matches.dump()} == {1 << 31, (1 << 31) + 1}
     assert (

@@ -120,6 +120,10 @@ class Node:
     options: loader.NodeOptions
     datapath: Datapath
 
+    @property
+    def address6(self) -> str:
+        return v6(self.address)
+
     def within(self, work: Callable[[], T]) -> T:
         return within(self.namespace, work)
 
@@ -195,9 +199,9 @@ class World:
         ip("link", "add", "eth0", "netns", east, "type", "veth", "peer", "name", "eth0", "netns", west)
         for namespace, address in ((east, "198.18.1.11/24"), (west, "198.18.1.12/24")):
             ip("addr", "add", address, "dev", "eth0", namespace=namespace)
-            inside = v6(address.partition("/")[0])
-            ip("addr", "add", f"{inside}/128", "dev", "lo", "nodad", namespace=namespace)
             ip("link", "set", "eth0", "up", namespace=namespace)
+            inside = v6(address.partition("/")[0])
+            ip("addr", "add", f"{inside}/64", "dev", "eth0", "nodad", namespace=namespace)
             tunnel = ("type", "vxlan", "external", "dstport", "8472")
             ip("link", "add", "cilium_vxlan", *tunnel, namespace=namespace)
             ip("link", "set", "cilium_vxlan", "up", namespace=namespace)
@@ -205,7 +209,7 @@ class World:
     def _node(self, name: str, address: str) -> Node:
         namespace, root = f"{self._tag}-{name}", self._bpffs / "world" / name
         overlay = ifindex(namespace, "cilium_vxlan")
-        options = loader.NodeOptions(address, overlay)
+        options = loader.NodeOptions(address, overlay, node_ip6=v6(address))
         loader.load(root, options)
         self._stack.callback(loader.unload, root)
         cgroup = self._make_cgroup(self._cgroup / name)
@@ -242,16 +246,20 @@ class World:
         return pod
 
     def outside(self, node: Node, name: str, number: int) -> Pod:
-        """A client that is no pod, on a network of its own, 198.18.1<number>.0/24, with `node` as its
-        router: the node's end is eth<number>."""
+        """A client that is no pod, on networks of its own, 198.18.1<number>.0/24 and one of IPv6, with `node`
+        as its router: the node's end is eth<number>."""
         namespace, device, network = self.namespace(name), f"eth{number}", f"198.18.1{number}"
         veth = ("type", "veth", "peer", "name", "eth0", "netns", namespace)
         ip("link", "add", device, *veth, namespace=node.namespace)
         ends = ((node.namespace, device, 1), (namespace, "eth0", 9), (namespace, "eth0", 10))
         for place, end, address in ends:
             ip("addr", "add", f"{network}.{address}/24", "dev", end, namespace=place)
+            here = f"{v6(f'{network}.{address}')}/64"
+            unasked = ("preferred_lft", "0") if address == 10 else ()  # else the later one would be the first
+            ip("addr", "add", here, "dev", end, "nodad", *unasked, namespace=place)
             ip("link", "set", end, "up", namespace=place)
-        ip("route", "add", "default", "via", f"{network}.1", namespace=namespace)
+        for router in (f"{network}.1", v6(f"{network}.1")):
+            ip("route", "add", "default", "via", router, namespace=namespace)
         client = Pod(name, namespace, self._cgroup, f"{network}.9")
         self._stack.callback(client.close)
         return client
@@ -286,7 +294,8 @@ class World:
             opened = node.datapath
             for table in (
                 *(opened.policy, opened.connections, opened.connections6, opened.metrics),
-                *(opened.services.affinity, opened.services.affinity6, opened.translations),
+                *(opened.services.affinity, opened.services.affinity6),
+                *(opened.translations, opened.translations6),
             ):
                 table.delete(table.dump())
 

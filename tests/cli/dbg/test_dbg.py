@@ -84,6 +84,9 @@ ANSWERS: dict[str, Any] = {
     "/v1/map/cilium_snat_v4_external": {
         "entries": [{"key": "TCP IN 10.2.1.4:8080 -> 10.1.1.1:40000", "value": "XLATE_DST 192.0.2.9:40000"}]
     },
+    "/v1/map/cilium_snat_v6_external": {
+        "entries": [{"key": "TCP IN [fd00::4]:8080 -> [fd00::1]:40000", "value": "XLATE_DST [fd01::9]:40000"}]
+    },
     "/v1/map": {"maps": [{"name": "cilium_lxc"}, {"name": "cilium_policy"}]},
     "/v1/identity/endpoints": [
         {"identity": {"id": 65538, "labels": ["k8s:app=client", "k8s:x="]}, "refCount": 2},
@@ -172,7 +175,10 @@ LISTS = {
         "TCP OUT 10.1.1.4:33000 -> 10.2.1.4:8080                   Packets=3",
         "TCP OUT [fd00:10:1:1::4]:33000 -> [fd00:10:2:1::4]:8080   Packets=4",
     ],
-    ("bpf", "nat", "list"): ["TCP IN 10.2.1.4:8080 -> 10.1.1.1:40000   XLATE_DST 192.0.2.9:40000"],
+    ("bpf", "nat", "list"): [
+        "TCP IN 10.2.1.4:8080 -> 10.1.1.1:40000     XLATE_DST 192.0.2.9:40000",
+        "TCP IN [fd00::4]:8080 -> [fd00::1]:40000   XLATE_DST [fd01::9]:40000",
+    ],
     ("map", "list"): ["Name\ncilium_lxc\ncilium_policy\n"],
     ("map", "get", "cilium_lxc"): ["Key        Value\n10.1.1.4   id=7 sec_id=65537\n"],
     ("identity", "get", "131073"): ["131073   k8s:app=web"],
@@ -233,7 +239,7 @@ async def test_further_labels_stand_below_the_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", sorted(LISTS), ids=" ".join)
 async def test_json_is_what_the_agent_sent(command: tuple[str, ...], tmp_path: Path) -> None:
     said = msgspec.json.decode((await dbg(tmp_path, ANSWERS, *command, "-o", "json")).stdout)
-    if command[:2] in (("bpf", "lb"), ("bpf", "ct")):  # of both families, the second behind the first
+    if command[1] in {"lb", "ct", "nat"}:  # of both families, the second behind the first
         maps = [a["entries"] for path, a in ANSWERS.items() if path.startswith("/v1/map/cilium_")]
         assert any(said["entries"] == one + other for one in maps for other in maps)
     elif {"k8s:app=web", "k8s:x"} & {*command}:

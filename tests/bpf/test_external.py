@@ -141,13 +141,14 @@ def test_a_client_of_other_networks_is_not_served_nor_any_that_has_been(
 def test_source_ranges_may_be_those_that_are_not_served(outside: Outside) -> None:
     mesh, denying = outside.mesh, BALANCED | FLAG_SOURCE_RANGES | FLAG_SOURCE_RANGES_DENY
     for others in (("198.18.11.10/32",), ("192.0.2.0/24",), ()):
-        serve(mesh, at(mesh.far), denying, *others)
-        assert outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"
-    serve(mesh, at(mesh.far), denying, "192.0.2.0/24", "198.18.11.0/28")
+        serve(outside, at(outside, mesh.far), denying, *map(outside.within, others))
+        assert ask(outside)["said"] == "far:hello"
+    networks = map(outside.within, ("192.0.2.0/24", "198.18.11.0/28"))
+    serve(outside, at(outside, mesh.far), denying, *networks)
     with pytest.raises(PodError):
-        outside.client.do("tcp", ip=EXTERNAL, port=WEB_PORT, patience=0.3)
+        ask(outside, patience=0.3)
     assert mesh.east.drops().keys() == {"not in the service's source ranges"}
-    assert mesh.client.do("tcp", ip=EXTERNAL, port=WEB_PORT)["said"] == "far:hello"  # they are for outside
+    assert ask(outside, client=mesh.client)["said"] == "far:hello"  # they are for outside
 
 
 def test_a_process_of_the_node_that_has_the_address_and_port_itself_answers(outside: Outside) -> None:

@@ -82,6 +82,7 @@ def test_how_full_the_maps_are_is_known(node: Datapath) -> None:
         "cilium_lb4_reverse_nat": 2,
         "cilium_lb_affinity_match": 1,
         "cilium_lb4_source_range": 0,
+        "cilium_lb6_source_range": 0,
         "cilium_lb6_services_v2": 0,
         "cilium_lb6_backends_v3": 0,
         "cilium_lb6_reverse_nat": 0,

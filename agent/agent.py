@@ -31,6 +31,8 @@ from peering import report
 from peering.claimsfile import ClaimsFile
 from peering.peers import Peers
 
+COUNTERS = "cilium_metrics"
+
 
 @dataclass
 class Agent:
@@ -132,11 +134,9 @@ class Agent:
             told = self.routing.status() if self.routing else {}
             said["routes"] = {"mode": self.tables.node.routing_mode.value, **told}
         if self.lifecycle is not None:
-            texts = [
-                f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}"
-                for pool in self.lifecycle.pools.all
-            ]
-            said["ipam"] = {"status": ", ".join(texts)}
+            pools = self.lifecycle.pools
+            texts = [f"{len(pool.owners)}/{pool.capacity} allocated from {pool.cidr}" for pool in pools.all]
+            said["ipam"] = {"status": ", ".join(texts), "allocations": dict(pools.owners)}
         return said
 
     def is_ready(self) -> bool:
@@ -181,15 +181,16 @@ class Agent:
             values |= metrics.peer(
                 self.cluster_name, name, peer.status(), state.counts(), programmed=programmed
             )
+            values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
         now = datetime.now(UTC)
         for file in {file for peer in peers.values() for file in peer.certificate_files}:
             at = metrics.labels(file=str(file))
             values[f"clustermesh_certificate_remaining_seconds{at}"] = expiry.remaining_seconds(file, now)
             values[f"clustermesh_certificate_late{at}"] = expiry.is_late(file, now)
-            values |= metrics.withdrawals(self.cluster_name, name, self.node_health(name))
         healths = [self.node_health(name) for name in peers]
         values |= metrics.connectivity(self.cluster_name, self.node_name, healths)
         values |= metrics.map_pressure(self.pressure()) | metrics.map_unfit(self.unfit())
+        values |= metrics.packets(self.dumps.get(COUNTERS, list)())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent import connectionwords, servicewords
-from bpf import (
-    endpoint_map,
-    ipcache_map,
-    node_map,
-    policy_map,
-)
+from agent import connectionwords, fieldwords, servicewords
+from bpf import endpoint_map, ipcache_map, metrics_map, node_map, policy_map
 from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
+from bpf.spec import MAPS, MapSpec, MapType
 
 Dump = Callable[[], list[dict[str, Any]]]
 Words = Callable[[Mapping[bytes, bytes]], list[dict[str, Any]]]
+
+_HAVE_ENTRIES = frozenset({MapType.HASH, MapType.ARRAY, MapType.LRU_HASH, MapType.LPM_TRIE})
 
 
 def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
@@ -40,9 +38,22 @@ def words(name: str, backends: Mapping[bytes, bytes]) -> Words:
 
 
 def dumps(loaded: LoadedDatapath) -> Mapping[str, Dump]:
-    """Map name -> its entries. Blocking: call in a thread."""
+    """Map name -> its entries; of every map that has some. Blocking: call in a thread."""
+    return _by_fields(loaded) | in_words(loaded)
+
+
+def _by_fields(loaded: LoadedDatapath) -> dict[str, Dump]:
+    def dump(spec: MapSpec) -> Dump:
+        return lambda: fieldwords.entries(spec, loaded.entries(spec))
+
+    return {spec.name: dump(spec) for spec in MAPS if spec.type in _HAVE_ENTRIES}
+
+
+def in_words(loaded: LoadedDatapath) -> dict[str, Dump]:
+    """Of those maps whose entries mean something to people."""
     lb = loaded.services
     return {
+        "cilium_metrics": lambda: _metrics(loaded.metrics.dump()),
         "cilium_ipcache_v2": lambda: _ipcache(loaded.ipcache.dump()),
         "cilium_lxc": lambda: _endpoints(loaded.endpoints.dump()),
         "cilium_node_map_v2": lambda: _nodes(loaded.nodes.dump()),
@@ -112,6 +123,21 @@ def _endpoints(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _metrics(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": f"{each.reason} {each.direction}",
+            "value": f"packets={each.packets} bytes={each.bytes}",
+            "number": each.number,
+            "reason": each.reason,
+            "direction": each.direction,
+            "packets": each.packets,
+            "bytes": each.bytes,
+        }
+        for each in metrics_map.read(entries)
+    ]
 
 
 def _nodes(entries: Mapping[bytes, bytes]) -> list[dict[str, Any]]:

@@ -6,8 +6,10 @@ Cilium's names and labels where it has them; what only we have begins with `clus
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from agent.nodehealth import ClusterHealth
+from bpf.metrics_map import FIRST_DROP, FORWARDED
 from peering import metric
 from peering.report import PeerCounts
 from peering.status import PeerStatus
@@ -73,6 +75,24 @@ def map_pressure(filled: Mapping[str, float]) -> dict[str, float]:
 def map_unfit(missing: Mapping[str, int]) -> dict[str, float]:
     """How many entries each kernel map has no room for."""
     return {f"clustermesh_bpf_map_unfit{labels(map_name=name)}": count for name, count in missing.items()}
+
+
+def packets(counted: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """What the kernel's programs counted, by reason: Cilium's metrics. What is no packet's end, as a service
+    without backends, and a bind refused to a process of the node, is ours."""
+    values: dict[str, float] = {}
+    for each in counted:
+        if each["number"] == FORWARDED:
+            at = labels(direction=each["direction"])
+            values[f"cilium_forward_count_total{at}"] = each["packets"]
+            values[f"cilium_forward_bytes_total{at}"] = each["bytes"]
+        elif each["number"] >= FIRST_DROP:
+            at = labels(direction=each["direction"], reason=each["reason"])
+            values[f"cilium_drop_count_total{at}"] = each["packets"]
+            values[f"cilium_drop_bytes_total{at}"] = each["bytes"]
+        else:
+            values[f"clustermesh_service_refusals_total{labels(reason=each['reason'])}"] = each["packets"]
+    return values
 
 
 def labels(**pairs: str) -> str:

@@ -145,6 +145,11 @@ class Datapath:
         table.delete(old)
         return len(old)
 
+    def entries(self, spec: MapSpec) -> dict[bytes, bytes]:
+        """Of any map, as it is now; opened for this one look."""
+        with PinnedMap.open(self._pins.map(spec), spec) as held:
+            return held.dump()
+
     def attachments(self) -> list[Attachment]:
         return [
             Attachment(program.name, link.read(pin).target)

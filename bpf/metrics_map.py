@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from bpf.layout import METRICS_KEY, METRICS_VALUE
 
 FORWARDED = 0
+FIRST_DROP = 130  # reasons from here on: a packet was dropped; before it, other things that happened
+BIND_REFUSED = 100  # ours: Cilium does not count these
 DIRECTIONS = {1: "ingress", 2: "egress", 3: "service"}
 REASONS = {
     FORWARDED: "forwarded",
     5: "no backend slot",
     6: "no backend",
+    BIND_REFUSED: "bind to a service's number refused",
     132: "invalid source ip",
     133: "policy denied",
     134: "invalid packet",
@@ -36,6 +39,7 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
+    number: int  # of the reason
     reason: str
     direction: str
     packets: int
@@ -55,7 +59,7 @@ def _metric(key: bytes, raw: bytes) -> Metric:
     reason, direction, *_ = METRICS_KEY.unpack(key)
     packets, size = map(sum, zip(*_per_cpu(raw), strict=True))
     words = REASONS.get(reason, f"reason {reason}")
-    return Metric(words, DIRECTIONS.get(direction, str(direction)), packets, size)
+    return Metric(reason, words, DIRECTIONS.get(direction, str(direction)), packets, size)
 
 
 def _per_cpu(raw: bytes) -> Iterable[tuple[int, int]]:

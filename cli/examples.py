@@ -108,7 +108,12 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh-dbg bpf ipcache match k8s:app=web k8s:io.cilium.k8s.policy.cluster=west",
     ),
     "clustermesh-dbg bpf ipcache list": ("clustermesh-dbg bpf ipcache list -o json",),
-    "clustermesh-dbg bpf lb list": ("clustermesh-dbg bpf lb list", "clustermesh-dbg bpf lb list --backends"),
+    "clustermesh-dbg bpf lb list": (
+        "clustermesh-dbg bpf lb list",
+        "clustermesh-dbg bpf lb list --backends",
+        "clustermesh-dbg bpf lb list --source-ranges",
+    ),
+    "clustermesh-dbg bpf metrics list": ("clustermesh-dbg bpf metrics list",),
     "clustermesh-dbg bpf nat list": ("clustermesh-dbg bpf nat list",),
     "clustermesh-dbg bpf nodeid list": ("clustermesh-dbg bpf nodeid list",),
     "clustermesh-dbg bpf policy get": ("clustermesh-dbg bpf policy get 12",),
@@ -118,7 +123,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh-dbg endpoint get pod-name:default/client",
     ),
     "clustermesh-dbg endpoint list": ("clustermesh-dbg endpoint list",),
-    "clustermesh-dbg identity get": ("clustermesh-dbg identity get 131079",),
+    "clustermesh-dbg identity get": (
+        "clustermesh-dbg identity get 131079",
+        "clustermesh-dbg identity get --label reserved:health",
+    ),
     "clustermesh-dbg identity list": (
         "clustermesh-dbg identity list -o json",
         "clustermesh-dbg identity list k8s:app=web k8s:io.cilium.k8s.policy.cluster=west",

@@ -11,6 +11,7 @@
 #define FORWARDED 0
 #define NO_BACKEND_SLOT 5
 #define NO_BACKEND 6
+#define BIND_REFUSED 100 /* ours: Cilium does not count these */
 #define DROP_INVALID_SOURCE_IP 132
 #define DROP_POLICY 133
 #define DROP_INVALID_PACKET 134

@@ -2,7 +2,7 @@
  *
  * Keeps the node's own processes off numbers at which a service answers clients outside: such a process
  * would listen where nobody can reach it, and its own answers to a connection that left from there would
- * be taken for the service's. Refused with what the kernel makes of it: EPERM.
+ * be taken for the service's. Refused with what the kernel makes of it: EPERM, and counted.
  *
  * A process of the node is one in the node's network namespace: pods may bind what they like. Where a service
  * says that processes of the node may be its backends at this very port, they may bind it. So may anybody
@@ -52,9 +52,15 @@ __inline_always int is_taken6(struct bpf_sock *ctx, struct address6 *address)
 	return is_taken(service6_inside(&key));
 }
 
+__inline_always int refused(void)
+{
+	count(BIND_REFUSED, METRIC_SERVICE, 0);
+	return REJECT;
+}
+
 int cil_sock4_post_bind(struct bpf_sock *ctx)
 {
-	return is_of_the_node(ctx) && is_taken4(ctx, ctx->src_ip4) ? REJECT : PROCEED;
+	return is_of_the_node(ctx) && is_taken4(ctx, ctx->src_ip4) ? refused() : PROCEED;
 }
 
 /* Who listens at :: listens at 0.0.0.0 as well, unless the socket says no: which cannot be seen here. */
@@ -73,6 +79,6 @@ int cil_sock6_post_bind(struct bpf_sock *ctx)
 			   (address.words[2] == __builtin_bswap32(MAPPED_PREFIX) ||
 			    (!address.words[2] && !address.words[3]));
 	if (is_mapped_or_any && is_taken4(ctx, address.words[3]))
-		return REJECT;
-	return is_taken6(ctx, &address) ? REJECT : PROCEED;
+		return refused();
+	return is_taken6(ctx, &address) ? refused() : PROCEED;
 }

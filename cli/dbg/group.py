@@ -20,7 +20,7 @@ def _list_group(name: str, attribute: str, text: str) -> LazyGroup:
 identity = _group(
     "identity",
     "Security identities: numbers and their labels.",
-    get=Entry(_LISTS, "identity", "Show one."),
+    get=Entry("cli.dbg.identity", "identity", "Show one."),
     list=Entry("cli.dbg.identity", "identities", "List them."),
 )
 service = _list_group("service", "services", "Services: frontends and the backends that answer for them.")
@@ -45,6 +45,7 @@ bpf = _group(
     endpoint=Entry(_HERE, "bpf_endpoint", "Endpoints of this node."),
     ipcache=Entry(_HERE, "ipcache", "CIDRs, their identities and tunnels."),
     lb=Entry(_HERE, "lb", "Service frontends and backends."),
+    metrics=Entry(_HERE, "metrics", "Packets by what became of them."),
     nat=Entry(_HERE, "nat", "Clients of node ports that this node stands for."),
     nodeid=Entry(_HERE, "bpf_node_ids", "Nodes' numbers and their addresses."),
     policy=Entry(_HERE, "policy", "Who may reach which endpoint."),
@@ -59,7 +60,10 @@ ipcache = _group(
     list=Entry(_LISTS, "bpf_ipcache", "List them."),
     match=Entry("cli.dbg.ipcache", "ipcache_match", "Show those of identities with these labels."),
 )
-lb = _list_group("lb", "bpf_lb", "Service frontends and backends.")
+lb = _group(
+    "lb", "Service frontends and backends.", list=Entry("cli.dbg.loadbalancer", "bpf_lb", "List them.")
+)
+metrics = _list_group("metrics", "bpf_metrics", "Packets by what became of them.")
 bpf_node_ids = _list_group("nodeid", "bpf_node_ids", "Nodes' numbers and their addresses.")
 nat = _list_group("nat", "bpf_nat", "Clients of node ports that this node stands for.")
 policy = _group(

@@ -1,16 +1,18 @@
 """`clustermesh-dbg identity list`: all that are known, those with some labels, or those of this node's
-endpoints."""
+endpoints. And `identity get`: one, by its number or by its labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import click
 import msgspec
 
 from cli.dbg import table
 from cli.dbg.agent import get, with_host
+from cli.dbg.listing import shown
 from cli.dbg.output import Output, with_output
 from cli.errors import CommandError
 from cli.running import run
@@ -34,6 +36,26 @@ def identities(*, host: str, labels: tuple[str, ...], endpoints: bool, output: O
     click.echo(shown(found) if output.is_table else output.of_object(found), nl=False)
     if labels and not found:
         raise SystemExit(1)
+
+
+@click.command("get")
+@click.argument("number", metavar="[ID]", required=False)
+@click.option("--label", "labels", metavar="LABEL", multiple=True, help="Instead of ID: all of its labels.")
+@with_host
+@with_output
+def identity(*, host: str, number: str | None, labels: tuple[str, ...], output: Output) -> None:
+    """Show one identity, by its number or by exactly its labels, as --label k8s:app=web. Exit 1: none."""
+    if bool(number) == bool(labels):
+        raise click.UsageError("an ID or --label is needed")
+    if number:
+        path = f"{IDENTITIES}/{quote(number, safe=':')}"
+        click.echo(run(shown(host, path, lambda found: table.identities([found]), output)), nl=False)
+        return
+    having = run(_read(host, IDENTITIES, labels, lambda each: each))
+    found = next((each for each in having if len(each.get("labels") or ()) == len(set(labels))), None)
+    if found is None:
+        raise click.ClickException(f"no identity has exactly the labels {', '.join(labels)}")
+    click.echo(table.identities([found]) if output.is_table else output.of_object(found), nl=False)
 
 
 async def _read(

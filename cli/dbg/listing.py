@@ -20,12 +20,12 @@ def _listing(path: str, render: table.Render, text: str, name: str = "list", mor
     @with_host
     @with_output
     def command(*, host: str, output: Output) -> None:
-        click.echo(run(_shown(host, path, render, output, more)), nl=False)
+        click.echo(run(shown(host, path, render, output, more)), nl=False)
 
     return command
 
 
-async def _shown(host: str, path: str, render: table.Render, output: Output, more: str = "") -> str:
+async def shown(host: str, path: str, render: table.Render, output: Output, more: str = "") -> str:
     """The agent's answer, as a table through `render`. `more`: of a map, whose entries are added."""
     body = await get(host, path)
     if more:
@@ -77,33 +77,12 @@ bpf_node_ids = _listing(
     "List nodes' numbers and addresses as the kernel has them.",
 )
 maps = _listing("/v1/map", table.maps, "List the kernel maps that can be shown.")
+bpf_metrics = _listing("/v1/map/cilium_metrics", table.metrics, "List what the kernel's programs counted.")
 bpf_policy = _listing(
     "/v1/map/cilium_policy",
     table.map_entries("ENDPOINT DIRECTION IDENTITY PORT/PROTO", "VERDICT"),
     "List the kernel's policy entries.",
 )
-
-
-@click.command("list")
-@click.option("--revnat", is_flag=True, help="Frontends by the ids that answers are translated back with.")
-@click.option("--frontends", is_flag=True, help="Frontends only: their master entries.")
-@click.option("--backends", is_flag=True, help="Backends by their ids.")
-@with_host
-@with_output
-def bpf_lb(*, host: str, revnat: bool, frontends: bool, backends: bool, output: Output) -> None:
-    """List the kernel's service frontends and backends."""
-    if revnat + frontends + backends > 1:
-        raise click.UsageError("one of --revnat, --frontends and --backends at a time")
-    name = "services_v2"
-    render: table.Render = table.load_balancer
-    if revnat:
-        name, render = "reverse_nat", table.map_entries("ID", table.BACKEND_ADDRESS)
-    elif backends:
-        name, render = "backends_v3", table.map_entries("BACKEND ID", table.BACKEND_ADDRESS)
-    elif frontends:
-        render = table.frontends
-    paths = [f"/v1/map/cilium_lb{version}_{name}" for version in (4, 6)]
-    click.echo(run(_shown(host, paths[0], render, output, paths[1])), nl=False)
 
 
 def _getting(argument: str, path: str, render: table.Render, text: str) -> click.Command:
@@ -112,12 +91,11 @@ def _getting(argument: str, path: str, render: table.Render, text: str) -> click
     @with_host
     @with_output
     def command(*, host: str, name: str, output: Output) -> None:
-        click.echo(run(_shown(host, f"{path}/{quote(name, safe=':')}", render, output)), nl=False)
+        click.echo(run(shown(host, f"{path}/{quote(name, safe=':')}", render, output)), nl=False)
 
     return command
 
 
-identity = _getting("ID", "/v1/identity", lambda found: table.identities([found]), "Show one identity.")
 endpoint = _getting(
     "ID",
     "/v1/endpoint",
@@ -159,4 +137,4 @@ async def _entries_of(host: str, endpoint: int) -> list[Any]:
 def services(*, host: str, clustermesh_affinity: bool, output: Output) -> None:
     """List services and their backends."""
     render = table.services_by_affinity if clustermesh_affinity else table.services
-    click.echo(run(_shown(host, "/v1/service", render, output)), nl=False)
+    click.echo(run(shown(host, "/v1/service", render, output)), nl=False)

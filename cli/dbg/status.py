@@ -27,7 +27,11 @@ PATH = "/v1/healthz"
     is_flag=True,
     help="Every node of a peer that is probed, its health endpoint, and how fast both answer.",
 )
-@click.option("--verbose", is_flag=True, help="As --all-clusters and --all-nodes.")
+@click.option("--all-health", is_flag=True, help="As --all-nodes.")
+@click.option("--all-addresses", is_flag=True, help="Every address that a pod of this node has, and which.")
+@click.option("--all-controllers", is_flag=True, help="Taken for scripts' sake: this agent has none.")
+@click.option("--all-redirects", is_flag=True, help="Taken for scripts' sake: this agent has none.")
+@click.option("--verbose", is_flag=True, help="As all of these.")
 @click.option("--brief", is_flag=True, help="OK, or the first component with an error.")
 @click.option("--timeout", type=duration, default="30s", show_default=True)
 @with_output
@@ -36,10 +40,13 @@ def status(
     host: str,
     all_clusters: bool,
     all_nodes: bool,
+    all_health: bool,
+    all_addresses: bool,
     verbose: bool,
     brief: bool,
     timeout: float,
     output: Output,
+    **_: bool,
 ) -> None:
     """Show the agent's state; exit 1 unless its components are well."""
     body, found, peers = run(_read(host, timeout))
@@ -49,8 +56,14 @@ def status(
     elif not output.is_table:
         click.echo(output.of(body), nl=False)
     else:
-        every = {"all_clusters": all_clusters or verbose, "all_nodes": all_nodes or verbose}
-        click.echo(statustext.full(found, peers, **every), nl=False)
+        text = statustext.full(
+            found,
+            peers,
+            all_clusters=all_clusters or verbose,
+            all_nodes=all_nodes or all_health or verbose,
+            all_addresses=all_addresses or verbose,
+        )
+        click.echo(text, nl=False)
     if verdict != "OK":
         raise SystemExit(1)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from peering import clustertext
@@ -40,9 +41,10 @@ def full(
     *,
     all_clusters: bool,
     all_nodes: bool = False,
+    all_addresses: bool = False,
 ) -> str:
     """Without `all_clusters` only peers that are not ready get their details, without `all_nodes` only
-    nodes that are not reachable."""
+    nodes that are not reachable. `all_addresses`: of pods, and whose."""
     lines = []
     for component, title in COMPONENTS.items():
         if found := status.get(component):
@@ -51,6 +53,9 @@ def full(
         lines.append(_line("Cluster", f"{cluster.get('name', '')}   {cluster.get('self', '')}"))
     if ipam := status.get("ipam"):
         lines.append(_line("IPAM", str(ipam.get("status", ""))))
+        if all_addresses:
+            owners = ipam.get("allocations") or {}
+            lines += ["Allocated addresses:", *(f"  {ip} ({owners[ip]})" for ip in _sorted(owners))]
     if routes := status.get("routes"):
         lines += _routes(routes)
     lines += clustertext.lines(_line("ClusterMesh", ""), peers, all_clusters=all_clusters)
@@ -92,6 +97,10 @@ def _routes(routes: Mapping[str, Any]) -> list[str]:
         _line("Routing", f"{routes.get('mode', '')}, {routes.get('routes', 0)} routes to other nodes' pods")
     ]
     return lines + [f"   {what or 'all'}: {why}" for what, why in sorted(told)]
+
+
+def _sorted(addresses: Iterable[str]) -> list[str]:
+    return sorted(addresses, key=lambda ip: (":" in ip, ip_address(ip)))
 
 
 def _line(title: str, text: str) -> str:

@@ -53,6 +53,15 @@ def _policy_port(entry: Object) -> str:
     return f"{first}-{last}/{protocol}" if last != first else f"{first}/{protocol}"
 
 
+def metrics(found: Object) -> str:
+    """As `cilium-dbg bpf metrics list`, without the line of the source, which ours do not count."""
+    rows = [
+        (each["reason"].capitalize(), each["direction"].upper(), str(each["packets"]), str(each["bytes"]))
+        for each in found.get("entries") or ()
+    ]
+    return columns(("REASON", "DIRECTION", "PACKETS", "BYTES"), sorted(rows))
+
+
 BACKEND_ADDRESS = "BACKEND ADDRESS (REVNAT_ID) (SLOT)"
 
 
@@ -69,6 +78,12 @@ def load_balancer(found: Object) -> str:
     """One service address a block: its master line (slot 0), then its backends by slot."""
     head = ("SERVICE ADDRESS", BACKEND_ADDRESS)
     return columns(head, [(each["key"], each["value"]) for each in found.get("entries") or ()])
+
+
+def source_ranges(found: Object) -> str:
+    """A network a line, and the frontend that it is for: Cilium shows its id only."""
+    rows = [(each["key"], each["value"]) for each in found.get("entries") or ()]
+    return columns(("SOURCE RANGE (REVNAT_ID)", "SERVICE ADDRESS"), rows)
 
 
 def identities_of_endpoints(found: Sequence[Object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from agent.errors import ConfigError
 from agent.ipam import Addresses, AddressPool, Pools
 from agent.ipcache import IPCacheEntry, Level, Rank
 from agent.node import cilium_node, internal_ip, internal_ip6
+from aiokit.wait import eventually
 from k8s.core import Node
 from kvstore.memory import MemoryBackend
 from mesh.routingmode import RoutingMode
 from peering.clusterids import ClusterIDs
+from peering.peer import Peer
 from peering.peers import Peers
+from tests.agent.peerdata import FILE
 from tests.agent.peering import Peering
 from tests.agent.values import NODE, number, tables
 
@@ -32,6 +36,43 @@ def test_the_configured_peers_are_unknown_until_the_directory_was_read(tmp_path:
     assert agent.peer_listings() is None
     agent.peers.is_read = True
     assert agent.peer_listings() == []
+
+
+async def test_every_peer_has_its_withdrawals_among_the_metrics(tmp_path: Path) -> None:
+    for name in ("west", "north"):
+        (tmp_path / name).write_bytes(FILE)
+    agent, peerings = Agent("east", "node-1"), dict[str, Peering]()
+
+    def make(name: str) -> Peer:
+        peerings[name] = Peering(MemoryBackend(), tables(), name=name)
+        agent.states[name] = peerings[name].state
+        return peerings[name].peer
+
+    agent.peers = Peers(tmp_path, "east", make, lambda: None)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(agent.peers.run(), name="peers under test")
+        await eventually(lambda: len(peerings) == 2)
+        values = agent.metrics()
+        running.cancel()
+    for name in ("west", "north"):
+        at = f'{{source_cluster="east",target_cluster="{name}"}}'
+        assert values[f"clustermesh_remote_cluster_nodes_withdrawn{at}"] == 0
+
+
+def test_what_the_kernel_counted_is_among_the_metrics() -> None:
+    counted = [
+        {"number": 0, "reason": "forwarded", "direction": "ingress", "packets": 9, "bytes": 900},
+        {"number": 133, "reason": "policy denied", "direction": "egress", "packets": 2, "bytes": 120},
+        {"number": 6, "reason": "no backend", "direction": "service", "packets": 4, "bytes": 0},
+    ]
+    values = Agent("east", "node-1", dumps={"cilium_metrics": lambda: counted}).metrics()
+    assert {name: value for name, value in values.items() if "forward" in name or "drop" in name} == {
+        'cilium_forward_count_total{direction="ingress"}': 9,
+        'cilium_forward_bytes_total{direction="ingress"}': 900,
+        'cilium_drop_count_total{direction="egress",reason="policy denied"}': 2,
+        'cilium_drop_bytes_total{direction="egress",reason="policy denied"}': 120,
+    }
+    assert values['clustermesh_service_refusals_total{reason="no backend"}'] == 4
 
 
 def test_an_address_is_shown_with_its_source() -> None:

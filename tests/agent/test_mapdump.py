@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from agent.mapdump import dumps
+from agent.mapdump import dumps, in_words
 from bpf import address, affinity_map, endpoint_map, ipcache_map, node_map, policy_map
 from bpf.address import Family
 from bpf.datapath import Datapath as LoadedDatapath
-from bpf.layout import CT_KEY, CT_VALUE
+from bpf.layout import (
+    CT_KEY,
+    CT_VALUE,
+    LB4_REVERSE_SK_KEY,
+    LB4_REVERSE_SK_VALUE,
+    METRICS_KEY,
+    METRICS_VALUE,
+)
 from bpf.layout6 import CT6_KEY
 from bpf.layout_nat import SNAT6_VALUE, SNAT_VALUE
 from bpf.lb_wanted import Master
+from bpf.pinned_map import PinnedMap, possible_cpus
+from bpf.pins import Pins
+from bpf.spec import LB4_REVERSE_SK, MAPS
 from mesh.localservice import Frontend
 from mesh.matching import Backend
 from tests.bpf.conftest import bpffs, loaded_root, node  # noqa: F401 - fixtures
@@ -46,9 +58,12 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
     node.services.affinity.update([affinity_map.pack_client(outside)])
     value = SNAT_VALUE.pack(9, 0, 0, 0, bytes([198, 51, 100, 9]), b"\x9c\x41", 0)
     node.translations.update([(key, value)])
+    counted = METRICS_VALUE.pack(2, 120) + METRICS_VALUE.pack(0, 0) * (possible_cpus() - 1)
+    node.metrics.update([(METRICS_KEY.pack(133, 1, 0, 0, b""), counted)])
     add_ipv6(node)
-    shown = {name: [(e["key"], e["value"]) for e in dump()] for name, dump in dumps(node).items()}
+    shown = {name: [(e["key"], e["value"]) for e in dump()] for name, dump in in_words(node).items()}
     assert shown == {
+        "cilium_metrics": [("policy denied ingress", "packets=2 bytes=120")],
         "cilium_ipcache_v2": [
             ("10.2.1.5/32", "identity=131079 encryptkey=0 tunnelendpoint=198.18.2.11 flags=hastunnel"),
             ("198.18.2.11/32", "identity=6 encryptkey=0 tunnelendpoint=0.0.0.0 flags=<none>"),
@@ -95,6 +110,25 @@ def test_every_map_is_shown_as_ciliums_tools_show_it(node: LoadedDatapath) -> No
         ],
         "cilium_lb6_affinity": [("netns 78 (1)", "[fd00:10:2:1::5]:8080/TCP")],
     }
+
+
+@pytest.mark.root
+def test_every_map_that_has_entries_is_listed_and_what_has_no_words_has_its_fields(
+    loaded_root: Path,  # noqa: F811
+    node: LoadedDatapath,  # noqa: F811
+) -> None:
+    known = dumps(node)
+    assert {spec.name for spec in MAPS} - known.keys() == {"cilium_events"}  # a ring
+    key = LB4_REVERSE_SK_KEY.pack(77, address.pack("10.2.1.5"), b"\x1f\x90", 0)
+    value = LB4_REVERSE_SK_VALUE.pack(address.pack("172.20.1.5"), b"\x00\x50", b"\x00\x03")
+    with PinnedMap.open(Pins(loaded_root).map(LB4_REVERSE_SK), LB4_REVERSE_SK) as held:
+        held.update([(key, value)])
+        (entry,) = known["cilium_lb4_reverse_sk"]()
+        held.delete([key])
+    assert entry["key"] == "cookie=77 address=10.2.1.5 port=8080"
+    assert entry["value"] == "address=172.20.1.5 port=80 rev_nat_index=3"
+    (config,) = known["cilium_node_config"]()
+    assert "node_ip=198.18.1.11 " in config["value"]
 
 
 def add_ipv6(node: LoadedDatapath) -> None:  # noqa: F811

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bpf import datapath, host_netns, ipcache_map, link, loader
+from bpf import datapath, host_netns, ipcache_map, link, loader, metrics_map
 from bpf.datapath import Datapath
 from bpf.lb_map import FLAG_DELEGATE_IF_LOCAL, FLAG_EXTERNAL_IP, FLAG_EXTERNAL_LOCAL, FLAG_LOAD_BALANCER
 from bpf.lb_wanted import Master
@@ -107,6 +107,20 @@ def test_a_process_of_the_node_cannot_bind_a_node_port_and_a_pod_can(
     assert refused.value.errno == errno.EPERM
     mine = address.replace(NODE, POD).replace(v6(NODE), v6(POD))
     assert scene.pod.do("bind", ip=mine, port=NODE_PORT, kind=kind) == NODE_PORT
+
+
+def test_what_was_refused_is_counted_and_nothing_else(scene: Scene) -> None:
+    def counted() -> int:
+        known = metrics_map.read(scene.loaded.metrics.dump())
+        return sum(each.packets for each in known if each.number == metrics_map.BIND_REFUSED)
+
+    scene.serve()
+    before = counted()
+    for address in EVERYWHERE:
+        with pytest.raises(PodError, match="PermissionError"):
+            scene.node.do("bind", ip=address, port=NODE_PORT)
+        scene.node.do("bind", ip=address, port=NODE_PORT + 1)
+    assert counted() - before == len(EVERYWHERE)
 
 
 @pytest.mark.parametrize("address", EVERYWHERE)

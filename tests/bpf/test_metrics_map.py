@@ -8,7 +8,7 @@ from bpf.metrics_map import Metric
 def test_a_metric_sums_its_cpus() -> None:
     raw = METRICS_VALUE.pack(2, 100) + METRICS_VALUE.pack(3, 50)
     assert metrics_map.read({METRICS_KEY.pack(133, 1, 0, 0, b""): raw}) == [
-        Metric("policy denied", "ingress", 5, 150)
+        Metric(133, "policy denied", "ingress", 5, 150)
     ]
 
 

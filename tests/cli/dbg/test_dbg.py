@@ -81,6 +81,23 @@ ANSWERS: dict[str, Any] = {
     "/v1/map/cilium_ct6_global": {
         "entries": [{"key": "TCP OUT [fd00:10:1:1::4]:33000 -> [fd00:10:2:1::4]:8080", "value": "Packets=4"}]
     },
+    "/v1/map/cilium_lb4_source_range": {"entries": [{"key": "192.0.2.0/24 (3)", "value": "198.51.100.7:80"}]},
+    "/v1/map/cilium_lb6_source_range": {
+        "entries": [{"key": "2001:db8::/32 (1)", "value": "[2001:db8::7]:80"}]
+    },
+    "/v1/map/cilium_metrics": {
+        "entries": [
+            {
+                "key": "policy denied ingress",
+                "value": "packets=2 bytes=148",
+                "number": 133,
+                "reason": "policy denied",
+                "direction": "ingress",
+                "packets": 2,
+                "bytes": 148,
+            }
+        ]
+    },
     "/v1/map/cilium_snat_v4_external": {
         "entries": [{"key": "TCP IN 10.2.1.4:8080 -> 10.1.1.1:40000", "value": "XLATE_DST 192.0.2.9:40000"}]
     },
@@ -169,6 +186,14 @@ LISTS = {
     ],
     ("bpf", "lb", "list", "--revnat"): [
         "ID   BACKEND ADDRESS (REVNAT_ID) (SLOT)\n3    172.20.1.9:80\n1    [fd00:20:1::9]:80"
+    ],
+    ("bpf", "lb", "list", "--source-ranges"): [
+        "SOURCE RANGE (REVNAT_ID)   SERVICE ADDRESS\n"
+        "192.0.2.0/24 (3)           198.51.100.7:80\n"
+        "2001:db8::/32 (1)          [2001:db8::7]:80\n"
+    ],
+    ("bpf", "metrics", "list"): [
+        "REASON          DIRECTION   PACKETS   BYTES\nPolicy denied   INGRESS     2         148\n"
     ],
     ("bpf", "endpoint", "list"): ["IP ADDRESS   LOCAL ENDPOINT INFO", "10.1.1.4     id=7 sec_id=65537"],
     ("bpf", "ct", "list", "global"): [

@@ -15,8 +15,12 @@ HOST_VARIABLE = "CILIUM_SOCK"
 DEFAULT_SECONDS = 30.0
 
 
+class AbsentError(CommandError):
+    """The agent has no such thing."""
+
+
 async def get(host: str, path: str, seconds: float = DEFAULT_SECONDS) -> bytes:
-    """The body of the answer. Raises CommandError in words."""
+    """The body of the answer. Raises CommandError in words, AbsentError for what the agent does not have."""
     import aiohttp  # noqa: PLC0415 - help stays quick
 
     socket = host.removeprefix("unix://")
@@ -28,7 +32,8 @@ async def get(host: str, path: str, seconds: float = DEFAULT_SECONDS) -> bytes:
         ):
             body = await answer.read()
             if answer.status != 200:
-                raise CommandError(_refusal(answer.status, path, body))
+                kind = AbsentError if answer.status == 404 else CommandError
+                raise kind(_refusal(answer.status, path, body))
             return body
     except TimeoutError as error:
         raise CommandError(f"the agent at {socket} did not answer within {seconds:g} s") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ import click
 import msgspec
 
 from cli.dbg import table
-from cli.dbg.agent import get, with_host
+from cli.dbg.agent import AbsentError, get, with_host
 from cli.dbg.output import Output, with_output
 from cli.errors import CommandError
 from cli.running import run
@@ -29,7 +30,8 @@ async def shown(host: str, path: str, render: table.Render, output: Output, more
     """The agent's answer, as a table through `render`. `more`: of a map, whose entries are added."""
     body = await get(host, path)
     if more:
-        body = _joined(path, body, await get(host, more))
+        with suppress(AbsentError):  # an agent of an older version has fewer maps
+            body = _joined(path, body, await get(host, more))
     try:
         return render(msgspec.json.decode(body)) if output.is_table else output.of(body)
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -58,6 +58,13 @@ async def test_an_identity_is_found_by_exactly_its_labels(tmp_path: Path) -> Non
     assert await asked_by_labels(tmp_path) == (2, None)
 
 
+async def test_a_map_of_the_other_family_that_an_agent_lacks_is_no_error(tmp_path: Path) -> None:
+    answers = {path: said for path, said in ANSWERS.items() if path != "/v1/map/cilium_lb6_source_range"}
+    result = await dbg(tmp_path, answers, "bpf", "lb", "list", "--source-ranges")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1:] == ["192.0.2.0/24 (3)           198.51.100.7:80"]
+
+
 async def test_one_view_of_the_balancer_at_a_time(tmp_path: Path) -> None:
     result = await dbg(tmp_path, ANSWERS, "bpf", "lb", "list", "--source-ranges", "--revnat")
     assert result.exit_code == 2

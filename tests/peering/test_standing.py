@@ -81,3 +81,28 @@ def test_what_cannot_be_remembered_is_counted_until_the_next_connection() -> Non
 def test_sums_have_a_bounded_number_of_reasons() -> None:
     sums = added([{f"reason {n}": n for n in range(1, 100)}, {"reason 99": 1}])
     assert (len(sums), sums["reason 99"], sum(sums.values())) == (MAX_REASONS + 1, 100, 4951)
+
+
+def test_a_key_whose_older_value_is_held_is_told_of_once() -> None:
+    held = make()
+    told(held, WatchState(held.told), Listing([(b"a", b"1")]), Listed(1), Changes(2, [(b"a", b"x")]))
+    assert list(held.told) == [b"a"]
+
+
+def test_a_key_that_is_known_is_no_other_one_however_many_there_are() -> None:
+    standing = Standing()
+    for number in range(MAX_KEYS):
+        standing.add(b"%d" % number, "bad")
+    standing.add(b"7", "worse")
+    assert standing.counts == {"bad": MAX_KEYS - 1, "worse": 1}
+
+
+def test_a_key_longer_than_any_is_counted_and_not_kept() -> None:
+    standing = Standing()
+    standing.add(b"x" * (MAX_KEY_LENGTH + 1), "bad")
+    assert (list(standing), standing.counts) == ([], {OTHER: 1})
+
+
+def test_what_is_beyond_is_added_to_what_others_could_not_tell() -> None:
+    many = {f"reason {n}": 1 for n in range(MAX_REASONS)}
+    assert added([{OTHER: 5}, many]) == {OTHER: 6, **dict(list(many.items())[: MAX_REASONS - 1])}

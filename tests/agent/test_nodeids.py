@@ -110,3 +110,30 @@ def test_after_any_claims_each_address_is_its_first_claimants(
     assert all(len(ranks) == 1 for ranks in numbers.values()), "two nodes with one number"
     ranks = [rank for each in numbers.values() for rank in each]
     assert len(ranks) == len(set(ranks)), "one node with two numbers"
+
+
+def test_a_number_that_the_map_has_is_nobody_else_s_until_all_have_spoken() -> None:
+    ids = fresh({"198.18.2.11": 1})
+    ids.claim(LOCAL, node("198.18.1.12"))
+    assert dict(ids.wanted.entries) == {"198.18.2.11": 1, "198.18.1.12": 2}
+
+
+def test_two_nodes_that_had_been_one_have_two_numbers() -> None:
+    ids = fresh({"198.18.1.12": 5, "198.18.1.13": 5})
+    ids.claim(LOCAL, node("198.18.1.12"))
+    ids.claim(PEERS[0], node("198.18.1.13"))
+    assert dict(ids.wanted.entries) == {"198.18.1.12": 5, "198.18.1.13": 1}
+
+
+def test_a_node_that_had_been_two_has_one_number_whenever_the_map_is_read() -> None:
+    ids = fresh()
+    ids.claim(LOCAL, node("198.18.1.12", "198.18.1.13"))
+    ids.recover({"198.18.1.12": 5, "198.18.1.13": 6})
+    assert dict(ids.wanted.entries) == {"198.18.1.12": 5, "198.18.1.13": 5}
+
+
+def test_what_the_map_had_is_forgotten_once_all_have_spoken() -> None:
+    ids = fresh({"198.18.1.12": 7})
+    ids.everybody_spoke()
+    ids.claim(LOCAL, node("198.18.1.12"))
+    assert dict(ids.wanted.entries) == {"198.18.1.12": 1}

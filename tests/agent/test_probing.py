@@ -192,3 +192,18 @@ async def test_a_node_is_placed_as_soon_as_its_peer_has_told_of_it() -> None:
             assert each.status("west").data_plane is DataPlane.UNKNOWN
             clusters |= dict.fromkeys((REFUSING, SILENT), "west")
             await eventually(lambda: each.status("west").data_plane is DataPlane.OK)
+
+
+async def test_a_new_backend_behind_a_silent_node_is_withdrawn_too() -> None:
+    listener, waiting, port = full_listener()
+    made = tables()
+    with listener, waiting:
+        async with probing(made, port) as each:
+            await eventually(lambda: used(made) == ["10.2.1.5"])
+            rank = Rank(Level.PEER_ENDPOINT, "west")
+            made.ipcache.upsert(host_prefix("10.2.2.6"), rank, IPCacheEntry(131073, SILENT))
+            told = dict.fromkeys(("10.2.1.5", "10.2.2.5", "10.2.2.6"), HTTP)
+            service = GlobalService("west", "shop", "web", {}, told, cluster_id=ClusterID(2))
+            made.services.set_remote("west", "shop/web", service)
+            await eventually(lambda: each.status("west").backends == 2)
+            assert used(made) == ["10.2.1.5"]

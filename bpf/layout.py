@@ -1,4 +1,4 @@
-"""Byte layouts of every map key and value, as `include/maps.h` declares them.
+"""Byte layouts of every map key and value, as `include/*maps*.h` declare them.
 
 Promises: names, offsets and sizes equal those of the compiled structs; a test
 compares each with the BTF of the loaded maps. Integers are in host byte order;

@@ -15,6 +15,8 @@ SCHEMA_VERSION = "v1"
 # One translation unit, in this order: Debian's BCC compiles a single text.
 SOURCES = (
     "include/maps.h",
+    "include/servicemaps.h",
+    "include/eventmaps.h",
     "include/maps6.h",
     "include/natmaps.h",
     "include/nodemap.h",

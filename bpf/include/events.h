@@ -5,6 +5,7 @@
 #ifndef CLUSTERMESH_EVENTS_H
 #define CLUSTERMESH_EVENTS_H
 
+#include "eventmaps.h"
 #include "policy.h"
 
 __inline_always void begin(struct __sk_buff *skb, __u8 direction)

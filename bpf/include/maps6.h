@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The maps for IPv6: those of maps.h again, with longer addresses. Cilium's names and
+ * The maps for IPv6: those of maps.h and servicemaps.h again, with longer addresses. Cilium's names and
  * layouts; bpf/layout6.py says the same in Python. Values without an address in them
  * are shared. So are cilium_ipcache_v2 and cilium_lxc, whose keys say the family, and
  * cilium_lb_affinity_match: the ids of IPv6 backends begin at 1 << 31.
@@ -10,7 +10,7 @@
 #ifndef CLUSTERMESH_MAPS6_H
 #define CLUSTERMESH_MAPS6_H
 
-#include "maps.h"
+#include "servicemaps.h"
 
 #define FAMILY_IPV6 2
 

@@ -7,7 +7,7 @@
 #ifndef CLUSTERMESH_NATMAPS_H
 #define CLUSTERMESH_NATMAPS_H
 
-#include "maps.h"
+#include "servicemaps.h"
 
 /* cilium_snat_v4_external, by ct_key. Towards the backend (CT_OUT): the source that it sees; back
  * (CT_IN): the client. */

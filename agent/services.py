@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from agent import nodeports, outside
-from agent.desired import Clock, Desired
+from agent.desired import Clock
+from agent.frontends import Frontends
 from agent.ownslices import OwnSlices, Slice
 from agent.recoveredbackends import RecoveredBackends
 from agent.unaddressed import Unaddressed
@@ -48,8 +49,8 @@ class Services:
         """`cluster` and `node` are the names of ours; `node_ips`: where node ports are served; `knows_zones`:
         services may prefer backends for our zone; `knows_algorithms`: they may say how clients outside get
         theirs; `is_addressed` tells whether packets to a remote backend would find their node."""
-        self.wanted: Desired[Frontend, tuple[Backend, ...]] = Desired(clock)
-        self.masters: Desired[Frontend, Master] = Desired(clock)  # of frontends that are not plain
+        self._frontends = Frontends(clock)
+        self.wanted, self.masters = self._frontends.wanted, self._frontends.masters
         self.health_ports = Clock()  # ticks when a service's changes
         self._cluster = cluster
         self._node_ips = node_ips
@@ -63,8 +64,6 @@ class Services:
         self._local: dict[str, LocalService] = {}
         self._slices = OwnSlices(node)
         self._remote: dict[str, dict[str, GlobalService]] = {}
-        self._owners: dict[Frontend, str] = {}
-        self._frontends: dict[str, frozenset[Frontend]] = {}
         self._recovered = RecoveredBackends()
         self._held = True
         self._pending: set[str] = set()
@@ -80,7 +79,7 @@ class Services:
 
     @property
     def owners(self) -> Mapping[Frontend, str]:
-        return dict(self._owners)
+        return dict(self._frontends.owners)
 
     def master(self, frontend: Frontend) -> Master:
         return self.masters.entries.get(frontend, PLAIN)
@@ -223,6 +222,7 @@ class Services:
     def _recompute(self, key: str) -> None:
         service = self._local.get(key)
         new: dict[Frontend, tuple[Backend, ...]] = {}
+        masters: dict[Frontend, Master] = {}
         places = self._places(service) if service is not None else []
         at_nodes = range(1 + len(outside.places(places[0])) if places else 0, len(places))
         matchers = self._matchers.setdefault(key, [])
@@ -230,22 +230,11 @@ class Services:
         for number, place in enumerate(places):
             found = self._merged(key, place, matchers[number])
             for frontend in found.keys() - new.keys():  # a service's own address on a node counts first
-                self._say(frontend, places[0], is_node_port=number in at_nodes)
+                masters[frontend] = self._master(frontend, places[0], is_node_port=number in at_nodes)
             new = {**found, **new}
         if not places:
             del self._matchers[key]
-        for frontend, backends in new.items():
-            self._owners[frontend] = key
-            self.wanted.upsert(frontend, backends)
-        for frontend in self._frontends.get(key, frozenset()) - new.keys():
-            if self._owners.get(frontend) == key:  # else another service has taken the address over
-                del self._owners[frontend]
-                self.wanted.remove(frontend)
-                self.masters.remove(frontend)
-        if new:
-            self._frontends[key] = frozenset(new)
-        else:
-            self._frontends.pop(key, None)
+        self._frontends.replace(key, new, masters)
 
     def _places(self, service: LocalService) -> list[LocalService]:
         """The service itself, as clients outside see it if that differs, and as it is at its node ports.
@@ -273,23 +262,16 @@ class Services:
             withdrawn=self.withdrawn | self._unaddressed.waiting,
         )
 
-    def _say(self, frontend: Frontend, service: LocalService, *, is_node_port: bool) -> None:
-        """What the frontend's master entry says beside its backends."""
+    def _master(self, frontend: Frontend, service: LocalService, *, is_node_port: bool) -> Master:
         if is_node_port:
-            flags = nodeports.flags(service, frontend)
-        else:
-            flags = outside.flags(service, frontend, self._node_ips)
-        ranges = () if is_node_port else outside.ranges(service, frontend)
-        master = Master(service.sticky, flags, ranges)
-        if master == PLAIN:
-            self.masters.remove(frontend)
-        else:
-            self.masters.upsert(frontend, master)
+            return Master(service.sticky, nodeports.flags(service, frontend))
+        flags = outside.flags(service, frontend, self._node_ips)
+        return Master(service.sticky, flags, outside.ranges(service, frontend))
 
     def situation(self, frontend: Frontend, withdrawn: Mapping[str, str]) -> Situation:
         """What was known when the frontend's backends were chosen; nothing of it changes afterwards.
         `withdrawn`: reasons, by address."""
-        key = self._owners.get(frontend, "")
+        key = self._frontends.owners.get(frontend, "")
         service = self._local.get(key)
         if service is None:
             return Situation((), ())

@@ -192,7 +192,7 @@ async def test_a_plugin_that_hangs_does_not_hang_us(api: RunningApi, monkeypatch
         assert released.wait(30)
         return api.access
 
-    monkeypatch.setattr("k8s.client.RENEW_SECONDS", 0.05)
+    monkeypatch.setattr("k8s.connection.RENEW_SECONDS", 0.05)
     try:
         async with connect(replace(api.access, token="expired", renew=hang)) as client:
             with pytest.raises(UnreachableError):
@@ -225,7 +225,7 @@ async def test_a_list_whose_pages_expired_is_begun_again(
 
 
 async def test_a_server_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k8s.client.REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr("k8s.connection.REQUEST_SECONDS", 0.05)
     app = web.Application()
     app.router.add_get("/{path:.*}", hang_for_ever)
     async with (

@@ -70,4 +70,3 @@ def test_of_two_lists_of_one_address_the_one_for_clients_outside_has_a_table() -
 def test_no_more_services_than_there_are_reverse_nat_ids() -> None:
     services = {Frontend("172.20.1.1", n, "TCP"): list[Backend]() for n in range(MAX_REV_NAT + 2)}
     assert len(fit(services, Room(1 << 20, 10, 1 << 20))) == MAX_REV_NAT
-

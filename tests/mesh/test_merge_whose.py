@@ -40,7 +40,9 @@ def test_what_a_cluster_told_is_let_go_when_the_cluster_has_gone() -> None:
     told = Endpoints({"10.2.0.1": {"http": Port("TCP", 8081)}})
     gone = weakref.ref(told)
     matcher = Matcher()
-    far: list[GlobalService] = [GlobalService("west", "shop", "web", {}, told, cluster_id=remote().cluster_id)]
+    far: list[GlobalService] = [
+        GlobalService("west", "shop", "web", {}, told, cluster_id=remote().cluster_id)
+    ]
     assert len(merge(WEB, (), far, matcher, own="east")[AT]) == 1
     del told
     far.clear()

@@ -54,7 +54,7 @@ class Import(Generic[T]):
         self._held: dict[bytes, int] = {}
         self._digest = Digest()
         self.refused = Standing()
-        self.told = Told(self, self.refused)
+        self.told = Told(self._held, self.refused, self.holds)
 
     def __len__(self) -> int:
         return len(self._held)

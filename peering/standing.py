@@ -8,9 +8,9 @@ until the next connection, which tells everything again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 
-from kvstore.watch import Holding
 from peering.refusals import MAX_REASONS, OTHER, reason_of
 
 MAX_KEYS = 4096
@@ -24,14 +24,10 @@ class Standing:
         self._reasons: dict[bytes, str] = {}
         self._untracked = 0
 
-    def __len__(self) -> int:
-        return len(self._reasons)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._reasons)
-
-    def __contains__(self, key: bytes, /) -> bool:
-        return key in self._reasons
+    @property
+    def reasons(self) -> Mapping[bytes, str]:
+        """Always the same view."""
+        return self._reasons
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -63,25 +59,30 @@ class Standing:
 
 
 class Told:
-    """What is held together with what is refused, for the compare with a peer's list. Satisfies `Holding`.
+    """What is held together with what is refused, for the compare with a peer's list. Satisfies
+    `kvstore.watch.Holding`.
 
     So a refused key that is gone is heard of; and a value that is told for one is always offered, also the
     one that is still held from before.
     """
 
-    def __init__(self, held: Holding, refused: Standing) -> None:
+    def __init__(
+        self, held: Mapping[bytes, object], refused: Standing, holds: Callable[[bytes, bytes], bool]
+    ) -> None:
+        """`holds`: of those that are held. A list of half a million is asked for one by one: no calls more
+        than needed."""
         self._held = held
-        self._refused = refused
+        self._refused = refused.reasons
+        self._holds = holds
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._held
-        yield from (key for key in self._refused if key not in self._held)
+        return chain(self._held, (key for key in self._refused if key not in self._held))
 
     def __contains__(self, key: bytes, /) -> bool:
         return key in self._held or key in self._refused
 
     def holds(self, key: bytes, value: bytes) -> bool:
-        return key not in self._refused and self._held.holds(key, value)
+        return key not in self._refused and self._holds(key, value)
 
 
 def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

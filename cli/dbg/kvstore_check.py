@@ -17,6 +17,7 @@ from typing import NamedTuple
 import click
 import msgspec
 
+from cli.dbg.output import Output, output_option
 from mesh.dump import examine
 
 EXIT_DIFFERENT = 1
@@ -54,8 +55,8 @@ class Report:
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
-@click.option("-o", "--output", type=click.Choice(["json", "table"]), default="json", show_default=True)
-def check(file: str, output: str) -> None:
+@output_option("json")
+def check(file: str, output: Output) -> None:
     """Decode a dump of keys and values, encode it again, and compare.
 
     FILE is a JSON list of {"key", "value"} (or "value_b64" for bytes that are no text); "-" reads stdin.
@@ -78,7 +79,10 @@ def check(file: str, output: str) -> None:
         why = error.strerror if isinstance(error, OSError) else error
         click.echo(f"{file}: {why}", err=True)
         raise SystemExit(EXIT_UNREADABLE) from error
-    click.echo(as_json(report) if output == "json" else as_table(report))
+    if output.is_table:
+        click.echo(as_table(report))
+    else:
+        click.echo(output.of(as_json(report)), nl=False)
     for key in report.different[:_SHOWN]:
         click.echo(f"not identical: {key}", err=True)
     if report.different:
@@ -115,14 +119,14 @@ def check_pairs(pairs: list[tuple[str, bytes]]) -> Report:
     return Report(len(pairs), tuple(rejected), tuple(different))
 
 
-def as_json(report: Report) -> str:
+def as_json(report: Report) -> bytes:
     shown = {
         "total": report.total,
         "decoded": report.decoded,
         "identical": report.identical,
         "rejected": [item._asdict() for item in report.rejected],
     }
-    return msgspec.json.encode(shown).decode()
+    return msgspec.json.encode(shown)
 
 
 def as_table(report: Report) -> str:

@@ -81,11 +81,16 @@ class _Format(click.ParamType["Output"]):
         ]
 
 
-with_output: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
-    "-o",
-    "--output",
-    type=_Format(),
-    default=TABLE,
-    show_default=True,
-    help="Template: as kubectl's, like {.spec.id}.",
-)
+def output_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add -o/--output; the command gets `output`, an Output."""
+    return click.option(
+        "-o",
+        "--output",
+        type=_Format(),
+        default=default,
+        show_default=True,
+        help="Template: as kubectl's, like {.spec.id}.",
+    )
+
+
+with_output = output_option(TABLE)

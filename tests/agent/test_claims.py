@@ -18,7 +18,7 @@ from aiokit.wait import eventually
 from mesh.addressing import ClusterID
 from mesh.keys import Kind
 from peering.claimsfile import UNUSABLE, ClaimsFile
-from peering.rules import Claims, render_claims
+from peering.rules import CLAIMS_FILE, Claims, render_claims
 from tests.agent.peerdata import FILE
 from tests.agent.test_addresscheck import DATA, INSIDE, ORDERS, OUTSIDE, backends, tell
 from tests.agent.values import tables
@@ -116,6 +116,14 @@ def test_a_change_leaves_what_the_last_word_alone_would_have(
     assert world.ipcache.wanted.entries == {}
 
 
+def test_a_file_that_cannot_be_used_is_said_of_each_peer_until_it_can() -> None:
+    state = PeerState("west", tables(), claims=MAY)
+    state.refused(CLAIMS_FILE, UNUSABLE)
+    assert state.counts().refused_now == {UNUSABLE: 1}
+    state.restrict_to(MAY)
+    assert (state.counts().refused_now, state.counts().refusals) == ({}, {UNUSABLE: 1})
+
+
 class Heard:
     def __init__(self) -> None:
         self.changes = 0
@@ -138,9 +146,14 @@ def test_a_bad_file_keeps_the_last_good_one_and_is_shown(caplog: pytest.LogCaptu
         assert heard.file.of("west") == MAY
         assert heard.file.problem
     assert heard.refused == [UNUSABLE, UNUSABLE]
+    assert heard.changes == 1
+    assert heard.file.read(written(MAY))  # as before; who tells of the trouble must hear that it is over
+    assert (heard.file.problem, heard.changes) == ("", 2)
+    assert heard.file.read(written(MAY))
+    assert heard.changes == 2
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 2
     assert heard.file.read(written(Claims()))
-    assert (heard.file.of("west"), heard.file.problem, heard.changes) == (Claims(), "", 2)
+    assert (heard.file.of("west"), heard.file.problem, heard.changes) == (Claims(), "", 3)
 
 
 def test_without_a_file_everybody_may_claim_what_is_its_own() -> None:

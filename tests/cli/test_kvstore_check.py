@@ -125,3 +125,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     result = run(str(tmp_path / "absent.json"))
     assert result.exit_code == 2
     assert "absent.json" in result.stderr
+
+
+def test_a_template_takes_what_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "dump.json"
+    file.write_text("[]")
+    result = CliRunner().invoke(main, ["kvstore", "check", str(file), "-o", "jsonpath={.total} {.rejected}"])
+    assert (result.exit_code, result.stdout) == (0, "0 []\n")

@@ -44,7 +44,7 @@ def test_what_is_refused_now_follows_the_store_through_changes_and_reconnections
             state = WatchState(held.told)
             told(held, state, Listing(list(store.items())), Listed(2))
         bad = {key for key, value in store.items() if value not in GOOD or key == b"\xff"}
-        assert set(held.refused) == bad
+        assert set(held.refused.reasons) == bad
         assert sum(held.refused.counts.values()) == len(bad)
         assert {key for key in store if held.holds(key, store[key])} == store.keys() - bad
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from agent.services import Services
 from mesh.annotationproblems import annotation_problems
-from mesh.localservice import LOCAL_CLUSTER, Frontend, LocalService
-from mesh.matching import Backend
+from mesh.localservice import LOCAL_CLUSTER, LocalService, frontends
 from mesh.preference import Preference, is_shared, read
 from mesh.service import GlobalService, Port
 
@@ -30,7 +29,7 @@ def _service(services: Services, key: str, local: LocalService | None, own: str)
     namespace, _, name = key.partition("/")
     annotations = local.annotations if local else {}
     wish = read(annotations)
-    used = _used(services, local)
+    used = _used(services, key, local)
     backends = services.local_backends(key)
     ours = {
         "name": own,
@@ -43,6 +42,7 @@ def _service(services: Services, key: str, local: LocalService | None, own: str)
         "namespace": namespace,
         "name": name,
         "exists": local is not None,
+        "here": local is None or services.is_here(local),  # else it is for other nodes
         "global": wish.is_global,
         "shared": is_shared(annotations),
         "node-only": local is not None and local.node_only,
@@ -75,18 +75,16 @@ def _matches(local: LocalService | None, ports: Mapping[str, Port]) -> bool:
     return any(port.name in ports and ports[port.name].protocol == port.protocol for port in wanted)
 
 
-def _used(services: Services, local: LocalService | None) -> Mapping[int, set[str]]:
-    """Cluster id -> addresses of the backends that new connections go to."""
+def _used(services: Services, key: str, local: LocalService | None) -> Mapping[int, set[str]]:
+    """Cluster id -> addresses of the backends that new connections go to; at node ports where it is served
+    there alone."""
     found: dict[int, set[str]] = {}
     if local is None:
         return found
-    for ip in local.cluster_ips:
-        for port in local.ports:
-            backends: tuple[Backend, ...] = services.wanted.entries.get(
-                Frontend(ip, port.port, port.protocol), ()
-            )
-            for backend in backends:
-                found.setdefault(backend.cluster_id, set()).add(backend.ip)
+    wanted = services.wanted.entries
+    for frontend in frontends(local) or services.frontends(key):
+        for backend in wanted.get(frontend, ()):
+            found.setdefault(backend.cluster_id, set()).add(backend.ip)
     return found
 
 

@@ -75,11 +75,19 @@ class Services:
     @property
     def here(self) -> Mapping[str, LocalService]:
         """Those that are for our node."""
-        return {key: service for key, service in self._local.items() if self._is_here(service)}
+        return {key: service for key, service in self._local.items() if self.is_here(service)}
+
+    def is_here(self, service: LocalService) -> bool:
+        """Whether it is for our node."""
+        return self._labels is None or localoptions.is_for(service.annotations, self._labels)
 
     @property
     def owners(self) -> Mapping[Frontend, str]:
         return dict(self._frontends.owners)
+
+    def frontends(self, key: str) -> frozenset[Frontend]:
+        """Where one service is served."""
+        return self._frontends.get(key, frozenset())
 
     def master(self, frontend: Frontend) -> Master:
         return self.masters.entries.get(frontend, PLAIN)
@@ -241,13 +249,10 @@ class Services:
 
         None where it is for other nodes.
         """
-        if not self._is_here(service):
+        if not self.is_here(service):
             return []
         at_nodes = nodeports.places(service, self._node_ips) if self._node_ips else []
         return [service, *outside.places(service), *at_nodes]
-
-    def _is_here(self, service: LocalService) -> bool:
-        return self._labels is None or localoptions.is_for(service.annotations, self._labels)
 
     def _merged(
         self, key: str, service: LocalService, matcher: Matcher

@@ -60,6 +60,7 @@ class Check(Enum):
     CLAIM_REFUSED = ("claim-refused", "what a peer says was refused: it is not the peer's to say")
     PORTS_DIFFER = ("ports-differ", "no port of the backends has the name of the Service's")
     NODE_LOCAL_ONLY = ("node-local-only", "the Service keeps to the client's own node")
+    NO_NODE_CHOSEN = ("no-node-chosen", "no node has the labels of those that the Service is for")
 
     def __init__(self, label: str, title: str) -> None:
         self.label = label

@@ -32,6 +32,7 @@ class MeshService(msgspec.Struct, frozen=True, rename="kebab"):
     namespace: str = ""
     name: str = ""
     exists: bool = False
+    here: bool = True  # False: its annotations choose other nodes than the agent's
     is_global: bool = msgspec.field(name="global", default=False)
     shared: bool = False
     node_only: bool = False
@@ -94,9 +95,18 @@ def _own(service: MeshService, share: Share, flags: str) -> Verdict:
         return Verdict(
             name, share, Check.SERVICE_MISSING, f"no Service {key} in {name}", "create it here too"
         )
+    if found := _nowhere(service, flags):
+        return Verdict(name, share, *found)
     if share.used:
         return Verdict(name, share)
     return _unused(service, share, flags)
+
+
+def _nowhere(service: MeshService, flags: str) -> tuple[Check, str, str] | None:
+    if service.here:
+        return None
+    reason = "its annotations choose none of the nodes here"
+    return Check.NO_NODE_CHOSEN, reason, f"label a node as they say, or change them{_at(flags)}"
 
 
 def _peer(service: MeshService, share: Share | None, peer: Peer, own: str, flags: str) -> Verdict:
@@ -125,7 +135,7 @@ def _unwanted(service: MeshService, own: str, flags: str) -> tuple[Check, str, s
     if service.node_only:
         reason = "internalTrafficPolicy: Local keeps clients to their own node"
         return Check.NODE_LOCAL_ONLY, reason, f"remove it from the Service in {own}"
-    return None
+    return _nowhere(service, flags)
 
 
 def _unused(service: MeshService, share: Share, flags: str) -> Verdict:
@@ -198,13 +208,15 @@ def _at(flags: str) -> str:
 
 
 def worst(found: Sequence[MeshService]) -> MeshService:
-    """One service as several agents have it: for each cluster the view of whoever uses it least."""
+    """One service as several agents have it: for each cluster the view of whoever uses it least, among those
+    whose nodes it is for."""
     least: dict[str, Share] = {}
-    for service in found:
+    for service in [each for each in found if each.here] or found:
         for share in service.clusters:
             if share.name not in least or share.used < least[share.name].used:
                 least[share.name] = share
-    return msgspec.structs.replace(found[0], clusters=tuple(least.values()))
+    here = any(each.here for each in found)
+    return msgspec.structs.replace(found[0], here=here, clusters=tuple(least.values()))
 
 
 def nodes_using(found: Sequence[MeshService]) -> Mapping[str, int]:

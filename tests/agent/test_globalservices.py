@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent import globalservices
+from agent.desired import Clock
 from agent.services import Services
 from mesh.localservice import LocalService
 from mesh.matching import ServicePort
@@ -83,3 +84,22 @@ def test_a_service_that_only_a_peer_tells_is_listed_and_one_that_nobody_shares_i
     assert globalservices.described(alone, "east") == []
     assert described(alone, "shop/own")["global"] is False
     assert globalservices.described(alone, "east", wanted="shop/none") == []
+
+
+def test_what_is_served_at_node_ports_alone_is_counted_there() -> None:
+    services = Services(Clock(), cluster="east", node="node-1", node_ip="198.18.1.11")
+    services.start()
+    web = service()
+    ports = tuple(port._replace(node_port=30_080) for port in web.ports)
+    services.set_local("shop/web", replace(web, cluster_ips=(), node_families=(4,), ports=ports))
+    services.set_slice("shop/web-1", piece("10.1.1.5"))
+    services.set_remote("west", "shop/web", remote("10.2.1.5"))
+    assert shares(services) == {"east": (1, 1, 1), "west": (1, 1, 1)}
+
+
+def test_a_service_for_other_nodes_is_said_to_be_so() -> None:
+    services = two_clusters(**{"service.cilium.io/node": "front"})
+    assert described(services)["here"]
+    services.set_labels({})
+    assert not described(services)["here"]
+    assert shares(services) == {"east": (2, 2, 0), "west": (1, 1, 0)}

@@ -44,6 +44,7 @@ CASES = [
     (told(THEIRS, exists=False), Peer("west"), Check.SERVICE_MISSING, "create it here"),
     (told(THEIRS, is_global=False), Peer("west"), Check.SERVICE_NOT_GLOBAL, "kubectl --context e -n shop"),
     (told(THEIRS, node_only=True), Peer("west"), Check.NODE_LOCAL_ONLY, "in east"),
+    (told(THEIRS, here=False), Peer("west"), Check.NO_NODE_CHOSEN, "label a node"),
     (told(None), Peer("west"), Check.SERVICE_NOT_GLOBAL, "--destination-context"),
     (told(None), Peer("west", [DOWN]), Check.PEER_DOWN, "look at west"),
     (told(None), Peer("west", [DOWN], there=THERE), Check.PEER_DOWN, "look at west"),
@@ -107,6 +108,12 @@ def test_of_several_agents_the_one_that_uses_least_counts() -> None:
     other = replace(WEB, clusters=(OURS, Share("west", 2, 2, 0, 2)))
     assert worst([WEB, other]).clusters[1].used == 0
     assert nodes_using([WEB, other]) == {"east": 2, "west": 1}
+
+
+def test_agents_of_nodes_that_a_service_is_not_for_have_no_word_unless_there_are_no_others() -> None:
+    unused = replace(WEB, here=False, clusters=(Share("east", 2, 2), Share("west", 2, 2)))
+    assert worst([unused, WEB]) == WEB
+    assert verdicts(worst([unused, unused]), [], "east", "")[0].check is Check.NO_NODE_CHOSEN
 
 
 def judged(service: MeshService, *peers: Peer) -> Judged:

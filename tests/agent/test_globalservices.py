@@ -87,7 +87,7 @@ def test_a_service_that_only_a_peer_tells_is_listed_and_one_that_nobody_shares_i
 
 
 def test_what_is_served_at_node_ports_alone_is_counted_there() -> None:
-    services = Services(Clock(), cluster="east", node="node-1", node_ip="198.18.1.11")
+    services = Services(Clock(), cluster="east", node="node-1", node_ips=("198.18.1.11",))
     services.start()
     web = service()
     ports = tuple(port._replace(node_port=30_080) for port in web.ports)

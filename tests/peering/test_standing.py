@@ -100,7 +100,7 @@ def test_a_key_that_is_known_is_no_other_one_however_many_there_are() -> None:
 def test_a_key_longer_than_any_is_counted_and_not_kept() -> None:
     standing = Standing()
     standing.add(b"x" * (MAX_KEY_LENGTH + 1), "bad")
-    assert (list(standing), standing.counts) == ([], {OTHER: 1})
+    assert (dict(standing.reasons), standing.counts) == ({}, {OTHER: 1})
 
 
 def test_what_is_beyond_is_added_to_what_others_could_not_tell() -> None:

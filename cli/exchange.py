@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+
 from certs.bundle import TrustBundle
-from cli import facts, peerbundle
+from cli import facts, peerbundle, wholefile
 from cli.errors import CommandError
 from cli.facts import Address, ClusterFacts
 from cli.members import Judging, Member, judge, let_in, share_trust, surveys, tell
@@ -30,9 +29,9 @@ async def export_bundle(target: Target, path: Path, addresses: tuple[Address, ..
     judge(ours, [], judging)
     text = peerbundle.render(ours)
     if path == STDOUT:
-        sys.stdout.write(text)
+        click.echo(text, nl=False)
     else:
-        _write(path, text)
+        wholefile.write(path, text.encode())
         say(f"{path} tells how to reach {ours.name}: connect --import it in the other cluster")
     _say_fingerprints(ours)
 
@@ -85,16 +84,3 @@ def read_file(path: Path, most: int) -> bytes:
             return file.read(most + 1)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from cli import output
 from cli.examples import with_examples
 
 
@@ -28,6 +29,10 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self.entries = entries
         self.program = program
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with output.told():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.entries)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from cli import facts, meshfile, meshplan, peerbundle, secret, users, yamltext
+from cli import facts, meshfile, meshplan, peerbundle, secret, users, wholefile, yamltext
 from cli.disconnect import shut_out, unlink
 from cli.errors import CommandError, RefusedError
 from cli.exchange import read_file
@@ -166,7 +166,7 @@ def _write(mesh: MeshFile, known: Mapping[str, Known], directory: Path) -> None:
                 metadata = {"name": users.CONFIG_MAP, "namespace": namespace}
                 data = {users.FILE: users.render(meshplan.wanted_users(mesh, name))}
                 bodies.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-            (directory / f"{name}.yaml").write_text(yamltext.documents(bodies))
+            wholefile.write(directory / f"{name}.yaml", yamltext.documents(bodies).encode())
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}") from None
     say(f"{directory} has the objects of {', '.join(mesh.reads)}")

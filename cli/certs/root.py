@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from certs.issue import Authority
+from cli import wholefile
 from cli.errors import CommandError
 from cli.running import run, say
 
@@ -28,18 +28,21 @@ def root(*, directory: Path, name: str, years: int) -> None:
 
 
 async def _root(directory: Path, name: str, validity: timedelta) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     issued = Authority.create(datetime.now(UTC), name=name, validity=validity, signs_authorities=True).issued
-    for file, mode, content in (
-        (directory / KEY, 0o600, issued.key_pem),
-        (directory / CERTIFICATE, 0o644, issued.certificate_pem),
-    ):
-        try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:
-            raise CommandError(f"{file} is there already: a root is never overwritten") from None
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
+    key, certificate = directory / KEY, directory / CERTIFICATE
+    for file in (key, certificate):
+        if file.exists():
+            raise CommandError(f"{file} is there already: a root is never overwritten")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{directory}: {error.strerror}") from None
+    wholefile.create(key, issued.key_pem, 0o600)
+    try:
+        wholefile.create(certificate, issued.certificate_pem, 0o644)
+    except CommandError:
+        key.unlink()  # a root without its certificate is none, and would be in the way of the next
+        raise
     say(f"root made in {directory}: keep {KEY} offline; only 'clustermesh certs intermediate' needs it")
 
 

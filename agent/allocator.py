@@ -42,7 +42,8 @@ class Allocator:
 
     async def allocate(self, labels: Labels) -> Identity:
         """The number for `labels`. Raises KubernetesError, ExhaustedError."""
-        same = [number for number, known in self._known.items() if known == labels]
+        owns = self._local.owns  # numbers from before the cluster had another id mean nothing to its peers
+        same = [number for number, known in self._known.items() if known == labels and owns(number)]
         if same:
             return min(same)  # duplicates are harmless, but everybody must take the same one
         for number in candidates(self._local, labels_text(labels)):

@@ -69,7 +69,7 @@ class Lifecycle:
         self._datapath = datapath
         self._pools = pools
         self._interfaces = interfaces
-        self._identity = PodIdentity(pods, allocator, tables.node.cluster.name)
+        self._identity = PodIdentity(pods, allocator, tables.node.cluster)
         self._view = view
         self._record = EndpointRecord(path, tables, pools)
         self._changed = changed

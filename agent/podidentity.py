@@ -10,7 +10,7 @@ from agent.allocator import Allocator
 from agent.endpoints import Endpoint
 from agent.labels import texts
 from agent.podlookup import PodFacts, PodLookup
-from mesh.addressing import ClusterName
+from mesh.addressing import PeerScope
 from mesh.identity import Labels
 from mesh.podlabels import pod_labels
 
@@ -22,7 +22,7 @@ class Identified(NamedTuple):
 
 
 class PodIdentity:
-    def __init__(self, pods: PodLookup, allocator: Allocator, cluster: ClusterName) -> None:
+    def __init__(self, pods: PodLookup, allocator: Allocator, cluster: PeerScope) -> None:
         self._pods = pods
         self._allocator = allocator
         self._cluster = cluster
@@ -34,14 +34,16 @@ class PodIdentity:
         return Identified(int(await self._allocator.allocate(labels)), tuple(texts(labels)), facts)
 
     async def relabelled(self, endpoint: Endpoint) -> Endpoint | None:
-        """The endpoint as its pod's and namespace's labels make it now; None while they are what they were,
-        or are another pod's. Raises KubernetesError, AgentError."""
+        """The endpoint as its pod's and namespace's labels make it now, and its cluster's id, which may be
+        another than when it was made; None while all is as it was, or the labels are another pod's.
+        Raises KubernetesError, AgentError."""
         facts = self._pods.known(endpoint.namespace, endpoint.pod_name)
         if facts is None or facts.uid != endpoint.pod_uid:
             return None
         labels = self._labels(endpoint.namespace, facts)
         said = tuple(texts(labels))
-        if (said, facts.named_ports) == (endpoint.labels, endpoint.named_ports):
+        is_same = (said, facts.named_ports) == (endpoint.labels, endpoint.named_ports)
+        if is_same and self._cluster.owns(endpoint.identity):
             return None
         identity = int(await self._allocator.allocate(labels))
         return msgspec.structs.replace(
@@ -54,5 +56,5 @@ class PodIdentity:
             namespace=namespace,
             namespace_labels=facts.namespace_labels,
             service_account=facts.service_account,
-            cluster=self._cluster,
+            cluster=self._cluster.name,
         )

@@ -14,7 +14,9 @@ _FULL = re.compile(r"database space exceeded")  # etcd's words, from its first r
 
 
 class _Kind(msgspec.Struct, rename="kebab"):
+    scope: str = ""
     last_error: str = ""
+    refused: int = 0
 
 
 class _Status(msgspec.Struct, rename="kebab"):
@@ -31,6 +33,19 @@ def unwritten(answers: Iterable[Answer]) -> dict[str, str]:
     """Pod -> why its etcd takes no heartbeat, where that is not for want of space. Pure."""
     found = {answer.pod: _status(answer.body).heartbeat_error for answer in answers}
     return {pod: text for pod, text in found.items() if text and not _FULL.search(text)}
+
+
+def unexported(answers: Iterable[Answer]) -> dict[str, int]:
+    """Kind (`ip/v1`) -> how many objects peers are not told of, since they would not believe them. Pure.
+
+    Without identities: those from before the cluster had another id stay, and nobody misses them.
+    """
+    found: dict[str, int] = {}
+    for answer in answers:
+        for kind in _status(answer.body).kinds:
+            if kind.refused and not kind.scope.startswith("identities/"):
+                found[kind.scope] = max(kind.refused, found.get(kind.scope, 0))
+    return found
 
 
 def _errors(body: bytes) -> list[str]:

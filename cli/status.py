@@ -155,6 +155,7 @@ async def read(client: Client, target: Target) -> MeshStatus:
         exporterask.full_stores(stores.result()),
         down(pods.result()),
         exporterask.unwritten(stores.result()),
+        exporterask.unexported(stores.result()),
     )
 
 

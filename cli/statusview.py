@@ -34,6 +34,7 @@ class MeshStatus:
     full_stores: Sequence[str] = ()  # control planes whose etcd takes no more writes
     down: Sequence[Down] = ()  # containers of the control plane
     unwritten: Mapping[str, str] = field(default_factory=dict)  # exporter -> why its etcd takes no writes
+    unexported: Mapping[str, int] = field(default_factory=dict)  # kind -> objects that no peer is told of
 
     @property
     def is_ready(self) -> bool:
@@ -102,6 +103,7 @@ def as_json(status: MeshStatus) -> dict[str, Any]:
         "ready": status.is_ready,
         "missing": list(status.missing),
         "causes": as_objects(status.causes),
+        "unexported": dict(status.unexported),
         "certificates": lifetime.as_objects(list(status.certificates)),
     }
 
@@ -146,7 +148,10 @@ def _control_plane(status: MeshStatus) -> list[str]:
         lines.append("❌ The Service has no address yet")
     lines += [f"❌ {text}" for text in status.missing] or ["✅ Deployment clustermesh-apiserver is ready"]
     enabled = "enabled" if status.kvstoremesh else "disabled"
-    return [*lines, f"ℹ️  KVStoreMesh is {enabled}"]  # noqa: RUF001 - the sign that Cilium prints
+    lines.append(f"ℹ️  KVStoreMesh is {enabled}")  # noqa: RUF001 - the sign that Cilium prints
+    if found := ", ".join(f"{count} {kind}" for kind, count in sorted(status.unexported.items())):
+        lines.append(f"⚠️  Not exported: {found} (the exporter's log names them: container apiserver)")
+    return lines
 
 
 def _readers(connectivity: Connectivity, what: str, none: str) -> str:

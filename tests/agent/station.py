@@ -21,6 +21,7 @@ from agent.endpoints import load
 from agent.ipam import AddressPool, Pools
 from agent.k8s_sync import KubernetesSync
 from agent.lifecycle import Lifecycle
+from agent.local import LocalNode
 from agent.podlookup import PodLookup
 from agent.publisher import Publisher
 from agent.tables import Tables
@@ -68,12 +69,19 @@ class FakeInterfaces:
 class Station:
     """Parts of one agent's life. Make another one over the same kernel and path for its next life."""
 
-    def __init__(self, client: Client, path: Path, kernel: FakeKernel, interfaces: FakeInterfaces) -> None:
+    def __init__(
+        self,
+        client: Client,
+        path: Path,
+        kernel: FakeKernel,
+        interfaces: FakeInterfaces,
+        node: LocalNode = NODE,
+    ) -> None:
         self.client = client
         self.kernel = kernel
         self.interfaces = interfaces
         self.agent = Agent("east", NODE.name)
-        self.tables = self.agent.tables = Tables(NODE)
+        self.tables = self.agent.tables = Tables(node)
         self.datapath = self.agent.datapath = Datapath(
             self.tables, kernel.maps(self.tables), health=self.agent.datapath_health
         )
@@ -84,7 +92,7 @@ class Station:
             datapath=self.datapath,
             pools=Pools(AddressPool("10.1.1.0/24"), AddressPool("fd00:10:1:1::/64")),
             interfaces=interfaces,
-            allocator=Allocator(client, NODE.cluster, self.tables.identities.own),
+            allocator=Allocator(client, node.cluster, self.tables.identities.own),
             pods=PodLookup(client, self.sync.view),
             view=self.sync.view,
             path=path,

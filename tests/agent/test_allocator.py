@@ -57,3 +57,8 @@ async def test_a_known_number_is_used_without_asking_and_of_several_the_lowest()
     known = {number(1, 9): labels("web"), number(1, 4): labels("web"), number(1, 1): labels("api")}
     assert await Allocator(server, EAST, known).allocate(labels("web")) == number(1, 4)
     assert server.objects == {}
+
+
+async def test_a_number_from_before_the_cluster_had_another_id_is_not_used() -> None:
+    known = {number(2, 4): labels("web")}
+    assert EAST.owns(await Allocator(Server(), EAST, known).allocate(labels("web")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from k8s.resource import (
     POD,
 )
 from lab import netns
+from mesh.addressing import ClusterID, PeerScope
 from tests.agent.fakemap import FakeKernel
 from tests.agent.station import FakeInterfaces, Station, add_pods, names
 from tests.agent.test_policy import policy
-from tests.agent.values import LAYOUT
+from tests.agent.values import LAYOUT, NODE
 
 
 async def show(client: Client, name: str) -> Any:
@@ -209,6 +211,26 @@ async def test_a_relabelled_pod_gets_the_identity_of_its_new_labels(station: Sta
         second = station.tables.endpoints[before.id].identity
         await client.merge_patch(NAMESPACE, "shop", {"metadata": {"labels": {"team": "b"}}})
         await eventually(lambda: station.tables.endpoints[before.id].identity != second)
+
+
+async def test_pods_that_outlive_a_change_of_the_cluster_s_id_get_identities_of_the_new_one(
+    station: Station, client: Client, tmp_path: Path
+) -> None:
+    """Peers believe no other: with their old ones, the pods would be in no peer's reach any more."""
+    await add_pods(client, ["web-1", "web-2"])
+    async with station.running():
+        before = await station.lifecycle.create(await station.add(1))
+    moved = replace(NODE, cluster=PeerScope(NODE.cluster.name, ClusterID(7), NODE.cluster.layout))
+    path = tmp_path / "endpoints.json"
+    after = Station(client, path, station.kernel, station.interfaces, moved)
+    async with after.running():
+        await eventually(lambda: after.tables.endpoints[before.id].identity != before.identity)
+        kept = after.tables.endpoints[before.id]
+        assert moved.cluster.owns(kept.identity)
+        assert kept.labels == before.labels
+        new = await after.lifecycle.create(await after.add(2))
+        assert new.identity == kept.identity
+    assert load(path).endpoints[0].identity == kept.identity
 
 
 async def test_a_successor_of_the_same_name_does_not_relabel_its_predecessor(

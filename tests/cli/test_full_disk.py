@@ -22,7 +22,9 @@ ROOM = 64 << 10
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few pages."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM},nr_inodes=64", "tmpfs", tmp_path], check=True, timeout=10)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={ROOM},nr_inodes=64", "tmpfs", tmp_path], check=True, timeout=10
+    )
     try:
         yield tmp_path
     finally:

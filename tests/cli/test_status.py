@@ -115,6 +115,28 @@ async def test_a_peer_that_kvstoremesh_has_lost_is_named_though_agents_have_its_
         assert "KVStoreMesh: 1/1 configured, 0/1 connected, 0/1 ready" in result.stdout
 
 
+async def test_an_exporter_s_trouble_is_told(clusters: Clusters) -> None:
+    await connected(clusters)
+    kinds = [
+        {"scope": "ip/v1", "refused": 3},
+        {"scope": "identities/v1", "refused": 1},
+        {"scope": "nodes/v1"},
+    ]
+
+    async def said(_: web.Request) -> web.Response:
+        return web.json_response({"cluster": "east", "kinds": kinds, "heartbeat-error": "DEADLINE_EXCEEDED"})
+
+    app = web.Application()
+    app.add_routes([web.get(exporterask.PATH, said)])
+    async with agent(clusters, READY), serve_tcp(app, "127.0.0.1", status.EXPORTER_PORT):
+        text = (await clusters.run("status", "--context", "east")).stdout
+        assert "Not exported: 3 ip/v1 (" in text
+        assert "the exporter cannot write to its etcd: DEADLINE_EXCEEDED (apiserver-1)" in text
+        found = msgspec.json.decode((await clusters.run("status", "--context", "east", "-o", "json")).stdout)
+        assert found["unexported"] == {"ip/v1": 3}
+        assert [each["check"] for each in found["causes"]] == ["control-plane-down"]
+
+
 FULL = "etcdserver: mvcc: database space exceeded"
 
 

@@ -79,7 +79,8 @@ async def shut_out(host: Member, cluster: str) -> None:
 async def unlink(reader: Member, peer: str) -> None:
     facts = reader.facts
     if peer not in facts.peers | facts.mirrored:
-        say(f"{facts.name} does not know {peer}")
+        told = ", ".join(sorted(facts.peers | facts.mirrored)) or "nobody"
+        say(f"{facts.name} does not know {peer}: it knows {told}")
         return
     # agents first: they let go of what KVStoreMesh is then told to clear away
     for name, peers in ((PEERS_SECRET, facts.peers), (MIRRORED_SECRET, facts.mirrored)):

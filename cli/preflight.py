@@ -213,7 +213,8 @@ def _known(reader: ClusterFacts, peer: ClusterFacts) -> list[Finding]:
     for name, number in sorted(reader.survey.known.items()):
         if name != peer.name and str(number) == peer.cluster_id and peer.cluster_id != reader.cluster_id:
             reason = f"{label} follows {name}, which has the id {number} of {peer.target.label} too"
-            mend = f"{_mend(peer)}; or, if {name} is gone, disconnect it first"
+            forget = f"clustermesh disconnect{reader.target.flags} --cluster {name}"
+            mend = f"{_mend(peer)}; or, if {name} is gone or has another name now, first run '{forget}'"
             found.append(Finding(Check.SAME_CLUSTER_ID, reason, mend))
         elif name == peer.name and str(number) != peer.cluster_id:
             reason = f"{label} follows another cluster named {name}, with the id {number}"

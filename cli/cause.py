@@ -54,7 +54,9 @@ _MENDS = {
     Check.CAPACITY_DIFFERS: "disable {peer} and enable it with this mesh's --max-connected-clusters",
     Check.PEER_SILENT: "in {peer}, look at the exporter: container apiserver of clustermesh-apiserver",
     Check.PEER_CONFIG_MISSING: "in {peer}: has 'clustermesh status' this name, and is its exporter ready?",
-    Check.PEER_REFUSES_US: "in {peer}: same name still? our authority trusted, we not revoked, its clock right?",
+    Check.PEER_REFUSES_US: (
+        "in {peer}: has it this name still, is our authority trusted, are we not revoked, is its clock right?"
+    ),
     Check.STORE_FULL: "make room in its etcd, then disarm its alarm: see docs/checks/store-full.md",
     Check.STORE_DISK: "make room on its node: it is then started again, and nothing is lost",
     Check.CONTROL_PLANE_DOWN: "see the pods of clustermesh-apiserver: does each container run?",

@@ -105,6 +105,10 @@ def connect(
         raise click.UsageError("give one of --destination-context, --export and --import")
     if dry_run and not destinations:
         raise click.UsageError("--dry-run goes with --destination-context")
+    if target.context and target.context in destinations:
+        raise click.UsageError(
+            f"{target.context} is this cluster itself: leave it out of --destination-context"
+        )
     judging = Judging(allow_mismatching_ca, skip_check, dial)
     if export_path:
         return run(export_bundle(target, export_path, _addresses(source_endpoint), judging))

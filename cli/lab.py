@@ -72,8 +72,9 @@ def up(  # noqa: PLR0917 - click gives them by name
     from lab import plan, preflight  # noqa: PLC0415 - see the module
     from lab import up as starting  # noqa: PLC0415 - see the module
 
-    names = cluster_names.split(",") if cluster_names else plan.default_cluster_names(clusters or 2)
-    if clusters is not None and clusters != len(names):
+    count = 2 if clusters is None else clusters
+    names = cluster_names.split(",") if cluster_names else plan.default_cluster_names(count)
+    if cluster_names and clusters is not None and clusters != len(names):
         fail(f"--clusters {clusters} and {len(names)} --cluster-names do not agree")
     settings = dict(each.partition("=")[::2] for each in config)
     if not all("=" in each for each in config):

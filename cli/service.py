@@ -89,6 +89,8 @@ def service_status(
       clustermesh service status web --context east
       clustermesh service status shop/web --context east --destination-context west -o json
     """
+    if name.count("/") > 1 or not all(name.split("/")):
+        raise click.UsageError(f"{name!r} is neither NAME nor NAMESPACE/NAME")
     found = run(_status(target, name, split(contexts), ask_peers=ask_peers))
     if output == "json":
         click.echo(msgspec.json.encode(serviceview.as_object(found)))

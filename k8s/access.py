@@ -106,10 +106,23 @@ def _expect(named: str, context: str | None) -> None:
     files = [path for name in named.split(os.pathsep) if name and (path := Path(name).expanduser()).exists()]
     if not files:
         raise ValueError("no such file: give --kubeconfig, or set KUBECONFIG")
+    for file in files:
+        if not isinstance(_parsed(file), dict | None):
+            raise ValueError("it is no kubeconfig")
     known = [contexts(file) for file in files]
     names = [name for each in known for name in each]
     if context and all(known) and context not in names:
         raise ValueError(f"there is no context {context!r}; its contexts: {', '.join(names)}")
+
+
+def _parsed(file: Path) -> Any:
+    """Raises ValueError where it is no YAML."""
+    import yaml  # noqa: PLC0415 - slow to import
+
+    try:
+        return yaml.safe_load(file.read_bytes())
+    except yaml.YAMLError as error:
+        raise ValueError("it is no YAML") from error
 
 
 def _loader() -> Any:

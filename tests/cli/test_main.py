@@ -72,3 +72,24 @@ def test_nonsense_is_no_duration(text: str) -> None:
     result = CliRunner().invoke(main, ["status", "--wait-duration", text])
     assert result.exit_code == 2
     assert "is not a duration" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stauts",), "No such command 'stauts'. (Did you mean 'status'?)"),
+        (("certs", "renwe"), "No such command 'renwe'. (Did you mean 'renew'?)"),
+        (("xyzzy",), "No such command 'xyzzy'.\n"),
+        (("service", "status", "a/b/c"), "'a/b/c' is neither NAME nor NAMESPACE/NAME"),
+        (("service", "status", "/web"), "'/web' is neither NAME nor NAMESPACE/NAME"),
+        (
+            ("connect", "--context", "east", "--destination-context", "west,east"),
+            "east is this cluster itself: leave it out of --destination-context",
+        ),
+        (("lab", "up", "--clusters", "0"), "0 clusters: a lab has 1 to 99"),
+    ],
+)
+def test_what_is_wrong_is_said_plainly(words: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code != 0
+    assert said in result.output

@@ -129,3 +129,12 @@ def test_outside_of_a_pod_there_are_no_in_cluster_credentials(monkeypatch: pytes
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(AccessError):
         access.in_cluster()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("just words", "it is no kubeconfig"), ("a: [", "it is no YAML")]
+)
+def test_a_file_that_is_no_kubeconfig_is_said_so(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(AccessError, match=f"kubeconfig {tmp_path}/config: {reason}"):
+        access.load(tmp_path / "config")

@@ -16,6 +16,7 @@ from cli.settings import (
     KVSTOREMESH_HEALTH_PORT,
     MIGRATION,
     MIRRORED_SECRET,
+    PROXY_HEALTH_PORT,
     REVOKED_CONFIG_MAP,
     REVOKED_FILE,
     SERVICE,
@@ -31,7 +32,6 @@ USERS_DIR = "/var/lib/cilium/users"
 SEE_DIR = "/var/lib/cilium/see"
 ETCD_CLIENT_URL = "http://127.0.0.1:2378"  # nobody but the pod's own containers reaches it
 ETCD_PEER_URL = "http://127.0.0.1:2377"
-PROXY_HEALTH_PORT = 9882
 
 
 def service(settings: MeshSettings) -> dict[str, Any]:

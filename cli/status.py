@@ -20,7 +20,14 @@ from cli.matrix import Row
 from cli.meshstatus import PeersView, summed
 from cli.podask import Answer
 from cli.running import run, say
-from cli.settings import AGENT, AGENT_HEALTH_PORT, EXPORTER_HEALTH_PORT, KVSTOREMESH_HEALTH_PORT, SERVICE
+from cli.settings import (
+    AGENT,
+    AGENT_HEALTH_PORT,
+    EXPORTER_HEALTH_PORT,
+    KVSTOREMESH_HEALTH_PORT,
+    PROXY_HEALTH_PORT,
+    SERVICE,
+)
 from cli.statusview import MeshStatus
 from cli.target import Target, split, with_target
 from k8s import kubeconfig
@@ -45,6 +52,7 @@ class Reader:
 
 AGENTS = Reader(AGENT, AGENT_HEALTH_PORT, "/v1/healthz", agentreport.peers, agentreport.warnings)
 EXPORTER_PORT = EXPORTER_HEALTH_PORT
+PROXY, PROXY_PORT = "proxy", PROXY_HEALTH_PORT
 KVSTOREMESH = Reader(SERVICE, KVSTOREMESH_HEALTH_PORT, "/v1/cluster", agentreport.mirrored)
 
 
@@ -146,9 +154,10 @@ async def read(client: Client, target: Target) -> MeshStatus:
         listed = client.list(POD, target.namespace, label_selector=f"k8s-app={SERVICE}")
         pods = group.create_task(listed, name="read control plane")
     found, mirror = cluster.result(), copies.result()
+    waits = await _reasons(client, target.namespace, unready(pods.result())) if missing.result() else ()
     return MeshStatus(
         found,
-        _waiting(missing.result(), unready(pods.result())),
+        _waiting(missing.result(), waits),
         summed(views.result(), found.peers),
         summed(mirror, found.mirrored) if mirror is not None else None,
         lifetime.lifetimes(found.leaves, datetime.now(UTC)),
@@ -169,6 +178,15 @@ async def _mirror(
 
 async def _exporters(client: Client, namespace: str) -> Sequence[Answer]:
     return await podask.answers(client, namespace, SERVICE, EXPORTER_PORT, exporterask.PATH)
+
+
+async def _reasons(client: Client, namespace: str, names: Sequence[str]) -> Sequence[str]:
+    """The containers that are not ready; the proxy says why, the others only that they are not."""
+    if PROXY not in names:
+        return names
+    answers = await podask.answers(client, namespace, SERVICE, PROXY_PORT, "/readyz")
+    said = next((why for each in answers if (why := each.error.partition("NotReady: ")[2])), "")
+    return [f"{name}: {said}" if name == PROXY and said else name for name in names]
 
 
 def _waiting(missing: Sequence[str], unready: Sequence[str]) -> Sequence[str]:

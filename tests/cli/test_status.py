@@ -78,6 +78,7 @@ def own_ports(monkeypatch: pytest.MonkeyPatch, unused_tcp_port_factory: Callable
         moved = replace(getattr(status, name), port=unused_tcp_port_factory())
         monkeypatch.setattr(status, name, moved)
     monkeypatch.setattr(status, "EXPORTER_PORT", unused_tcp_port_factory())
+    monkeypatch.setattr(status, "PROXY_PORT", unused_tcp_port_factory())
 
 
 async def test_a_ready_mesh_ends_with_status_0(clusters: Clusters) -> None:
@@ -135,6 +136,35 @@ async def test_an_exporter_s_trouble_is_told(clusters: Clusters) -> None:
         found = msgspec.json.decode((await clusters.run("status", "--context", "east", "-o", "json")).stdout)
         assert found["unexported"] == {"ip/v1": 3}
         assert [each["check"] for each in found["causes"]] == ["control-plane-down"]
+
+
+async def test_a_control_plane_that_is_not_up_names_the_container_it_waits_for_and_why(
+    clusters: Clusters,
+) -> None:
+    await connected(clusters)
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(status=500, text="NotReady: the certificate is not valid before 2026")
+
+    app = web.Application()
+    app.add_routes([web.get("/readyz", readyz)])
+    running = {"running": {"startedAt": "2026-11-27T03:00:00Z"}}
+    containers = [
+        {"name": "proxy", "ready": False, "state": running},
+        {"name": "apiserver", "ready": False, "state": running},
+        {"name": "etcd", "ready": False, "restartCount": 3, "state": {"terminated": {"message": "panic: x"}}},
+    ]
+    async with agent(clusters, READY), serve_tcp(app, "127.0.0.1", status.PROXY_PORT):
+        client = clusters.client("east")
+        told = {"status": {"containerStatuses": containers}}
+        await client.merge_patch(POD, "apiserver-1", told, "kube-system", "status")
+        gone = {"status": {"readyReplicas": 0}}
+        await client.merge_patch(DEPLOYMENT, "clustermesh-apiserver", gone, "kube-system", "status")
+        result = await clusters.run("status", "--context", "east")
+    assert result.exit_code == 1
+    waits = "not ready: apiserver, proxy: the certificate is not valid before 2026"
+    assert f"Deployment clustermesh-apiserver: 0 of 1 ready ({waits})" in result.stdout
+    assert "container etcd is not running, started again 3 times: panic: x (apiserver-1)" in result.stdout
 
 
 FULL = "etcdserver: mvcc: database space exceeded"

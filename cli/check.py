@@ -25,6 +25,7 @@ class Check(Enum):
     SAME_CLUSTER_ID = ("same-cluster-id", "two clusters have one id")
     CAPACITY_DIFFERS = ("capacity-differs", "two clusters number identities differently")
     ROUTING_MODE_DIFFERS = ("routing-mode-differs", "two clusters send packets between nodes differently")
+    TUNNEL_DIFFERS = ("tunnel-differs", "two clusters' tunnels are of different kinds, or at different ports")
     CA_MISMATCH = ("ca-mismatch", "one side does not trust the other's certificate authority")
     OVERLAPPING_POD_CIDRS = ("overlapping-pod-cidrs", "two clusters' pods may have one address")
     ENDPOINT_UNREACHABLE = ("endpoint-unreachable", "nobody answers at a cluster's address")

@@ -6,12 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 from certs.check import Problem
-from cli import overlap
+from cli import overlap, tunnels
 from cli.check import Check, Finding
 from cli.facts import ClusterFacts, Reached
 from mesh.addressing import UNSET_NAME, parse_cluster_name
 from mesh.errors import MeshError
-from mesh.routingmode import RoutingMode
 
 CAPACITIES = ("255", "511")
 SHOWN_OVERLAPS = 3
@@ -192,18 +191,8 @@ def _together(one: ClusterFacts, other: ClusterFacts) -> list[Finding]:
             f"'clustermesh enable{other.target.flags} --max-connected-clusters {one.max_connected_clusters}'"
         )
         found.append(Finding(Check.CAPACITY_DIFFERS, reason, mend))
-    found += _routing(one, other, labels)
+    found += tunnels.findings(one, other, labels)
     return [*found, *_known(one, other), *_known(other, one), *_cidrs(one, other, labels)]
-
-
-def _routing(one: ClusterFacts, other: ClusterFacts, labels: str) -> list[Finding]:
-    """A cluster that says nothing has Cilium's default (spec 6.2)."""
-    modes = [each.config.get("routing-mode") or RoutingMode.TUNNEL.value for each in (one, other)]
-    if modes[0] == modes[1]:
-        return []
-    reason = f"{labels} differ in routing-mode ({modes[0]} and {modes[1]}): neither takes the other's packets"
-    mend = f"set routing-mode in ConfigMap cilium-config of {other.target.label} and restart its agents"
-    return [Finding(Check.ROUTING_MODE_DIFFERS, reason, mend)]
 
 
 def _known(reader: ClusterFacts, peer: ClusterFacts) -> list[Finding]:

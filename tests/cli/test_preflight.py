@@ -50,6 +50,8 @@ def test_nothing_speaks_against_two_good_clusters() -> None:
 
 CASES = [
     ({"config": {"routing-mode": "native"}}, Check.ROUTING_MODE_DIFFERS, "tunnel and native", "restart"),
+    ({"config": {"tunnel-protocol": "geneve"}}, Check.TUNNEL_DIFFERS, "vxlan and geneve", "tunnel-protocol"),
+    ({"config": {"tunnel-port": "6081"}}, Check.TUNNEL_DIFFERS, "8472 and 6081", "set tunnel-port in"),
     ({"name": "default"}, Check.CLUSTER_NAME_UNSET, "no name", "clustermesh disable --context west"),
     ({"name": "We.st"}, Check.CLUSTER_NAME_INVALID, "'We.st'", "clustermesh enable --context west"),
     ({"cluster_id": "0"}, Check.CLUSTER_ID_UNSET, "no id", "--cluster-id ID"),
@@ -161,6 +163,24 @@ def test_what_is_meant_is_passed_over() -> None:
     west = replace(WEST, survey=PODS)
     skip = {Check.OVERLAPPING_POD_CIDRS}
     assert findings(replace(EAST, survey=PODS), [west], allow_mismatching_ca=False, skip=skip) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"tunnel-port": "8472"}, {}),
+        ({"tunnel-port": "0"}, {"tunnel-protocol": "vxlan"}),
+        ({"tunnel-protocol": "geneve"}, {"tunnel-protocol": "geneve", "tunnel-port": "6081"}),
+        (
+            {"routing-mode": "native", "tunnel-protocol": "geneve"},
+            {"routing-mode": "native", "tunnel-port": "1"},
+        ),
+    ],
+)
+def test_tunnels_that_are_one_in_other_words_are_no_difference(
+    ours: dict[str, str], theirs: dict[str, str]
+) -> None:
+    assert findings(replace(EAST, config=ours), [replace(WEST, config=theirs)], allow_mismatching_ca=False) == []
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,9 @@ def test_what_is_meant_is_passed_over() -> None:
 def test_tunnels_that_are_one_in_other_words_are_no_difference(
     ours: dict[str, str], theirs: dict[str, str]
 ) -> None:
-    assert findings(replace(EAST, config=ours), [replace(WEST, config=theirs)], allow_mismatching_ca=False) == []
+    assert (
+        findings(replace(EAST, config=ours), [replace(WEST, config=theirs)], allow_mismatching_ca=False) == []
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 from agent.services import Services
 from bpf import lb_map
 from bpf.lb_wanted import PLAIN
-from mesh.localservice import LOCAL_CLUSTER, Frontend
+from mesh.localservice import LOCAL_CLUSTER, Frontend, LocalService
 from mesh.matching import Backend
 from mesh.preference import Affinity, affinity
 
@@ -29,7 +29,7 @@ def listed(services: Services) -> list[dict[str, Any]]:
             "id": number,
             "frontend-address": _address(frontend, bits),
             "backend-addresses": [_backend(backend, side) for backend in backends],
-            "flags": _kind(owner, bits),
+            "flags": _flags(owner, bits, local.get(owner)),
         }
         found.append({"spec": spec})
     return found
@@ -55,7 +55,17 @@ def _address(frontend: Frontend, flags: int) -> dict[str, Any]:
     return {"ip": frontend.ip, "port": frontend.port, "protocol": frontend.protocol, "scope": scope}
 
 
-def _kind(owner: str, flags: int) -> dict[str, str]:
+def _flags(owner: str, flags: int, service: LocalService | None) -> dict[str, Any]:
     namespace, _, name = owner.partition("/")
     kind = next((word for flag, word in _KINDS.items() if flags & flag), "ClusterIP")
-    return {"type": kind, "namespace": namespace, "name": name}
+    told: dict[str, Any] = {"type": kind, "namespace": namespace, "name": name}
+    if service is None:
+        return told
+    outside = _policy(node_only=service.outside_node_only)
+    told |= {"extTrafficPolicy": outside, "trafficPolicy": outside}  # the second is the first's older name
+    told["intTrafficPolicy"] = _policy(node_only=service.node_only)
+    return told | ({"healthCheckNodePort": service.health_port} if service.health_port else {})
+
+
+def _policy(*, node_only: bool) -> str:
+    return "Local" if node_only else "Cluster"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.desired import Clock
@@ -14,6 +16,7 @@ from mesh.matching import ServicePort
 from mesh.service import GlobalService, Port
 
 HTTP = {"http": Port("TCP", 8080)}
+ANYWHERE = dict.fromkeys(("extTrafficPolicy", "intTrafficPolicy", "trafficPolicy"), "Cluster")
 OURS, THEIRS = "10.1.1.1", "10.2.1.1"
 
 
@@ -27,7 +30,7 @@ def preferred(affinity: str, *, has_own: bool = True) -> dict[str, object]:
     remote = GlobalService("west", "shop", "web", backends={THEIRS: HTTP}, cluster_id=ClusterID(2))
     services.set_remote("west", "shop/web", remote)
     ((spec,),) = (found.values() for found in listed(services))
-    assert spec["flags"] == {"type": "ClusterIP", "namespace": "shop", "name": "web"}
+    assert spec["flags"] == {"type": "ClusterIP", "namespace": "shop", "name": "web", **ANYWHERE}
     assert spec["frontend-address"] == {
         "ip": "172.20.1.9",
         "port": 80,
@@ -48,3 +51,16 @@ def preferred(affinity: str, *, has_own: bool = True) -> dict[str, object]:
 )
 def test_what_the_affinity_prefers_is_marked(affinity: str, has_own: bool, marks: dict[str, object]) -> None:
     assert preferred(affinity, has_own=has_own) == marks
+
+
+def test_policies_of_traffic_and_the_port_where_balancers_ask_are_told() -> None:
+    services = Services(Clock(), cluster="east")
+    services.start()
+    local = LocalService("shop", "web", {}, ("172.20.1.9",), (ServicePort("http", "TCP", 80),))
+    for outside, port in ((True, 30123), (False, 0)):
+        told = replace(local, outside_node_only=outside, node_only=not outside, health_port=port)
+        services.set_local("shop/web", told)
+        flags = listed(services)[0]["spec"]["flags"]
+        assert flags["extTrafficPolicy"] == flags["trafficPolicy"] == ("Local" if outside else "Cluster")
+        assert flags["intTrafficPolicy"] == ("Cluster" if outside else "Local")
+        assert flags.get("healthCheckNodePort", 0) == port

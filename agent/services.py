@@ -284,7 +284,8 @@ class Services:
         service = next((p for p in self._places(service) if frontend in frontends(p)), service)
         remotes = self._remotes(key, service)
         near = self._slices.sources(key, service)
-        return Situation(near, remotes, self._cluster, reasons, self._unaddressed.waiting)
+        waiting = self._unaddressed.waiting
+        return Situation(near, remotes, self._cluster, reasons, waiting, service.node_only)
 
     def _remotes(self, key: str, service: LocalService) -> list[GlobalService]:
         return [*self._remote.get(key, {}).values(), *self._recovered.told(service)]

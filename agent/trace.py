@@ -15,6 +15,7 @@ from agent.endpoints import Endpoint
 from agent.errors import NotFoundError, RequestError
 from agent.labels import texts
 from agent.tables import Tables
+from agent.traceoutside import PREFIX, OutsideLookup
 from agent.tracepath import UNKNOWN, Held, Names, Paths
 from agent.traceservice import ServiceLookup, is_address
 from agent.verdict import ALLOWED, DENIED
@@ -34,10 +35,12 @@ class Tracer:
         self._names = names
         self._paths = Paths(tables, held, names)
         self._services = ServiceLookup(tables, held, names, self._paths)
+        self._clients = OutsideLookup(tables, self._paths)
 
     async def trace(self, source: str, destination: str, port: int, protocol: str = "TCP") -> dict[str, Any]:
         """For the API. `source`: an endpoint of this node by "namespace/pod", address or number; or
-        "identity:<number>" for who comes from elsewhere, of whom only the arrival here is told.
+        "identity:<number>" for who comes from elsewhere, of whom only the arrival here is told; or
+        "client:<address>", outside of the cluster, who meets this node.
 
         Raises NotFoundError and RequestError, in words for who asked; ValueError for an unknown protocol.
         """
@@ -50,6 +53,8 @@ class Tracer:
 
     async def _once(self, source: str, destination: str, port: int, protocol: str) -> dict[str, Any]:
         number = protocol_number(protocol)
+        if source.startswith(PREFIX):
+            return await self._outside(source.removeprefix(PREFIX), destination, port, protocol)
         sender, identity = self._source(source)
         namespace = sender.namespace if sender else "default"
         frontend = self._services.find(destination, port, protocol.upper(), namespace)
@@ -74,6 +79,27 @@ class Tracer:
             "paths-left-out": max(0, len(ends) - MAX_PATHS),
             "differences": differences,
             "verdict": _verdict(paths),
+        }
+
+    async def _outside(self, source: str, destination: str, port: int, protocol: str) -> dict[str, Any]:
+        """Of a client outside, at this node."""
+        client, identity = self._clients.client(source)
+        frontend = self._clients.find(destination, port, protocol.upper())
+        service, differences = await self._services.tell(frontend)
+        refusal = self._clients.refusal(client, frontend)
+        chosen = self._tables.services.wanted.entries.get(frontend, ())
+        ends = [] if refusal else [(b.ip, b.port, protocol_number(b.protocol)) for b in chosen]
+        told = self._clients.paths(identity, ends[:MAX_PATHS])
+        paths = [path for path, _ in told]
+        return {
+            "source": {"client": client, "identity": identity, "labels": texts(self._paths.labels(identity))},
+            "destination": {"asked": destination, "port": port, "protocol": protocol.upper()},
+            "service": service,
+            "refused": refusal,
+            "paths": paths,
+            "paths-left-out": max(0, len(ends) - MAX_PATHS),
+            "differences": differences + [each for _, more in told for each in more],
+            "verdict": DENIED if refusal else _verdict(paths),
         }
 
     def _source(self, source: str) -> tuple[Endpoint | None, int]:

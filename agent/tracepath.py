@@ -57,9 +57,9 @@ class Paths:
         self._names = names
 
     def tell(
-        self, sender: Endpoint | None, identity: int, ip: str, port: int, protocol: int
+        self, sender: Endpoint | None, identity: int, ip: str, port: int, protocol: int, *, far: bool = False
     ) -> tuple[dict[str, Any], list[str]]:
-        """From the sender to one address."""
+        """From the sender to one address. `far`: without a sender it may be elsewhere, too."""
         prefix, entry = self.longest(ip)
         there = entry.identity if entry else int(ReservedIdentity.WORLD)
         programmed = self._tables.policies.endpoints.entries.get(ip)
@@ -72,7 +72,7 @@ class Paths:
         if receiver is not None:
             arriving = self._said(receiver, ip, Connection(identity, port, protocol, False), differences)
             decided = "this node"
-        elif sender is None:
+        elif sender is None and not far:
             raise RequestError(f"{ip} is no endpoint of this node: only its own can be asked for an identity")
         else:
             arriving, decided = self._elsewhere(there, Connection(identity, port, protocol, False))

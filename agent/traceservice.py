@@ -56,7 +56,7 @@ class ServiceLookup:
                     f"the service at {name} has no port {port}/{protocol}: {', '.join(known)}"
                 )
             return None
-        for key in _service_keys(name, namespace):
+        for key in service_keys(name, namespace):
             if (service := services.local.get(key)) is None:
                 continue
             for ip in service.cluster_ips:
@@ -124,7 +124,7 @@ class ServiceLookup:
         return found
 
 
-def _service_keys(name: str, namespace: str) -> list[str]:
+def service_keys(name: str, namespace: str) -> list[str]:
     """web, shop/web, web.shop, web.shop.svc and web.shop.svc.cluster.local."""
     if "/" in name:
         return [name]

@@ -166,6 +166,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "clustermesh-dbg trace default/client 172.20.1.5:53 --protocol udp",
         "clustermesh-dbg trace 10.1.1.4 10.2.1.5:8080",
         "clustermesh-dbg trace identity:131079 10.1.1.4:8080",
+        "clustermesh-dbg trace client:192.0.2.9 198.18.1.11:30080",
     ),
     "clustermesh-dbg troubleshoot clustermesh": (
         "clustermesh-dbg troubleshoot clustermesh west",

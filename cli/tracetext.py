@@ -16,6 +16,8 @@ MAX_CANDIDATES = 40
 def as_text(found: Object) -> str:
     lines = [_source(found["source"])]
     lines += _service(found["service"]) if found["service"] else []
+    if found.get("refused"):
+        lines.append(f"  refused: {found['refused']}")
     for path in found["paths"]:
         lines += _path(path)
     if found["paths-left-out"]:
@@ -42,6 +44,8 @@ def verdict(paths: Sequence[Object]) -> str:
 
 def _source(source: Object) -> str:
     labels = _labels(source["labels"])
+    if "client" in source:
+        return f"from client {source['client']}, identity {source['identity']}{labels}"
     if "endpoint" not in source:
         return f"from identity {source['identity']}{labels}"
     return (

@@ -34,13 +34,14 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Situation:
-    """What the merge knew. `withdrawn` and `waiting` say why, by address; `near` and `remotes` as for it."""
+    """What the merge knew. `withdrawn` and `waiting` say why, by address; the others as for it."""
 
     near: Sequence[tuple[Source, bool]]
     remotes: Sequence[GlobalService]
     own: str = ""
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     waiting: Collection[str] = ()
+    node_only: bool | None = None  # None: as the service's own addresses
 
 
 def candidates(
@@ -117,13 +118,20 @@ def _reason(wish: Preference, local: LocalService, told: _Told, names: set[str],
     reasons = (
         (is_ours and not told.active, "it is ending"),
         (not is_ours and not wish.is_global, "the Service here is not global"),
-        (not is_ours and local.node_only, "internalTrafficPolicy Local: only the client's own node serves"),
+        (
+            not is_ours and _is_node_only(local, situation),
+            "its traffic policy is Local: only the node itself serves",
+        ),
         (not is_ours and bool(why), f"withdrawn: {why}"),
         (not is_ours and told.ip in situation.waiting, "waits until the peer has told its address, and node"),
         (name not in names, _left_out(wish, name, told.cluster)),
     )
     last = "the zone hints of the service's endpoints keep it for clients of other zones"
     return next((text for applies, text in reasons if applies), last)
+
+
+def _is_node_only(local: LocalService, situation: Situation) -> bool:
+    return local.node_only if situation.node_only is None else situation.node_only
 
 
 def _left_out(wish: Preference, name: str, cluster: str) -> str:

@@ -26,9 +26,10 @@ PATH = "/v1/trace"
 def trace(*, host: str, source: str, destination: Destination, output: Output) -> None:
     """Tell the way of a new connection from SRC to DST:PORT, without opening one.
 
-    SRC is an endpoint of this node: namespace/pod, address or number; or identity:NUMBER. DST is a service
-    (name, namespace/name, name.namespace.svc), a pod of this cluster (namespace/name) or an address. Exit
-    status 0: every way is allowed, and the kernel says the same; 1: else.
+    SRC is an endpoint of this node: namespace/pod, address or number; identity:NUMBER; or client:ADDRESS,
+    outside of the cluster, which asks this node at a node port, an external or a load balancer's address.
+    DST is a service (name, namespace/name, name.namespace.svc), a pod of this cluster (namespace/name) or an
+    address. Exit status 0: every way is allowed, and the kernel says the same; 1: else.
     """
     body, text, is_well = run(_read(host, source, destination))
     click.echo(text if output.is_table else output.of(body), nl=False)

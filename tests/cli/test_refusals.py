@@ -109,6 +109,7 @@ CASES: dict[Check, tuple[Break, str]] = {
     Check.SAME_CLUSTER_ID: (called("west", "1"), "both have the id 1"),
     Check.CAPACITY_DIFFERS: (called("west", "2", "511"), "(255 and 511)"),
     Check.ROUTING_MODE_DIFFERS: (configured("2", routing_mode="native"), "tunnel and native"),
+    Check.TUNNEL_DIFFERS: (configured("2", tunnel_port="6081"), "tunnel-port (8472 and 6081)"),
     Check.CA_MISMATCH: (with_its_own_authority, "different certificate authorities"),
     Check.OVERLAPPING_POD_CIDRS: (with_easts_pod_cidr, "10.7.0.0/16 and 10.7.3.0/24"),
     Check.ENDPOINT_UNREACHABLE: (at_an_address_where_nobody_listens, "127.0.0.1:1 does not answer"),

@@ -70,3 +70,28 @@ def test_of_two_lists_of_one_address_the_one_for_clients_outside_has_a_table() -
 def test_no_more_services_than_there_are_reverse_nat_ids() -> None:
     services = {Frontend("172.20.1.1", n, "TCP"): list[Backend]() for n in range(MAX_REV_NAT + 2)}
     assert len(fit(services, Room(1 << 20, 10, 1 << 20))) == MAX_REV_NAT
+
+
+def test_an_id_that_two_entries_claim_stays_with_the_one_that_its_map_names() -> None:
+    maps, _ = served()
+    stray = Frontend("172.20.1.9", 80, "TCP")
+    key = lb_map.pack_service(stray.ip, stray.port, stray.protocol)
+    maps.tables[Table.SERVICES][key] = lb_map.pack_master(0, 1, 0, 0)
+    maps.write(Mirror(maps.dumps).plan_changes({stray: None}))
+    assert maps.backends_of(WEB) == [backend(0)]
+    assert len(maps.tables[Table.RANGES]) == 1
+
+
+def test_clusters_with_shares_have_groups_as_long_as_others_could_take_their_places() -> None:
+    most = len(lb_map.GROUP_SCOPES) // 2
+
+    def shared(first: int, count: int) -> list[Backend]:
+        return [backend(n)._replace(cluster_id=first + n, weight=1) for n in range(count)]
+
+    maps, mirror = Maps(), Mirror()
+    for clusters in (shared(1, most), shared(1 + most, most)):
+        maps.write(mirror.plan({WEB: clusters}))
+        assert len(maps.shares_of(WEB)) == most
+    maps.write(mirror.plan({WEB: shared(1, most + 1)}))
+    assert maps.backends_of(WEB) == [each._replace(weight=0) for each in shared(1, most + 1)]
+    assert set(maps.shares_of(WEB)) == {0}

@@ -19,6 +19,10 @@ class Frontends:
         self.owners: dict[Frontend, str] = {}
         self._of: dict[str, frozenset[Frontend]] = {}
 
+    def of(self, key: str) -> frozenset[Frontend]:
+        """The frontends of one service."""
+        return self._of.get(key, frozenset())
+
     def replace(
         self, key: str, backends: Mapping[Frontend, tuple[Backend, ...]], masters: Mapping[Frontend, Master]
     ) -> None:
@@ -30,7 +34,7 @@ class Frontends:
                 self.masters.remove(frontend)
             else:
                 self.masters.upsert(frontend, master)
-        for frontend in self._of.get(key, frozenset()) - backends.keys():
+        for frontend in self.of(key) - backends.keys():
             if self.owners.get(frontend) == key:  # else another service has taken the address over
                 del self.owners[frontend]
                 self.wanted.remove(frontend)

@@ -87,7 +87,7 @@ class Services:
 
     def frontends(self, key: str) -> frozenset[Frontend]:
         """Where one service is served."""
-        return self._frontends.get(key, frozenset())
+        return self._frontends.of(key)
 
     def master(self, frontend: Frontend) -> Master:
         return self.masters.entries.get(frontend, PLAIN)

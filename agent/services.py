@@ -158,8 +158,10 @@ class Services:
         return {ip for _, _, service in self.usable() for ip in service.backends} | self._recovered.addresses
 
     def problems(self) -> dict[str, tuple[str, ...]]:
-        """Services with an annotation that says nothing we can read."""
+        """Services with an annotation that says nothing we can read, or an address that is another's."""
         found = {key: annotation_problems(local.annotations) for key, local in self._local.items()}
+        for key, claimed in self._frontends.conflicts().items():
+            found[key] = (*found.get(key, ()), *(self._frontends.text(each) for each in claimed))
         return {key: problems for key, problems in found.items() if problems}
 
     def start(self) -> None:
@@ -242,7 +244,8 @@ class Services:
             new = {**found, **new}
         if not places:
             del self._matchers[key]
-        self._frontends.replace(key, new, masters)
+        said_ips = outside.addresses(service) if service is not None else ()
+        self._frontends.replace(key, new, masters, said_ips)
 
     def _places(self, service: LocalService) -> list[LocalService]:
         """The service itself, as clients outside see it if that differs, and as it is at its node ports.

@@ -36,8 +36,8 @@ class Frontends:
         self._waiting: dict[Frontend, dict[str, _Claim]] = {}  # hardly ever any
 
     def of(self, key: str) -> frozenset[Frontend]:
-        """The frontends of one service."""
-        return self._of.get(key, frozenset())
+        """The frontends that one service has."""
+        return frozenset(each for each in self._of.get(key, ()) if self.owners[each] == key)
 
     def replace(
         self,
@@ -50,7 +50,7 @@ class Frontends:
         somebody wrote into it, and may have written into another one too."""
         for frontend, members in backends.items():
             self._claim(frontend, key, _Claim(members, masters[frontend], frontend.ip not in said_ips))
-        for frontend in self.of(key) - backends.keys():
+        for frontend in self._of.get(key, frozenset()) - backends.keys():
             self._let_go(frontend, key)
         if backends:
             self._of[key] = frozenset(backends)

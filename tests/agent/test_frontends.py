@@ -35,6 +35,7 @@ def two() -> Services:
 def test_an_external_address_stays_with_the_service_that_had_it_first() -> None:
     services = two()
     assert (ips(services, SHARED), services.owners[SHARED]) == (["10.1.1.5"], "shop/web")
+    assert services.frontends("shop/api") == {Frontend("172.20.1.9", 80, "TCP")}
     assert services.problems() == {"shop/api": ("203.0.113.7:80/TCP is service shop/web's",)}
     services.set_slice("shop/api-1", piece("10.1.1.7", name="api"))
     services.set_local("shop/web", None)

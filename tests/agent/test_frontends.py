@@ -112,3 +112,18 @@ def test_a_backend_that_was_waited_for_in_vain_does_not_wait_again() -> None:
     services.give_up_waiting()
     services.set_remote("west", "shop/web", remote("10.2.1.5", "10.2.1.6", "192.0.2.9"))
     assert ips(services) == ["10.2.1.5", "10.2.1.6", "192.0.2.9"]
+
+
+def test_what_kubernetes_gave_twice_stays_until_it_is_given_back_and_goes_before_what_is_said() -> None:
+    frontends, at = Frontends(Clock()), Frontend("172.20.1.5", 80, "TCP")
+
+    def told(key: str, last: int, *said: str) -> None:
+        frontends.replace(key, {at: (Backend(f"10.1.1.{last}", 80, "TCP", 0),)}, {at: PLAIN}, said)
+
+    told("shop/old", 1)
+    told("shop/evil", 2, at.ip)
+    told("shop/new", 3)  # a list may tell of it before it tells that the old one has gone
+    assert frontends.owners == {at: "shop/old"}
+    frontends.replace("shop/old", {}, {})
+    assert frontends.owners == {at: "shop/new"}
+    assert frontends.wanted.entries == {at: (Backend("10.1.1.3", 80, "TCP", 0),)}

@@ -76,6 +76,7 @@ async def test_a_backend_of_udp_alone_is_asked_for_an_echo_through_the_tunnel(me
     finally:
         for cluster, kind in (("east", "Service"), ("west", "Service"), ("west", "Deployment")):
             await mesh.lab.delete(cluster, kind, "datagrams")
+        await mesh.lab.wait_pods("west", "datagrams", 0)  # its programs go too: other tests look at all
 
 
 async def withdrawn(mesh: Mesh, count: int) -> bool:

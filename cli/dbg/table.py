@@ -165,8 +165,9 @@ def endpoints(found: Sequence[Object]) -> str:
 
 
 def _address(of: Object) -> str:
+    """`/i`: what only the cluster's own clients get, where another line has those outside."""
     ip, port = of.get("ip", ""), of.get("port", 0)
-    return f"{with_port(ip, port)}/{_protocol(of)}"
+    return f"{with_port(ip, port)}/{_protocol(of)}{'/i' if of.get('scope') == 'internal' else ''}"
 
 
 def _protocol(of: Object) -> str:

@@ -65,6 +65,16 @@ async def test_a_map_of_the_other_family_that_an_agent_lacks_is_no_error(tmp_pat
     assert result.stdout.splitlines()[1:] == ["192.0.2.0/24 (3)           198.51.100.7:80"]
 
 
+async def test_of_two_lists_of_one_address_the_inner_one_is_marked(tmp_path: Path) -> None:
+    at = {"ip": "203.0.113.7", "port": 80, "protocol": "TCP"}
+    told = [{"spec": {"id": 1, "frontend-address": {**at, "scope": s}}} for s in ("internal", "external")]
+    result = await dbg(tmp_path, {"/v1/service": told}, "service", "list")
+    assert [line.split()[1] for line in result.stdout.splitlines()[1:]] == [
+        "203.0.113.7:80/TCP/i",
+        "203.0.113.7:80/TCP",
+    ]
+
+
 async def test_one_view_of_the_balancer_at_a_time(tmp_path: Path) -> None:
     result = await dbg(tmp_path, ANSWERS, "bpf", "lb", "list", "--source-ranges", "--revnat")
     assert result.exit_code == 2

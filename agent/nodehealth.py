@@ -19,6 +19,8 @@ from enum import Enum
 FAILURES = 3  # in a row: one lost packet, or two, is no lost node
 ANSWERS = 2
 PROBES_PER_SECOND = 200.0  # from one node to all others
+TIMEOUT_SHARE = 0.8  # of the time between probes: a probe is over before the next begins
+MAX_TIMEOUT = 2.0  # even with a slow rhythm an answer that takes longer is none
 ENDPOINT_FAILURES = 10 * FAILURES  # in a row, of a health endpoint: then the way to pods counts as cut
 UNHEARD_FAILURES = 2 * FAILURES  # of a node that never answered: give its control plane time to be found lost
 
@@ -207,3 +209,8 @@ def _after(known: EndpointHealth | None, answer: Answer | None) -> EndpointHealt
 def interval(silence: float, nodes: int) -> float:
     """Seconds between two probes of one node: so that `silence` is noticed, within the budget."""
     return max(silence / FAILURES, nodes / PROBES_PER_SECOND)
+
+
+def patience(pause: float) -> float:
+    """Seconds that one probe may take, with so many between two of one node."""
+    return min(MAX_TIMEOUT, TIMEOUT_SHARE * pause)

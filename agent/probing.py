@@ -21,7 +21,15 @@ from dataclasses import dataclass
 from agent import healthaddress
 from agent.ipam import Addresses
 from agent.ipcache import IPCacheEntry, host_prefix
-from agent.nodehealth import Answer, ClusterHealth, NodeHealth, NodeHealths, interval
+from agent.nodehealth import (
+    TIMEOUT_SHARE,
+    Answer,
+    ClusterHealth,
+    NodeHealth,
+    NodeHealths,
+    interval,
+    patience,
+)
 from agent.tables import Tables
 from mesh.addressing import ReservedIdentity
 from mesh.node import Node
@@ -29,8 +37,6 @@ from mesh.node import Node
 log = logging.getLogger(__name__)
 
 JITTER = 0.1  # of the interval, either way: nodes that start together do not probe together
-TIMEOUT_SHARE = 0.8  # of the time between probes: a probe is over before the next begins
-MAX_TIMEOUT = 2.0  # even with a slow rhythm an answer that takes longer is none
 AT_ONCE = 256  # nodes: each is a socket, or two or three
 IDLE_SECONDS = 1.0  # between looks for nodes to probe while there are none
 
@@ -95,11 +101,10 @@ class Probing:
             nodes = list(self._healths.nodes)
             pause = interval(self._silence, len(nodes)) if nodes else IDLE_SECONDS
             pause *= random.uniform(1 - JITTER, 1 + JITTER)
-            end = loop.time() + pause
+            end, limit = loop.time() + pause, patience(pause)
             async with asyncio.TaskGroup() as group:
                 for number, address in enumerate(nodes):
                     start = (1 - TIMEOUT_SHARE) * pause * number / len(nodes)
-                    limit = min(MAX_TIMEOUT, TIMEOUT_SHARE * pause)
                     group.create_task(self._probe(address, start, limit), name=f"probe/{address}")
             self._decide()
             await asyncio.sleep(max(0.0, end - loop.time()))

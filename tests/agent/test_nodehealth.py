@@ -15,6 +15,7 @@ from agent.nodehealth import (
     NodeHealth,
     NodeHealths,
     interval,
+    patience,
 )
 
 ONE, TWO = "198.18.1.21", "198.18.1.22"
@@ -201,3 +202,7 @@ def test_silence_at_the_health_endpoint_s_ipv6_address_is_only_told() -> None:
 def endpoint_state(found: NodeHealths) -> str:
     endpoint = found.nodes[ONE].endpoint
     return endpoint.state if endpoint else ""
+
+
+def test_a_probe_is_over_before_the_next_and_never_takes_long() -> None:
+    assert (patience(1.0), patience(2.5), patience(60.0)) == (0.8, 2.0, 2.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -282,3 +283,33 @@ def test_any_order_of_changes_ends_in_what_resolve_says(steps: list[Any], random
     found = {e.endpoint.id: (e.enforced, e.egress_enforced) for e in policies.endpoints.entries.values()}
     enforced = (wanted.ingress_enforced, wanted.egress_enforced)
     assert found == dict.fromkeys(known["endpoint"], enforced)
+
+
+def test_nothing_is_wanted_before_policies_are_listed_however_many_endpoints_there_are() -> None:
+    policies = made(Identities())
+    for index in (1, 2):
+        policies.upsert_endpoint(endpoint(index))
+    assert (policies.endpoints.entries, policies.entries.entries) == ({}, {})
+    policies.start()
+    assert policies.endpoints.entries.keys() == {"10.1.1.2", "10.1.1.3"}
+
+
+def test_an_endpoint_that_has_another_address_leaves_the_old_one() -> None:
+    policies = started()
+    policies.upsert_endpoint(endpoint(1))
+    policies.upsert_endpoint(msgspec.structs.replace(endpoint(1), ipv4="10.1.1.9"))
+    assert policies.endpoints.entries.keys() == {"10.1.1.9"}
+
+
+def test_an_identity_that_comes_later_brings_its_ranges_of_ports_to_the_endpoint() -> None:
+    """Without the flag the programs would not look for them: a deny of a range would do nothing."""
+    identities = Identities()
+    policies = started(identities)
+    match = {"app": "client", "io.cilium.k8s.policy.cluster": "west"}
+    deny = {"fromEndpoints": [{"matchLabels": match}]}
+    deny["toPorts"] = [{"ports": [{"port": "8000", "endPort": 9999, "protocol": "TCP"}]}]
+    policies.commit({"shop/p": parse_policy(policy(ingressDeny=[deny]))})
+    policies.upsert_endpoint(endpoint(1))
+    assert not policies.endpoints.entries["10.1.1.2"].has_ranges
+    identities.commit({WEST_CLIENT: labels("client", "west")})
+    assert policies.endpoints.entries["10.1.1.2"].has_ranges

@@ -208,3 +208,18 @@ def test_a_service_that_says_so_has_a_table_or_none_whatever_the_node_does() -> 
     for is_default, wanted in ((True, {told[silent], told[hashing]}), (False, {told[hashing]})):
         maps.is_default = is_default
         assert mirror.node_ports(maps.algorithms).keys() == wanted
+
+
+def test_a_table_of_another_size_takes_the_place_though_it_begins_alike() -> None:
+    ids = [5] * (2 * maglev_map.PART)
+    tables = {maglev_map.pack_key(1): maglev_map.pack_table(maglev_map.Table(1, len(ids)))}
+    found = maglev_plan.plan({1: ids[: maglev_map.PART]}, tables, maglev_map.pack_slots(1, ids))
+    assert [maglev_map.unpack_table(raw) for _, raw in found.tables] == [maglev_map.Table(2, maglev_map.PART)]
+    assert len(found.old_parts) == 2
+
+
+def test_a_table_that_lost_its_parts_is_made_anew_under_another_number() -> None:
+    """Under the old one look-ups would meet half of it while it is written."""
+    tables = {maglev_map.pack_key(1): maglev_map.pack_table(maglev_map.Table(1, maglev_map.PART))}
+    found = maglev_plan.plan({1: [5] * maglev_map.PART}, tables, {})
+    assert {maglev_map.number_of(key) for key, _ in found.parts} == {2}

@@ -13,7 +13,8 @@ from clustermesh_apiserver.proxy.upstream import Upstream
 def hindrance(upstream: Upstream, certificates: Certificates) -> str:
     """Why clients cannot be served; empty when they can."""
     status = upstream.health.status()
-    etcd = "" if status.level == "ok" else status.error or status.text
+    why = f"{status.text} ({status.error})" if status.error else status.text
+    etcd = "" if status.level == "ok" else why
     return certificates.hindrance or etcd
 
 

@@ -38,7 +38,7 @@ async def test_readiness_follows_etcd_and_liveness_does_not(mesh: Mesh) -> None:
 
     await eventually(lambda: answers("/readyz", 200, "Ready"))
     mesh.etcd.stop()
-    await eventually(lambda: answers("/readyz", 500, "NotReady: "))
+    await eventually(lambda: answers("/readyz", 500, "NotReady: etcd does not answer (UNAVAILABLE)"))
     assert await answers("/healthz", 200, "ok")
 
 

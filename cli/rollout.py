@@ -39,13 +39,19 @@ class _Workload(msgspec.Struct):
 
 async def missing(client: Client, target: Target) -> list[str]:
     """Empty when all programs and the Service's address are there."""
-    found = [*await deployment_missing(client, target), *await daemonset_missing(client, target)]
-    if await client.get(DEPLOYMENT, OPERATOR, target.namespace) is not None:
-        found += await deployment_missing(client, target, OPERATOR)
+    found = [*await control_missing(client, target), *await daemonset_missing(client, target)]
     raw = await client.get(SERVICE_KIND, SERVICE, target.namespace)
     service = objects.decode(raw, Service) if raw else None
     if not await facts.addresses(client, service):
         found.append(f"Service {SERVICE} has no address")
+    return found
+
+
+async def control_missing(client: Client, target: Target) -> list[str]:
+    """Of the control plane, and of the operator where there is one."""
+    found = await deployment_missing(client, target)
+    if await client.get(DEPLOYMENT, OPERATOR, target.namespace) is not None:
+        found += await deployment_missing(client, target, OPERATOR)
     return found
 
 

@@ -147,7 +147,7 @@ async def read(client: Client, target: Target) -> MeshStatus:
     """One moment of the mesh. Raises KubernetesError when the API server does not answer."""
     async with asyncio.TaskGroup() as group:
         cluster = group.create_task(facts.read(client, target), name="read cluster")
-        missing = group.create_task(rollout.deployment_missing(client, target), name="read deployment")
+        missing = group.create_task(rollout.control_missing(client, target), name="read deployment")
         views = group.create_task(ask(client, target.namespace, AGENTS), name="ask agents")
         copies = group.create_task(_mirror(client, cluster, target.namespace), name="ask KVStoreMesh")
         stores = group.create_task(_exporters(client, target.namespace), name="ask exporters")
@@ -192,7 +192,7 @@ async def _reasons(client: Client, namespace: str, names: Sequence[str]) -> Sequ
 def _waiting(missing: Sequence[str], unready: Sequence[str]) -> Sequence[str]:
     """A Deployment that is not up, with the containers that it waits for."""
     names = f" (not ready: {', '.join(unready)})" if unready else ""
-    return [f"{text}{names}" for text in missing]
+    return [f"{text}{names}" if f" {SERVICE}:" in text else text for text in missing]
 
 
 async def ask(client: Client, namespace: str, reader: Reader) -> Sequence[PeersView]:

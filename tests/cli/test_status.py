@@ -138,6 +138,19 @@ async def test_an_exporter_s_trouble_is_told(clusters: Clusters) -> None:
         assert [each["check"] for each in found["causes"]] == ["control-plane-down"]
 
 
+async def test_an_operator_that_is_not_up_is_told_where_there_is_one(clusters: Clusters) -> None:
+    await connected(clusters)
+    operator: dict[str, Any] = {"metadata": {"name": "clustermesh-operator", "namespace": "kube-system"}}
+    selector = {"matchLabels": {"a": "b"}}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "o", "image": "i"}]}}
+    operator["spec"] = {"replicas": 1, "selector": selector, "template": template}
+    async with agent(clusters, READY):
+        await clusters.client("east").create(DEPLOYMENT, operator)
+        result = await clusters.run("status", "--context", "east")
+    assert result.exit_code == 1
+    assert "❌ Deployment clustermesh-operator: 0 of 1 ready" in result.stdout
+
+
 async def test_a_control_plane_that_is_not_up_names_the_container_it_waits_for_and_why(
     clusters: Clusters,
 ) -> None:

@@ -20,6 +20,7 @@ from agent.errors import AgentError
 from agent.leftovers import Item, Kind, Seen
 from bpf import leftovers
 from bpf.errors import BPFError
+from bpf.pins import remove_empty
 
 _SOCKET_SECONDS = 5.0
 _NOBODY_LISTENS = (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
@@ -90,7 +91,7 @@ def remove(item: Item) -> str:
 def remove_folders(places: Places) -> None:
     """Those of ours that are empty."""
     leftovers.remove_folders(places.bpf_root)
-    _remove_empty(places.state_directory)
+    remove_empty(places.state_directory)
 
 
 _REMOVE: Mapping[Kind, Callable[[Item], None]] = {
@@ -125,10 +126,3 @@ def _answers(path: Path) -> bool:
         except OSError as error:
             return error.errno not in _NOBODY_LISTENS
     return True
-
-
-def _remove_empty(directory: Path) -> None:
-    try:
-        directory.rmdir()
-    except OSError:
-        return  # absent, mounted, or somebody else's files are in it

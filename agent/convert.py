@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Literal
 
 from agent.ipcache import IPCacheEntry, host_prefix
@@ -15,6 +15,7 @@ from k8s.core import ServicePort as KubernetesPort
 from k8s.discovery import Endpoint, EndpointConditions, EndpointSlice
 from mesh import localoptions
 from mesh.addressing import PeerScope
+from mesh.cidr import is_inside
 from mesh.ip import canonical_ip, family
 from mesh.ipcache import IPEntry
 from mesh.localoptions import Kind
@@ -232,13 +233,7 @@ def _same_text(text: str) -> str:
 
 def contains(cidrs: Iterable[str], address: str) -> bool:
     wanted = ip_network(address)
-    return any(_is_inside(wanted, ip_network(cidr)) for cidr in cidrs)
-
-
-def _is_inside(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
-    if isinstance(inner, IPv4Network):
-        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
-    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+    return any(is_inside(wanted, ip_network(cidr)) for cidr in cidrs)
 
 
 def _first(items: list[str]) -> str | None:

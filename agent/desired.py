@@ -9,7 +9,7 @@ that "everything up to here is in the kernel" is one comparison. No I/O, no task
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -89,7 +89,3 @@ class Desired(Generic[K, V]):
         """
         dirty, self._dirty = self._dirty, {}
         return dirty
-
-    def put_back(self, keys: Iterable[K]) -> None:
-        """The reader could not write these: they are owed again."""
-        self._dirty.update({key: self._entries.get(key) for key in keys})

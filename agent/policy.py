@@ -76,10 +76,6 @@ class Policies:
         peer_ports.listen(self._identities_changed)
 
     @property
-    def is_started(self) -> bool:
-        return self._is_started
-
-    @property
     def names(self) -> list[str]:
         return sorted(self._policies)
 

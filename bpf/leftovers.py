@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bpf import link, syscall
 from bpf.errors import AttachError
+from bpf.pins import remove_empty
 from bpf.requirements import bpffs_missing
 from bpf.spec import AttachType
 
@@ -93,8 +94,8 @@ def remove_folders(root: Path) -> None:
     for version in _children(root):
         if _VERSION.fullmatch(version.name):
             for folder in (*(version / name for name in _OURS), version):
-                _remove_empty(folder)
-    _remove_empty(root)
+                remove_empty(folder)
+    remove_empty(root)
 
 
 def _hook(pin: Path) -> Hook:
@@ -112,10 +113,3 @@ def _children(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except _NOT_FOUND:
         return []
-
-
-def _remove_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        return  # absent, or somebody else's pins are in it

@@ -51,8 +51,8 @@ class Pins:
         for folder in (self.links, self.programs, self.maps):
             for name in _names(folder):
                 (folder / name).unlink(missing_ok=True)
-            _remove_empty(folder)
-        _remove_empty(self.version)
+            remove_empty(folder)
+        remove_empty(self.version)
 
 
 def _names(folder: Path) -> list[str]:
@@ -62,7 +62,8 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _remove_empty(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
+    """If it is ours alone to remove, and empty."""
     try:
         folder.rmdir()
     except OSError:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 _NUMBER = {"x86_64": 321, "aarch64": 280}
 
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE = 0, 1, 2, 3
+_MAP_CREATE, _MAP_LOOKUP = 0, 1
 _OBJ_PIN, _OBJ_GET = 6, 7
 _OBJ_INFO = 15
 _PROG_QUERY = 16
@@ -78,16 +78,6 @@ def map_lookup(fd: int, key: bytes, value_size: int) -> bytes:
     wanted, value = _buffer(key), _buffer(value_size)
     _call(_MAP_LOOKUP, "IIQQQ", fd, 0, _pointer(wanted), _pointer(value), 0)
     return value.raw
-
-
-def map_update(fd: int, key: bytes, value: bytes) -> None:
-    wanted, new = _buffer(key), _buffer(value)
-    _call(_MAP_UPDATE, "IIQQQ", fd, 0, _pointer(wanted), _pointer(new), 0)
-
-
-def map_delete(fd: int, key: bytes) -> None:
-    wanted = _buffer(key)
-    _call(_MAP_DELETE, "IIQ", fd, 0, _pointer(wanted))
 
 
 def _batch(command: int, fd: int, count: int, *pointers: int) -> int:

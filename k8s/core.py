@@ -31,19 +31,12 @@ class PodSpec(Struct, frozen=True):
     containers: tuple[Container, ...] = ()
 
 
-class ContainerStatus(Struct, frozen=True):
-    name: str = ""
-    ready: bool = False
-    restartCount: int = 0
-
-
 class PodStatus(Struct, frozen=True):
     phase: str = ""
     podIP: str = ""
     podIPs: tuple[IPAddress, ...] = ()
     hostIP: str = ""
     conditions: tuple[Condition, ...] = ()
-    containerStatuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(KubeObject, frozen=True):

@@ -67,7 +67,10 @@ def kubeconfig(contexts: dict[str, tuple[str, Credentials]]) -> bytes:
         "kind": "Config",
         "clusters": each(
             "cluster",
-            lambda name, url, own: {"server": url, "certificate-authority-data": _base64(own.authority_pem)},
+            lambda name, url, own: {
+                "server": url,
+                "certificate-authority-data": base64_of(own.authority_pem),
+            },
         ),
         "users": each("user", lambda name, url, own: {"token": own.token}),
         "contexts": each(
@@ -83,5 +86,5 @@ def inside_url(cluster: ClusterPlan) -> str:
     return f"https://{cluster.control.ip}:{plan.API_PORT}"
 
 
-def _base64(content: bytes) -> str:
+def base64_of(content: bytes) -> str:
     return base64.b64encode(content).decode()

@@ -6,7 +6,6 @@ All or nothing: whatever goes wrong, and whoever interrupts it, what was made is
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from k8s.client import Client, connect
 from k8s.errors import KubernetesError
 from k8s.resource import CONFIGMAP, NODE, SECRET
 from lab import bpffs, cgroup, credentials, down, lock, network, plan, preflight, private_file, record
-from lab.credentials import Credentials
+from lab.credentials import Credentials, base64_of
 from lab.errors import LabError, MissingRequirementError
 from lab.node.node_context import base_environment
 from lab.paths import LabPaths
@@ -173,7 +172,7 @@ def provisions(cluster: ClusterPlan, mesh: Issued, settings: Mapping[str, str]) 
         "cluster-id": str(cluster.id),
         "max-connected-clusters": str(MAX_CONNECTED_CLUSTERS),
     }
-    authority = {"ca.crt": _base64(mesh.certificate_pem), "ca.key": _base64(mesh.key_pem)}
+    authority = {"ca.crt": base64_of(mesh.certificate_pem), "ca.key": base64_of(mesh.key_pem)}
     return [
         (CONFIGMAP, {"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": config}),
         (
@@ -195,7 +194,3 @@ async def _wait_nodes(client: Client, count: int) -> None:
         await eventually(are_there, READY_SECONDS)
     except (TimeoutError, KubernetesError) as error:
         raise LabError(f"the nodes do not register: {error}") from error
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()

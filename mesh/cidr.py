@@ -31,9 +31,7 @@ class CIDR:
 
     def covers(self, network: Network) -> bool:
         """Whether the addresses that have `network`'s identity are meant."""
-        return _is_inside(network, self.prefix) and not any(
-            _is_inside(network, each) for each in self.excepts
-        )
+        return is_inside(network, self.prefix) and not any(is_inside(network, each) for each in self.excepts)
 
     @property
     def prefixes(self) -> tuple[Network, ...]:
@@ -84,12 +82,12 @@ def parse_cidr_set(said: object, cidr: str = "cidr") -> CIDR:
         raise PolicyError("a CIDR with exceptions must be an object")
     network = _network(said.get(cidr))
     excepts = [_network(item) for item in _texts(said.get("except"))]
-    if any(not _is_inside(item, network) for item in excepts):
+    if any(not is_inside(item, network) for item in excepts):
         raise PolicyError(f"an exception of {network} is not inside of it")
     return CIDR(network, tuple(excepts))
 
 
-def _is_inside(inner: Network, outer: Network) -> bool:
+def is_inside(inner: Network, outer: Network) -> bool:
     if isinstance(inner, IPv4Network):
         return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
     return isinstance(outer, IPv6Network) and inner.subnet_of(outer)

@@ -12,7 +12,6 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -179,7 +178,3 @@ async def _end(process: asyncio.subprocess.Process, *, group: bool = False) -> N
         else:
             process.terminate()
     await asyncio.wait_for(process.wait(), 30)
-
-
-def kubeconfig_of(lab: str) -> Path:
-    return LabPaths(lab).kubeconfig

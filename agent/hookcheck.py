@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from agent.difference import MapState, Pair
 from agent.tables import Tables
 from bpf.datapath import Attachment
-from bpf.spec import OVERLAY_PROGRAMS, POD_PROGRAMS, SOCKET_PROGRAMS, UNDERLAY_PROGRAMS
+from bpf.programspec import OVERLAY_PROGRAMS, POD_PROGRAMS, SOCKET_PROGRAMS, UNDERLAY_PROGRAMS
 
 NAME = "links"
 _ATTACHED = b"attached"

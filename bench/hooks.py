@@ -22,7 +22,7 @@ from bpf import datapath, loader, syscall
 from bpf.lb_map import FLAG_NODE_PORT
 from bpf.lb_wanted import Master
 from bpf.pins import Pins
-from bpf.spec import FROM_NETDEV, PROGRAMS, ProgramSpec
+from bpf.programspec import FROM_NETDEV, PROGRAMS, ProgramSpec
 from mesh.localservice import Frontend
 from mesh.matching import Backend
 

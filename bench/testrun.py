@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bpf import syscall
-from bpf.spec import ProgramType
+from bpf.programspec import ProgramType
 
 _LOAD, _TEST_RUN = 5, 10
 _NEXT = bytes.fromhex("b7000000ffffffff9500000000000000")  # r0 = -1 (TCX_NEXT); exit

@@ -15,6 +15,7 @@ from bpf import address, ct_map, link, loader
 from bpf.maglev_tables import Maglev
 from bpf.pinned_map import PinnedMap
 from bpf.pins import Pins
+from bpf.programspec import OVERLAY_PROGRAMS, POD_PROGRAMS, PROGRAMS, SOCKET_PROGRAMS, UNDERLAY_PROGRAMS
 from bpf.ring import Ring
 from bpf.services import ServiceMaps
 from bpf.spec import (
@@ -41,14 +42,9 @@ from bpf.spec import (
     MAGLEV_TABLES,
     METRICS,
     NODES,
-    OVERLAY_PROGRAMS,
-    POD_PROGRAMS,
     POLICY,
-    PROGRAMS,
     SNAT4,
     SNAT6,
-    SOCKET_PROGRAMS,
-    UNDERLAY_PROGRAMS,
     MapSpec,
 )
 

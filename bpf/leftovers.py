@@ -14,8 +14,8 @@ from pathlib import Path
 from bpf import link, syscall
 from bpf.errors import AttachError
 from bpf.pins import remove_empty
+from bpf.programspec import AttachType
 from bpf.requirements import bpffs_missing
-from bpf.spec import AttachType
 
 __all__ = ["Found", "Hook", "bpffs_missing", "find", "is_used_by_others", "remove", "remove_folders"]
 

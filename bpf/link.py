@@ -15,7 +15,7 @@ from pathlib import Path
 from bpf import syscall
 from bpf.errors import AttachError, NotLoadedError
 from bpf.pins import Pins
-from bpf.spec import AttachType, ProgramSpec
+from bpf.programspec import AttachType, ProgramSpec
 from bpf.syscall import LinkInfo
 
 

@@ -25,18 +25,9 @@ from bpf.errors import BPFUnavailableError, CompileError, NotLoadedError, Schema
 from bpf.node_config_map import NodeConfig
 from bpf.pinned_map import PinnedMap, mismatch
 from bpf.pins import Pins
+from bpf.programspec import PROGRAMS, SOURCES, ProgramSpec
 from bpf.requirements import COMPILER_PYTHON, check
-from bpf.spec import (
-    HOST_NETNS,
-    MAPS,
-    NODE_CONFIG,
-    NODEPORT6_CONFIG,
-    NODEPORT_CONFIG,
-    PROGRAMS,
-    SCHEMA_VERSION,
-    SOURCES,
-    ProgramSpec,
-)
+from bpf.spec import HOST_NETNS, MAPS, NODE_CONFIG, NODEPORT6_CONFIG, NODEPORT_CONFIG, SCHEMA_VERSION
 
 __all__ = ["NodeOptions", "check", "load", "unload"]
 

@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpf.spec import SCHEMA_VERSION, MapSpec, ProgramSpec
+from bpf.programspec import ProgramSpec
+from bpf.spec import SCHEMA_VERSION, MapSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpf import syscall
-from bpf.spec import AttachType
+from bpf.programspec import AttachType
 
 # Debian's interpreter: its BCC is a package of the distribution and exists for no other
 COMPILER_PYTHON = Path("/usr/bin/python3")

@@ -10,7 +10,8 @@ from aiokit.wait import eventually
 from bpf import link, node_config_map
 from bpf.pinned_map import PinnedMap
 from bpf.pins import Pins
-from bpf.spec import NODE_CONFIG, PROGRAMS
+from bpf.programspec import PROGRAMS
+from bpf.spec import NODE_CONFIG
 from e2e.conftest import Mesh
 from e2e.faults import AGENT, KVSTOREMESH, curls_counted, kill
 from lab.plan import NodePlan

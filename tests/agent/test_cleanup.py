@@ -27,7 +27,8 @@ from agent.routetable import RouteTable, Tunnelled
 from aiokit.wait import eventually
 from bpf import datapath, loader, syscall
 from bpf.loader import NodeOptions
-from bpf.spec import MAPS, PROGRAMS, AttachType, MapSpec, ProgramSpec
+from bpf.programspec import PROGRAMS, AttachType, ProgramSpec
+from bpf.spec import MAPS, MapSpec
 from cli.dbg.__main__ import main
 from tests.agent.nodespace import NODE_IP, namespace, node_namespace, pods
 from tests.agent.test_process import cgroup

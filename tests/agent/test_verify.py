@@ -16,7 +16,7 @@ from agent.hookcheck import HookCheck
 from agent.peerstate import PeerState
 from agent.verify import Verifier
 from aiokit.wait import eventually
-from bpf import endpoint_map, ipcache_map, lb_map, policy_map, spec
+from bpf import endpoint_map, ipcache_map, lb_map, policy_map, programspec
 from bpf.datapath import Attachment
 from bpf.datapath import Datapath as LoadedDatapath
 from bpf.lb_steps import Table
@@ -235,10 +235,10 @@ class Programs:
 async def test_programs_that_are_not_on_their_hooks_are_told() -> None:
     world = tables()
     world.upsert_endpoint(endpoint(1))
-    sockets = [Attachment(program.name, 4711) for program in spec.SOCKET_PROGRAMS]
-    overlay = [Attachment(program.name, OVERLAY) for program in spec.OVERLAY_PROGRAMS]
-    pod = [Attachment(program.name, 101) for program in spec.POD_PROGRAMS]
-    underlay = [Attachment(program.name, UNDERLAY) for program in spec.UNDERLAY_PROGRAMS]
+    sockets = [Attachment(program.name, 4711) for program in programspec.SOCKET_PROGRAMS]
+    overlay = [Attachment(program.name, OVERLAY) for program in programspec.OVERLAY_PROGRAMS]
+    pod = [Attachment(program.name, 101) for program in programspec.POD_PROGRAMS]
+    underlay = [Attachment(program.name, UNDERLAY) for program in programspec.UNDERLAY_PROGRAMS]
     programs = Programs(*sockets, *overlay, *pod, *underlay, Attachment("cil_from_container", 0))
     check = HookCheck(world, programs, OVERLAY, [UNDERLAY])
     assert (await check.look()).is_equal

@@ -13,7 +13,7 @@ from bench.__main__ import CROWD, main
 from bench.figure import Figure
 from bench.latency import outcome
 from bench.proxy import Crowd
-from bpf.spec import PROGRAMS
+from bpf.programspec import PROGRAMS
 
 pytestmark = pytest.mark.root
 

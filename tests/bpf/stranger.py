@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from bench.testrun import nothing as program
 from bpf import syscall
-from bpf.spec import AttachType
+from bpf.programspec import AttachType
 
 __all__ = ["attached", "program"]
 

@@ -16,8 +16,8 @@ from bpf.datapath import Datapath
 from bpf.lb_map import FLAG_DELEGATE_IF_LOCAL, FLAG_EXTERNAL_IP, FLAG_EXTERNAL_LOCAL, FLAG_LOAD_BALANCER
 from bpf.lb_wanted import Master
 from bpf.pins import Pins
+from bpf.programspec import SOCKET_PROGRAMS
 from bpf.requirements import mounts
-from bpf.spec import SOCKET_PROGRAMS
 from mesh.localservice import Frontend
 from mesh.matching import Backend
 from tests.bpf.conftest import NODE as OPTIONS

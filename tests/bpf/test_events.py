@@ -11,8 +11,9 @@ from bpf.endpoint_map import Endpoint
 from bpf.errors import NotLoadedError
 from bpf.event_map import Event
 from bpf.pins import Pins
+from bpf.programspec import FROM_CONTAINER, TO_CONTAINER
 from bpf.ring import Ring
-from bpf.spec import EVENTS, FROM_CONTAINER, TO_CONTAINER
+from bpf.spec import EVENTS
 from tests.bpf.test_programs import (
     HOST_MAC,
     PEER,

@@ -10,8 +10,8 @@ from aiokit.wait import eventually
 from bpf import link
 from bpf.errors import AttachError, NotLoadedError
 from bpf.pins import Pins
+from bpf.programspec import FROM_OVERLAY, SOCK4_CONNECT, AttachType
 from bpf.requirements import mounts
-from bpf.spec import FROM_OVERLAY, SOCK4_CONNECT, AttachType
 from bpf.syscall import LinkInfo, program_query
 
 pytestmark = pytest.mark.root

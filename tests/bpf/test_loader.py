@@ -13,7 +13,8 @@ from bpf.loader import NodeOptions
 from bpf.node_config_map import NodeConfig
 from bpf.pinned_map import PinnedMap
 from bpf.pins import Pins
-from bpf.spec import IPCACHE, MAPS, NODE_CONFIG, PROGRAMS, MapType
+from bpf.programspec import PROGRAMS
+from bpf.spec import IPCACHE, MAPS, NODE_CONFIG, MapType
 from tests.bpf.bpffs import pins
 
 pytestmark = pytest.mark.root

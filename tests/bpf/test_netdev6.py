@@ -17,7 +17,7 @@ from bpf.endpoint_map import Endpoint
 from bpf.lb_map import FLAG_EXTERNAL_IP, FLAG_ROUTABLE
 from bpf.lb_wanted import Master
 from bpf.pins import Pins
-from bpf.spec import FROM_NETDEV
+from bpf.programspec import FROM_NETDEV
 from mesh.localservice import Frontend
 from mesh.matching import Backend
 from tests.bpf.testrun import LOOPBACK, PASS, REDIRECT, run

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bpf.pins import Pins
-from bpf.spec import FROM_CONTAINER, IPCACHE, SOCK4_CONNECT
+from bpf.programspec import FROM_CONTAINER, SOCK4_CONNECT
+from bpf.spec import IPCACHE
 
 
 def test_paths_carry_the_schema_s_version() -> None:

@@ -15,7 +15,7 @@ from bpf.endpoint_map import Endpoint
 from bpf.layout import CT_VALUE
 from bpf.pins import Pins
 from bpf.policy_map import Direction, PolicyKey
-from bpf.spec import FROM_CONTAINER, FROM_OVERLAY, TO_CONTAINER
+from bpf.programspec import FROM_CONTAINER, FROM_OVERLAY, TO_CONTAINER
 from tests.bpf.testrun import (
     ACK,
     FIN,

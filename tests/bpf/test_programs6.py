@@ -15,7 +15,7 @@ from bpf.datapath import Datapath
 from bpf.endpoint_map import Endpoint
 from bpf.pins import Pins
 from bpf.policy_map import Direction
-from bpf.spec import FROM_CONTAINER, FROM_OVERLAY, TO_CONTAINER
+from bpf.programspec import FROM_CONTAINER, FROM_OVERLAY, TO_CONTAINER
 from tests.bpf.testrun import LOOPBACK, PASS, REDIRECT, SHOT, run
 from tests.bpf.testrun6 import (
     ACK,

@@ -1,6 +1,7 @@
 """What should be loaded is consistent in itself and fits Cilium's names and sizes."""
 
-from bpf.spec import MAPS, PROGRAMS, SOCKET_PROGRAMS
+from bpf.programspec import PROGRAMS, SOCKET_PROGRAMS
+from bpf.spec import MAPS
 
 
 def test_names_are_unique_and_cilium_s() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bpf import syscall
 from bpf.pins import Pins
-from bpf.spec import PROGRAMS, ProgramSpec
+from bpf.programspec import PROGRAMS, ProgramSpec
 
 pytestmark = pytest.mark.root
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -156,9 +157,14 @@ async def test_an_etcd_that_hangs_costs_a_client_no_more_than_its_deadline(mesh:
         assert await code_of_a_read(channel) is grpc.StatusCode.OK
         os.kill(mesh.etcd.pid, signal.SIGSTOP)
         try:
+            await eventually(lambda: is_stopped(mesh.etcd.pid))
             assert await code_of_a_read(channel, timeout=0.5) is grpc.StatusCode.DEADLINE_EXCEEDED
         finally:
             os.kill(mesh.etcd.pid, signal.SIGCONT)
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 async def code_of_a_read(channel: Any, timeout: float = 5.0) -> grpc.StatusCode:
@@ -172,12 +178,12 @@ async def test_a_watcher_that_goes_away_leaves_no_watch_at_etcd(mesh: Mesh) -> N
         stream = channel.stream_stream(WATCH.path)()
         await stream.write(create())
         await answer(stream)
-        assert await watchers_at_etcd(mesh) == 1
-    await eventually(lambda: no_watchers(mesh))
+        await eventually(lambda: has_watchers(mesh, 1))  # we answer before etcd has
+    await eventually(lambda: has_watchers(mesh, 0))
 
 
-async def no_watchers(mesh: Mesh) -> bool:
-    return await watchers_at_etcd(mesh) == 0
+async def has_watchers(mesh: Mesh, count: int) -> bool:
+    return await watchers_at_etcd(mesh) == count
 
 
 async def watchers_at_etcd(mesh: Mesh) -> int:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from agent.agent import Agent
 from agent.allocator import Allocator
 from agent.backendprobing import BackendProbing
 from agent.balancerhealth import BalancerHealth, everywhere
-from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, MAGLEV, Config, find_cgroup_root
+from agent.config import CONNECTS_AT_ONCE, CONNECTS_PER_SECOND, Config
 from agent.datapath import Datapath
 from agent.errors import ConfigError
 from agent.hookcheck import HookCheck
@@ -28,6 +26,7 @@ from agent.ipam import Addresses, Pools
 from agent.k8s_sync import KubernetesSync
 from agent.kernel import KernelMaps
 from agent.lifecycle import Lifecycle
+from agent.loadeddatapath import loaded_datapath
 from agent.local import LocalNode
 from agent.mapdump import dumps
 from agent.mirrorwatch import MirrorWatch
@@ -47,9 +46,6 @@ from aiokit.heap import giving_back
 from aiokit.http import serve_tcp, serve_unix
 from aiokit.signals import wait_terminated
 from aiokit.tokenbucket import TokenBucket
-from bpf import datapath as bpf_datapath
-from bpf import host_netns, loader
-from bpf.loader import NodeOptions
 from k8s import access
 from k8s.client import Client, connect
 from k8s.core import Node
@@ -106,7 +102,7 @@ async def _run(config: Config, agent: Agent, client: Client, node: Node, ip: str
         knows_zones=config.service_topology,
         knows_algorithms=config.algorithm_annotation,
     )
-    async with _loaded(config, local, devices, pools) as loaded:
+    async with loaded_datapath(config, local, devices, pools) as loaded:
         agent.dumps = dumps(loaded)
         monitor = agent.monitor = Monitor(loaded.events, loaded.event_config)
         kernel = KernelMaps(
@@ -193,33 +189,6 @@ def _has_ipv6(config: Config) -> bool:
     return config.ipv6 and netlink.has_ipv6()
 
 
-@asynccontextmanager
-async def _loaded(
-    config: Config, local: LocalNode, devices: own_node.Devices, pools: Pools
-) -> AsyncGenerator[bpf_datapath.Datapath]:
-    """The programs and maps in the kernel, attached to the node's devices and to its cgroup."""
-    options = NodeOptions(
-        local.ip,
-        devices.vxlan,
-        devices.mtu,
-        pools.ipv4.gateway,
-        next(iter(devices.underlay.ipv4), 0),
-        host_netns=host_netns.cookie(),  # our own: the agent is a process of the node
-        node_ip6=local.outside_ip6,
-        gateway6=pools.ipv6.gateway if pools.ipv6 else "",
-        underlay6_ifindex=next(iter(devices.underlay.ipv6), 0),
-    )
-    await asyncio.to_thread(loader.load, config.bpf_root, options)
-    async with AsyncExitStack() as opened:
-        loaded = opened.enter_context(bpf_datapath.open(config.bpf_root))
-        loaded.services.use_maglev(config.maglev_size, is_default=config.algorithm == MAGLEV)
-        if devices.vxlan:
-            await asyncio.to_thread(loaded.attach_overlay, devices.vxlan)
-        await asyncio.to_thread(loaded.attach_underlay, *devices.underlay.all)
-        await asyncio.to_thread(loaded.attach_cgroup, _cgroup(config.cgroup_root))
-        yield loaded
-
-
 def _add_probing(config: Config, agent: Agent, tables: Tables) -> None:
     agent.probing = Probing(
         tables,
@@ -255,12 +224,6 @@ def _routing(config: Config, tables: Tables, pools: Pools, devices: own_node.Dev
         native_cidrs=config.native_cidrs,
         spoke=lambda: not tables.silent().anybody,
     )
-
-
-def _cgroup(given: Path | None) -> Path:
-    root = given or find_cgroup_root(Path("/proc/mounts").read_text())
-    root.mkdir(parents=True, exist_ok=True)
-    return root
 
 
 def _stored(path: Path) -> endpoints.Stored:

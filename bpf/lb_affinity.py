@@ -7,21 +7,19 @@ that its clients choose again, although another service may still use it.
 from collections.abc import Container, Iterable
 
 from bpf import affinity_map
+from bpf.lb_owned import Owned
 from bpf.lb_steps import Writes
 
 
-class Matches:
+class Matches(Owned[int]):
     """`numbers`: ids of the backends that count; others are the other family's."""
 
     def __init__(self, keys: Iterable[bytes] = (), numbers: Container[int] = range(1 << 32)) -> None:
-        self._held: dict[int, set[int]] = {}
+        super().__init__()
         for key in keys:
             backend_id, rev_nat = affinity_map.unpack_match(key)
             if backend_id in numbers:
                 self._held.setdefault(rev_nat, set()).add(backend_id)
-
-    def __len__(self) -> int:
-        return sum(len(ids) for ids in list(self._held.values()))
 
     def replace(self, rev_nat: int, ids: Iterable[int], writes: Writes) -> None:
         """The service's backends become `ids`."""
@@ -30,11 +28,6 @@ class Matches:
             self._held[rev_nat] = wanted
         writes.matches += [(key, affinity_map.MATCH) for key in _keys(rev_nat, wanted - held)]
         writes.old_matches += _keys(rev_nat, held - wanted)
-
-    def prune(self, used: Container[int], writes: Writes) -> None:
-        """Remove those of services that are no more."""
-        for rev_nat in [rev_nat for rev_nat in self._held if rev_nat not in used]:
-            self.replace(rev_nat, (), writes)
 
 
 def _keys(rev_nat: int, ids: Iterable[int]) -> list[bytes]:

@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
-    """The maps of one family as they stand; the matches are those of both, the ranges IPv4's."""
+    """The maps of one family as they stand; the matches are those of both."""
 
     services: Mapping[bytes, bytes] = field(default_factory=dict)
     backends: Mapping[bytes, bytes] = field(default_factory=dict)

@@ -47,7 +47,7 @@ F = TypeVar("F", bound=FrontendLike)
 class Master(NamedTuple):
     """What a frontend's master entry says beside its backends. `sticky`: seconds that a client keeps its
     backend, 0 without session affinity. `flags`: of its kind (lb_map.FLAG_*). `ranges`: networks whose
-    clients a frontend with FLAG_SOURCE_RANGES is for; IPv4 only."""
+    clients a frontend with FLAG_SOURCE_RANGES is for."""
 
     sticky: int = 0
     flags: int = 0

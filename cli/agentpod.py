@@ -47,7 +47,9 @@ class AgentPod:
 
 async def agents(client: Client, namespace: str) -> Sequence[AgentPod]:
     """In the order of their nodes' names; those that are ending are left out."""
-    return [AgentPod(client, pod) for pod in await pods(client, namespace, AGENT) if not is_ending(pod)]
+    return [
+        AgentPod(client, pod) for pod in await pods(client, namespace, AGENT) if not pod.metadata.is_ending
+    ]
 
 
 async def pods(client: Client, namespace: str, app: str) -> Sequence[Pod]:
@@ -56,7 +58,3 @@ async def pods(client: Client, namespace: str, app: str) -> Sequence[Pod]:
         objects.decode(raw, Pod) for raw in await client.list(POD, namespace, label_selector=f"k8s-app={app}")
     ]
     return sorted(found, key=lambda pod: pod.spec.nodeName)
-
-
-def is_ending(pod: Pod) -> bool:
-    return bool(pod.metadata.deletionTimestamp)

@@ -76,7 +76,7 @@ def down(pods: Iterable[bytes]) -> list[Down]:
     return [
         Down(pod.metadata.name, each.name, each.restartCount, words)
         for pod in sorted(found, key=lambda pod: pod.metadata.name)
-        if not pod.metadata.deletionTimestamp
+        if not pod.metadata.is_ending
         for each in pod.status.containerStatuses
         if (words := _words(each))
     ]

@@ -108,7 +108,7 @@ async def _end(target: Target) -> None:
 
 async def _pods(client: Client, target: Target) -> list[AgentPod]:
     found = await agentpod.pods(client, target.namespace, cleaner.NAME)
-    return [AgentPod(client, pod, cleaner.NAME) for pod in found if not agentpod.is_ending(pod)]
+    return [AgentPod(client, pod, cleaner.NAME) for pod in found if not pod.metadata.is_ending]
 
 
 async def _await_ends(target: Target, seconds: float) -> None:

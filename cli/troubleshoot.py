@@ -100,7 +100,7 @@ async def _mirrors(client: Client, namespace: str) -> list[_Place]:
     return [
         _Place(pod, KVSTOREMESH, KVSTOREMESH_WORDS)
         for pod in sorted(pods, key=lambda pod: pod.metadata.name)
-        if not pod.metadata.deletionTimestamp
+        if not pod.metadata.is_ending
         and any(container.name == KVSTOREMESH for container in pod.spec.containers)
     ]
 

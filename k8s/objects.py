@@ -39,6 +39,16 @@ class ObjectMeta(Struct, frozen=True):
         """`namespace/name`, or `name` alone for cluster-scoped objects."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
+    @property
+    def is_ending(self) -> bool:
+        """It was deleted, and is there until its end is over."""
+        return bool(self.deletionTimestamp)
+
+    @property
+    def controller_uid(self) -> str:
+        """The uid of what made it and keeps it; empty for none."""
+        return next((owner.uid for owner in self.ownerReferences if owner.controller), "")
+
 
 class KubeObject(Struct, frozen=True):
     """What every object has."""

@@ -150,14 +150,6 @@ class Pod(KubeObject, frozen=True):
     def is_ready(self) -> bool:
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
-    @property
-    def is_ending(self) -> bool:
-        return bool(self.metadata.deletionTimestamp)
-
-    @property
-    def controller_uid(self) -> str:
-        return next((owner.uid for owner in self.metadata.ownerReferences if owner.controller), "")
-
 
 class ConfigMap(BaseConfigMap, frozen=True):
     binaryData: dict[str, bytes] = field(default={})

@@ -12,5 +12,5 @@ def control(world: World) -> list[Write]:
     return [
         Create(SERVICEACCOUNT, {"metadata": {"name": DEFAULT, "namespace": namespace}})
         for namespace, held in world.namespaces.items()
-        if not held.metadata.deletionTimestamp and f"{namespace}/{DEFAULT}" not in world.accounts
+        if not held.metadata.is_ending and f"{namespace}/{DEFAULT}" not in world.accounts
     ]

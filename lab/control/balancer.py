@@ -35,7 +35,7 @@ def addresses(service: Service, world: World) -> list[str]:
             and matches(service.spec.selector, pod.metadata.labels)
             and pod.spec.hostNetwork
             and pod.is_ready
-            and not pod.is_ending
+            and not pod.metadata.is_ending
             and pod.status.hostIP
         }
     )

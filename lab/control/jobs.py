@@ -21,9 +21,11 @@ FAILED, SUCCEEDED = "Failed", "Succeeded"
 def control(world: World) -> list[Write]:
     writes: list[Write] = []
     for job in world.jobs.values():
-        writes += _job(job, [pod for pod in world.pods.values() if pod.controller_uid == job.metadata.uid])
+        writes += _job(
+            job, [pod for pod in world.pods.values() if pod.metadata.controller_uid == job.metadata.uid]
+        )
     for each in world.cronjobs.values():
-        owned = [job for job in world.jobs.values() if _owner(job) == each.metadata.uid]
+        owned = [job for job in world.jobs.values() if job.metadata.controller_uid == each.metadata.uid]
         writes += [*_due(each, owned, world.now), *_history(each, owned)]
     return writes
 
@@ -110,7 +112,3 @@ def _reference(resource: Resource, name: str, uid: str) -> Body:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def _owner(job: Job) -> str:
-    return next((owner.uid for owner in job.metadata.ownerReferences if owner.controller), "")

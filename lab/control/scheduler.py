@@ -14,18 +14,18 @@ from lab.manifest import Pod
 def control(world: World) -> list[Write]:
     writes: list[Write] = []
     placed = [pod for pod in world.pods.values() if pod.spec.nodeName]
-    siblings = Counter((pod.controller_uid, pod.spec.nodeName) for pod in placed)
+    siblings = Counter((pod.metadata.controller_uid, pod.spec.nodeName) for pod in placed)
     load = Counter(pod.spec.nodeName for pod in placed)
     for key in sorted(world.pods):
         pod = world.pods[key]
-        if pod.spec.nodeName or pod.is_ending:
+        if pod.spec.nodeName or pod.metadata.is_ending:
             continue
         fitting = [node for node in world.nodes.values() if fits(node, pod.spec)]
         if not fitting:
             writes += _unschedulable(pod)
             continue
         name = min(fitting, key=lambda node: _order(node, pod, siblings, load)).metadata.name
-        siblings[pod.controller_uid, name] += 1
+        siblings[pod.metadata.controller_uid, name] += 1
         load[name] += 1
         writes.append(Patch(POD, pod.metadata.namespace, pod.metadata.name, {"spec": {"nodeName": name}}))
     return writes
@@ -35,7 +35,7 @@ def _order(
     node: Node, pod: Pod, siblings: Counter[tuple[str, str]], load: Counter[str]
 ) -> tuple[int, int, str]:
     name = node.metadata.name
-    return siblings[pod.controller_uid, name], load[name], name
+    return siblings[pod.metadata.controller_uid, name], load[name], name
 
 
 def _unschedulable(pod: Pod) -> list[Write]:

@@ -127,9 +127,9 @@ def _endpoint(pod: Pod, address: str) -> dict[str, Any]:
     return {
         "addresses": [address],
         "conditions": {
-            "ready": pod.is_ready and not pod.is_ending,
+            "ready": pod.is_ready and not pod.metadata.is_ending,
             "serving": pod.is_ready,
-            "terminating": pod.is_ending,
+            "terminating": pod.metadata.is_ending,
         },
         "nodeName": pod.spec.nodeName,
         "targetRef": {

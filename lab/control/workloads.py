@@ -30,7 +30,7 @@ def control(world: World) -> list[Write]:
 
 
 def _owned(world: World, workload: Workload) -> list[Pod]:
-    return [pod for pod in world.pods.values() if pod.controller_uid == workload.metadata.uid]
+    return [pod for pod in world.pods.values() if pod.metadata.controller_uid == workload.metadata.uid]
 
 
 def _orphans(world: World) -> Iterator[Write]:
@@ -39,13 +39,15 @@ def _orphans(world: World) -> Iterator[Write]:
     kinds = {DEPLOYMENT.kind, DAEMONSET.kind}
     for pod in world.pods.values():
         controllers = [o for o in pod.metadata.ownerReferences if o.controller and o.kind in kinds]
-        if controllers and not pod.is_ending and controllers[0].uid not in owners:
+        if controllers and not pod.metadata.is_ending and controllers[0].uid not in owners:
             yield _deletion(pod)
 
 
 def _deployment(workload: Workload, owned: list[Pod]) -> Iterator[Write]:
     revision = template_hash(workload)
-    living = sorted((pod for pod in owned if not pod.is_ending), key=lambda pod: _worth(pod, revision))
+    living = sorted(
+        (pod for pod in owned if not pod.metadata.is_ending), key=lambda pod: _worth(pod, revision)
+    )
     current = [pod for pod in living if pod.metadata.labels.get(HASH_LABEL) == revision]
     replicas = workload.spec.replicas
     # on the node's own network a successor must not meet the ports of one that still ends
@@ -77,7 +79,7 @@ def _deployment(workload: Workload, owned: list[Pod]) -> Iterator[Write]:
 
 def _daemonset(workload: Workload, owned: list[Pod], nodes: list[Node]) -> Iterator[Write]:
     revision = template_hash(workload)
-    living = [pod for pod in owned if not pod.is_ending]
+    living = [pod for pod in owned if not pod.metadata.is_ending]
     names = {node.metadata.name for node in nodes}
     occupied = {pod.spec.nodeName for pod in owned}  # an ending pod still has the node's sockets and ports
     for name in sorted(names - occupied):

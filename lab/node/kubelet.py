@@ -58,7 +58,7 @@ class Kubelet:
     def find(self, namespace: str, name: str) -> PodWorker | None:
         """The worker of a pod; of two with the same name the one that is not ending."""
         found = [w for w in self._workers.values() if w.pod.metadata.key == f"{namespace}/{name}"]
-        return min(found, key=lambda worker: worker.pod.is_ending, default=None)
+        return min(found, key=lambda worker: worker.pod.metadata.is_ending, default=None)
 
     def _upsert(self, pod: Pod, group: asyncio.TaskGroup) -> None:
         uid = pod.metadata.uid

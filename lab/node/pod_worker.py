@@ -52,7 +52,7 @@ class PodWorker:
 
     def update(self, pod: Pod) -> None:
         self.pod = pod
-        if pod.is_ending:
+        if pod.metadata.is_ending:
             self._ending.set()
 
     def end(self) -> None:

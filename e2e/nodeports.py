@@ -10,7 +10,7 @@ from typing import Any
 from aiokit.wait import eventually
 from e2e.conftest import Mesh
 from e2e.knocking import Target, by_cluster
-from lab.demo.objects import deployment, service
+from lab.demo.objects import NAMESPACE, deployment, service
 from lab.plan import LabPlan
 
 NODE_PORT = 30_080
@@ -38,6 +38,20 @@ def web(kind: str, policy: str = "Cluster") -> dict[str, Any]:
         body["spec"]["externalTrafficPolicy"] = policy
     return body | {
         "spec": body["spec"] | {"type": kind, "ports": ports, "ipFamilyPolicy": "RequireDualStack"}
+    }
+
+
+def without_world(name: str) -> dict[str, Any]:
+    """A policy: `web`'s pods take everything but what comes from outside of the mesh."""
+    return {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "endpointSelector": {"matchLabels": {"app": "web"}},
+            "ingress": [{"fromEntities": ["all"]}],
+            "ingressDeny": [{"fromEntities": ["world"]}],
+        },
     }
 
 

@@ -25,6 +25,7 @@ from e2e.nodeports import (
     targets,
     until_from,
     web,
+    without_world,
 )
 from e2e.outside import knock_from, outside
 from k8s.client import Client
@@ -32,6 +33,7 @@ from k8s.resource import CONFIGMAP, POD
 from lab.demo.driver import is_ready
 
 BOTH = {"east", "west"}
+DENY = "web-denies-the-world"
 
 
 @pytest.fixture
@@ -57,6 +59,24 @@ async def test_both_clusters_answer_through_any_node_a_client_outside_and_a_pod(
     await until_from(lambda: knock_from(client, all_targets(served.plan, protocol)), BOTH)
     asked = targets(served.plan, protocol)
     await until_from(lambda: knock(served, "east", served.clients["east"], asked), BOTH)
+
+
+async def test_a_policy_that_denies_the_world_denies_clients_outside_on_every_way(
+    served: Mesh, client: str
+) -> None:
+    asked = all_targets(served.plan, "TCP")
+    await until_from(lambda: knock_from(client, asked), BOTH)
+    denied = [msgspec.structs.replace(each, times=4, seconds=0.5) for each in asked]
+    try:
+        for cluster in BOTH:
+            await served.lab.apply(cluster, without_world(DENY))
+        await until_from(lambda: knock_from(client, denied), {""})
+        inside = targets(served.plan, "TCP")
+        await until_from(lambda: knock(served, "east", served.clients["east"], inside), BOTH)
+    finally:
+        for cluster in BOTH:
+            await served.lab.delete(cluster, "CiliumNetworkPolicy", DENY)
+    await until_from(lambda: knock_from(client, asked), BOTH)
 
 
 async def test_the_other_cluster_answers_when_the_own_backends_are_gone(served: Mesh, client: str) -> None:

@@ -43,6 +43,7 @@ SOURCES = (
     "src/bind.c",
     "src/netdeverror.c",
     "include/relay6.h",
+    "include/netdeverror6.h",
     "include/netdev6.h",
     "src/netdev.c",
     "src/tonetdev.c",

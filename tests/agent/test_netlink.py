@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -120,6 +121,8 @@ def test_a_refusal_of_the_kernel_is_our_error(node: str) -> None:
 
 
 def test_a_link_is_found_by_its_address(node: str) -> None:
-    made = within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", "10.1.1.1"))
-    assert within(node, lambda: netlink.having("10.1.1.1")) == [made.index]
-    assert within(node, lambda: netlink.having("10.1.1.2")) == []
+    own = "10.1.1.1", "fd00:10:1:1::1"
+    made = within(node, lambda: netlink.ensure_gateway("cilium_host", "cilium_net", *own))
+    for address, other in zip(own, ("10.1.1.2", "fd00:10:1:1::2"), strict=True):
+        assert within(node, partial(netlink.having, address)) == [made.index]
+        assert within(node, partial(netlink.having, other)) == []

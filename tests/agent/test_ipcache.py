@@ -146,3 +146,13 @@ def test_many_claims_at_once_are_as_one_after_another(
             assert one.claim(prefix, rank) == entry
     assert one.wanted.entries == other.wanted.entries
     assert one.wanted.take_dirty() == other.wanted.take_dirty()
+
+
+def test_only_what_is_behind_a_node_is_encrypted_with_its_key() -> None:
+    addresses = (NodeAddress("InternalIP", "192.0.2.2"), NodeAddress("CiliumInternalIP", "10.2.1.1"))
+    node = Node("n", "west", ClusterID(2), addresses, ipv4_health_ip="10.2.1.9", encryption_key=3)
+    assert {ip: entry.encrypt_key for ip, entry in node_entries(node).items()} == {
+        "192.0.2.2/32": 0,
+        "10.2.1.1/32": 3,
+        "10.2.1.9/32": 3,
+    }

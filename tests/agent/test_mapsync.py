@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -24,25 +25,26 @@ def pack_many(keys: Sequence[int], values: Sequence[int]) -> list[tuple[bytes, b
     return [(pack(key), pack(value)) for key, value in zip(keys, values, strict=True)]
 
 
-VALUES = st.integers(0, 105)
-CHANGES = st.lists(st.dictionaries(VALUES, VALUES | st.none(), max_size=12), max_size=5)
+VALUES = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 99, 100, 105])  # few: the same ones come and go
+CHANGES = st.dictionaries(VALUES, VALUES | st.none(), max_size=8)
+ROUNDS = st.lists(st.tuples(CHANGES, st.integers(0, 3), st.booleans()), max_size=6)
 
 
-@given(CHANGES, st.integers(0, 3), st.sampled_from([3, 1000]))
+@given(ROUNDS, st.sampled_from([3, 1000]))
 async def test_the_map_becomes_equal_whatever_fails_on_the_way(
-    rounds: list[dict[int, int | None]], failing: int, size: int
+    rounds: list[tuple[dict[int, int | None], int, bool]], size: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mapsync, "CHUNK", 4)
         wanted: Desired[int, int] = Desired(Clock())
         target = FakeMap("map", [], size=size)
         sync = MapSync(wanted, target, pack, pack, pack_many=pack_many)
-        for changes in rounds:
+        for changes, failing, compares in rounds:
             for key, value in changes.items():
                 wanted.remove(key) if value is None else wanted.upsert(key, value)
             target.failing = failing
-            await attempt(sync)
-        target.size = 1000
+            await attempt(sync, compares=compares)
+        target.size, target.failing = 1000, 0
         for _ in range(20):
             sync.retry()
             await attempt(sync)
@@ -51,7 +53,10 @@ async def test_the_map_becomes_equal_whatever_fails_on_the_way(
     assert {k: v for k, v in target.entries.items() if k not in changed_to_misfit} == fitting
 
 
-async def attempt(sync: MapSync[int, int]) -> None:
+async def attempt(sync: MapSync[int, int], *, compares: bool = False) -> None:
+    if compares:
+        with suppress(SyncError):
+            await sync.compare()
     sync.take()
     for step in (sync.upsert, sync.remove):
         try:
@@ -88,3 +93,45 @@ async def test_what_changes_after_the_taking_waits_for_the_next_one() -> None:
     await sync.upsert()
     await sync.remove()
     assert target.entries == {pack(1): pack(11), pack(3): pack(30)}
+
+
+def full_of(*keys: int, size: int) -> tuple[Desired[int, int], FakeMap, MapSync[int, int]]:
+    wanted: Desired[int, int] = Desired(Clock())
+    wanted.upsert_all(dict.fromkeys(keys, 1))
+    target = FakeMap("map", [], size=size)
+    return wanted, target, MapSync(wanted, target, pack, pack, pack_many=pack_many)
+
+
+async def test_an_entry_that_found_no_room_and_is_not_wanted_any_more_never_comes() -> None:
+    wanted, target, sync = full_of(1, 2, 3, size=2)
+    await attempt(sync)
+    assert (target.entries.keys(), sync.unfit) == ({b"01", b"02"}, 1)
+    wanted.remove(3)
+    await attempt(sync)
+    target.size = 9
+    sync.retry()
+    await attempt(sync)
+    assert (target.entries.keys(), sync.unfit) == ({b"01", b"02"}, 0)
+
+
+async def test_room_that_a_removal_made_is_used_in_the_next_round() -> None:
+    wanted, target, sync = full_of(1, 2, 3, size=2)
+    await attempt(sync)
+    wanted.remove(1)
+    for _ in range(2):
+        await attempt(sync)
+    assert (target.entries.keys(), sync.unfit) == ({b"02", b"03"}, 0)
+
+
+async def test_what_is_wanted_again_before_it_could_be_removed_stays() -> None:
+    for many in (True, False):
+        wanted, target, sync = full_of(1, 2, size=9)
+        await attempt(sync)
+        wanted.remove(1)
+        target.failing = 1
+        await attempt(sync)
+        wanted.upsert(1, 7)
+        if not many:
+            wanted.remove(2)  # such a round is packed one by one
+        await attempt(sync)
+        assert target.entries[b"01"] == b"07"

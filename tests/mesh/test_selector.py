@@ -107,3 +107,10 @@ def test_a_selector_knows_what_it_names() -> None:
     assert parse_selector({"matchLabels": {"k8s:io.cilium.k8s.namespace.labels.team": "x"}}).names_namespace
     assert parse_selector({"matchLabels": {"reserved:host": ""}}).is_reserved
     assert not any((Selector().names_cluster, Selector().names_namespace, Selector().is_reserved))
+
+
+def test_all_namespaces_are_those_of_pods_and_nobody_outside_has_one() -> None:
+    everywhere = parse_selector({}).in_namespaces(parse_selector({}))
+    assert everywhere.matches(WEB)
+    assert not everywhere.matches(parse_labels("reserved:world=;"))
+    assert not everywhere.matches(parse_labels("cidr:192.0.2.0/24=;reserved:world=;"))

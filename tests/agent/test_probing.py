@@ -100,7 +100,8 @@ async def test_a_node_and_its_health_endpoint_are_told_apart(monkeypatch: pytest
     def told() -> list[str]:
         each_node = node_probes(each.nodes, each.withdrawn, str, each.health_addresses)["nodes"]
         [node] = [node for node in each_node if node["address"] == REFUSING]
-        return [node["state"], node["health-endpoint"]["address"], node["health-endpoint"]["state"]]
+        endpoint = node["health-endpoint"] or {"address": "", "state": "not asked yet"}
+        return [node["state"], endpoint["address"], endpoint["state"]]
 
     with listener, waiting:
         async with asyncio.TaskGroup() as group:

@@ -32,7 +32,7 @@ def _problems(seed: int) -> str:
     return problems and f"seed {seed}: {problems}\nreplay: python -m tests.simulation {seed}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_rules_hold_in_every_history() -> None:
     # spawned, not forked: a history must not depend on what this process did before
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:

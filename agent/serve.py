@@ -178,10 +178,10 @@ def _asked_at(ip: str, health: Addresses) -> list[str]:
 
 def _local(config: Config, node: Node, ip: str, pools: Pools) -> LocalNode:
     mode, dual = config.routing_mode, pools.ipv6 is not None
-    # told where it is needed only: a peer may have listed the addresses that we may claim
     own6 = own_node.internal_ip6(node) if dual else ""
     if dual and not own6:
         log.info("no IPv6 InternalIP of this node is known: no node ports of IPv6 for clients outside")
+    # told where it is needed only: a peer may have listed the addresses that we may claim
     ip6 = own6 if mode is RoutingMode.NATIVE else ""
     return LocalNode(config.cluster, config.node_name, ip, mode, dual_stack=dual, ip6=ip6, outside_ip6=own6)
 

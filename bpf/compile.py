@@ -13,12 +13,16 @@ Quiet on success; on failure a reason on stderr and exit status 1.
 
 import json
 import os
+import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 USER_HEADERS = Path("/usr/include")
+SCRATCH = "clustermesh-bpf-"
+SCRATCH_SECONDS = 600.0  # the loader waits 120 s for us
 
 # What kernel headers offer beyond those for user space, as far as BCC's own preamble and
 # networking programs need it. They read no structure of the kernel, so this is enough on
@@ -55,13 +59,24 @@ PAGE = "#define PAGE_SHIFT 12\n#define PAGE_SIZE (1UL << PAGE_SHIFT)\n"
 def main() -> int:
     job = json.load(sys.stdin)
     try:
-        with tempfile.TemporaryDirectory(prefix="clustermesh-bpf-") as scratch:
+        remove_old_scratch(Path(tempfile.gettempdir()))
+        with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
             use_headers(Path(scratch))
             compile_and_pin(job)
     except Exception as error:  # noqa: BLE001 (the boundary of a process)
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def remove_old_scratch(folder: Path) -> None:
+    """Who was killed while compiling could not remove its own."""
+    for path in folder.glob(f"{SCRATCH}*"):
+        try:
+            if time.time() - path.stat().st_mtime > SCRATCH_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue  # another one was faster
 
 
 def use_headers(scratch: Path) -> None:

@@ -34,7 +34,7 @@ __all__ = ["NodeOptions", "check", "load", "unload"]
 log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
-_COMPILE_TIMEOUT = 120.0  # seconds; half a one on an idle machine
+_COMPILE_TIMEOUT = 120.0  # seconds; four on an idle machine
 _STDERR_LINES = 20  # of a refused program: the end of the log has the reason
 _STAGED = "_new"  # bpffs reserves names with dots
 

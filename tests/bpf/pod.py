@@ -98,7 +98,10 @@ class Pod:
     def tcp(self, ip: str, port: int, patience: float = PATIENCE) -> dict[str, Any]:
         with socket.create_connection((ip, port), timeout=patience) as stream:
             stream.sendall(b"hello")
-            return {"said": stream.recv(100).decode(), "peer": stream.getpeername()}
+            answer = {"said": stream.recv(100).decode(), "peer": stream.getpeername()}
+            stream.shutdown(socket.SHUT_WR)
+            _all_of(stream)  # the other side's end has come: no packet of this is left for another test
+            return answer
 
     def udp_connected(self, ip: str, port: int) -> dict[str, Any]:
         with socket.socket(_family(ip), socket.SOCK_DGRAM) as sock:

@@ -28,6 +28,18 @@ def test_it_is_quiet_when_all_is_well_and_leaves_no_files(tmp_path: Path) -> Non
     assert not any(tmp_path.iterdir())
 
 
+def test_what_killed_ones_left_is_removed_and_what_is_in_use_or_not_ours_stays(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in ("clustermesh-bpf-old", "clustermesh-bpf-new", "other"))
+    for folder in (old, new, other):
+        (folder / "include").mkdir(parents=True)
+    (tmp_path / "clustermesh-bpf-link").symlink_to(other)
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    compiled({"text": "int nothing(struct __sk_buff *skb) { return 0; }", "programs": []}, tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {new.name, other.name, "clustermesh-bpf-link"}
+    assert (other / "include").is_dir()
+
+
 def test_a_program_that_does_not_exist_is_named() -> None:
     program = {"name": "absent", "type": 3, "attach": None, "pin": "/nowhere/absent"}
     done = compiled({"text": "int here(struct __sk_buff *skb) { return 0; }", "programs": [program]})

@@ -71,7 +71,7 @@ async def test_a_backend_of_udp_alone_is_asked_for_an_echo_through_the_tunnel(me
         [name] = await mesh.lab.wait_pods("west", "datagrams", 1)
         own = await addresses(mesh, "west", name)
         pod = pod_record.choose(pod_record.all_of(LabPaths(mesh.lab.lab)), "west", name)
-        # while its cluster is well one address is asked, once: who never answered is not asked when it is lost
+        # while its cluster is well one address is asked: who never answered is not asked when it is lost
         await eventually(lambda: echoes_answered(asking.namespace) != start, LOST_SECONDS, 0.2)
         before = echoes_answered(asking.namespace)
         async with speechless(mesh, "west"):

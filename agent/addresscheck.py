@@ -131,10 +131,10 @@ class AddressCheck:
         """Those for which `admits` must be asked: of the others it would say yes, and has nothing to note."""
         forbidden = self._claimable.outside(suffixes) if self._claimable is not None else set[str]()
         if not self._can_judge and self.mode is Mode.WARN:
-            return forbidden | self.ips.keys() & set(suffixes)
+            return forbidden | self.ips.keys() & suffixes
         if not self._can_judge:
             return set(suffixes)
-        return forbidden | self._territory.outside(suffixes) | self.ips.keys() & set(suffixes)
+        return forbidden | self._territory.outside(suffixes) | self.ips.keys() & suffixes
 
     def restrict(self, service: GlobalService) -> GlobalService:
         """The service with those backends that count."""

@@ -31,8 +31,6 @@ from peering import report
 from peering.claimsfile import ClaimsFile
 from peering.peers import Peers
 
-COUNTERS = "cilium_metrics"
-
 
 @dataclass
 class Agent:
@@ -190,7 +188,6 @@ class Agent:
         healths = [self.node_health(name) for name in peers]
         values |= metrics.connectivity(self.cluster_name, self.node_name, healths)
         values |= metrics.map_pressure(self.pressure()) | metrics.map_unfit(self.unfit())
-        values |= metrics.packets(self.dumps.get(COUNTERS, list)())
         values["clustermesh_datapath_ok"] = self.datapath_health.status().level == "ok"
         return values
 

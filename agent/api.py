@@ -6,6 +6,7 @@ objects with a `message`; 503 means "not yet, ask again".
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +20,7 @@ from agent.apireply import AGENT, reply
 from agent.errors import AgentError, ExhaustedError, NotFoundError, NotReadyError, RequestError
 from aiokit.probes import registry
 from bpf.errors import BPFError
+from bpf.spec import METRICS
 from k8s.errors import KubernetesError
 from kvstore.metric import traffic
 
@@ -84,7 +86,9 @@ async def _healthz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    own = metrics.text(request.app[AGENT].metrics())
+    agent = request.app[AGENT]
+    counted = await asyncio.to_thread(agent.dumps.get(METRICS.name, list))
+    own = metrics.text(agent.metrics() | metrics.packets(counted))
     return web.Response(text=own + generate_latest(request.app[REGISTRY]).decode())
 
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mesh.addressing import ClusterID, Identity, IdentityLayout
-
-FIRST_ALLOCATED = 256  # below: reserved identities, which belong to no cluster
+from mesh.addressing import FIRST_ALLOCATED, ClusterID, Identity, IdentityLayout
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,11 @@ from agent.tracepath import Paths
 from agent.traceservice import is_address, service_keys
 from bpf.lb_map import FLAG_SOURCE_RANGES, FLAG_SOURCE_RANGES_DENY, FLAGS_OUTSIDE
 from bpf.lb_wanted import Master
-from mesh.addressing import ReservedIdentity
+from mesh.addressing import FIRST_ALLOCATED, ReservedIdentity
 from mesh.ip import with_port
 from mesh.localservice import Frontend
 
 PREFIX = "client:"
-FIRST_OF_PODS = 256  # identities below are reserved ones
 _ANYWHERE = (ANY_NODE, ANY_NODE_IPV6)  # for the node's own clients
 
 
@@ -39,7 +38,7 @@ class OutsideLookup:
             raise RequestError(f"{text!r} is not a client's IP address")
         _, entry = self._paths.longest(text)
         identity = entry.identity if entry is not None else int(ReservedIdentity.WORLD)
-        if identity >= FIRST_OF_PODS and not is_local(identity):
+        if identity >= FIRST_ALLOCATED and not is_local(identity):
             raise RequestError(f"{text} is a pod's address: trace from the pod")
         return text, identity
 

@@ -14,7 +14,6 @@ from enum import Enum
 GLOBAL = ("service.cilium.io/global", "io.cilium/global-service")
 SHARED = ("service.cilium.io/shared", "io.cilium/shared-service")
 AFFINITY = ("service.cilium.io/affinity", "io.cilium/service-affinity")
-SYNC_SLICES = ("service.cilium.io/global-sync-endpoint-slices",)
 
 WEIGHTS = ("service.clustermesh.io/weights",)
 MINIMUM = ("service.clustermesh.io/minimum-local-backends",)
@@ -56,12 +55,6 @@ def is_global(annotations: Mapping[str, str]) -> bool:
 def is_shared(annotations: Mapping[str, str]) -> bool:
     """Whether our backends are exported. The trap is the field's own: "yes" means no."""
     return is_global(annotations) and _first(annotations, SHARED, "true").lower() == "true"
-
-
-def syncs_slices(annotations: Mapping[str, str], *, headless: bool) -> bool:
-    """Whether remote backends should also become EndpointSlices here (spec 5.5)."""
-    default = "true" if headless else "false"
-    return is_global(annotations) and _first(annotations, SYNC_SLICES, default).lower() == "true"
 
 
 def affinity(annotations: Mapping[str, str]) -> Affinity:

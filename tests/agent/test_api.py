@@ -224,6 +224,9 @@ async def test_metrics_tell_how_long_the_certificates_towards_peers_are_valid(
         await eventually(lambda: station.agent.metrics().get(name) == 0)
 
 
+DENIED = {"number": 133, "reason": "policy denied", "direction": "egress", "packets": 2, "bytes": 120}
+
+
 async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> None:
     async with (
         station.running(),
@@ -235,12 +238,14 @@ async def test_over_tcp_only_probes_and_metrics_are_served(station: Station) -> 
         assert (await ask(session, "/healthz"))[0] == 200
         assert (await ask(session, "/v1/healthz"))[1]["kubernetes"]["state"] == "Ok"
         station.agent.meter.quorum_error("timeout")
+        station.agent.dumps = {"cilium_metrics": lambda: [DENIED]}
         async with session.get("/metrics") as answer:
             text = await answer.text()
             families = {family.name for family in text_string_to_metric_families(text)}
             assert {"cilium_clustermesh_remote_clusters", "process_open_fds"} <= families
             assert 'cilium_clustermesh_remote_clusters{source_cluster="east"} 0\n' in text
             assert 'cilium_kvstore_quorum_errors_total{error="timeout"} 1.0\n' in text
+            assert 'cilium_drop_count_total{direction="egress",reason="policy denied"} 2\n' in text
         assert await ask(session, "/v1/global-service") == (200, [])
         for path in ("/v1/endpoint", "/v1/ipam", "/v1/identity", "/v1/service"):
             assert (await ask(session, path))[0] == 404

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh import preference
-from mesh.preference import Affinity, Preference, read, syncs_slices
+from mesh.preference import Affinity, Preference, read
 
 GLOBAL = {"service.cilium.io/global": "true"}
 OURS = "service.clustermesh.io"
@@ -53,22 +53,6 @@ def test_a_minimum_makes_a_service_stay_at_home_unless_it_says_otherwise() -> No
 def test_an_unknown_affinity_is_none_and_is_named() -> None:
     found = read(GLOBAL | {"service.cilium.io/affinity": "far"})
     assert (found.affinity, bool(found.problems)) == (Affinity.NONE, True)
-
-
-@pytest.mark.parametrize(
-    ("annotations", "headless", "wanted"),
-    [
-        ({}, True, False),
-        (GLOBAL, True, True),
-        (GLOBAL, False, False),
-        (GLOBAL | {"service.cilium.io/global-sync-endpoint-slices": "TRUE"}, False, True),
-        (GLOBAL | {"service.cilium.io/global-sync-endpoint-slices": "no"}, True, False),
-    ],
-)
-def test_slices_are_mirrored_for_headless_services_or_on_request(
-    annotations: dict[str, str], headless: bool, wanted: bool
-) -> None:
-    assert syncs_slices(annotations, headless=headless) == wanted
 
 
 NAMES = [

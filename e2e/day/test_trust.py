@@ -27,6 +27,8 @@ async def test_an_authority_is_replaced_and_a_peer_revoked_while_the_others_go_o
         await day.lab.wait_pods("west", "web", 2)
         await eventually(lambda: len({each.served_by for each in east[-100:]}) == 4, 20)
 
+        # what was made under the forgotten authority is ended once, and made anew
+        await eventually(lambda: _is_renewed(day, "east", "west"), 30, 0.2)
         before = await _peer(day, "east", "west")
         await day.run("certs", "revoke", "north", "--context", "west", "--destination-context", "north")
         await eventually(lambda: _is_refused(day), CUT_SECONDS, 0.2)
@@ -63,6 +65,11 @@ async def _peer(day: Day, cluster: str, peer: str) -> tuple[int, int]:
     """Whether KVStoreMesh is connected to it, and how often it had to connect anew."""
     said = (await _status(day, cluster))["kvstoremesh"]["status"]["clusters"][peer]
     return said["connected"], said["num_failures"]
+
+
+async def _is_renewed(day: Day, cluster: str, peer: str) -> bool:
+    connected, failures = await _peer(day, cluster, peer)
+    return bool(connected) and failures > 0
 
 
 async def _is_refused(day: Day) -> bool:
